@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// leave takes an operation out of the list that its phase names.
+func (e *Engine) leave(op *Operation) {
+	switch op.phase {
+	case phaseSent:
+		if e.unstamped == op {
+			e.unstamped = op.next
+		}
+		e.sent.remove(op)
+	case phaseLate:
+		e.late.remove(op)
+	case phaseReleased:
+		e.released.remove(op)
+	case phaseLateReleased:
+		e.lateReleased.remove(op)
+	case phaseResend:
+		e.resend.remove(op)
+	}
+}
+
+// settle completes an operation that the server answered, and returns what it
+// took from the Receive Maximum.
+func (e *Engine) settle(now time.Duration, op *Operation, r Result) {
+	if op.Kind == KindPublish {
+		if op.phase == phaseLate || op.phase == phaseLateReleased {
+			e.timedOut--
+		}
+		e.returnQuota()
+	}
+	e.leave(op)
+	e.finish(op, r)
+}
+
+// returnQuota gives one publish back, capped because a resumed PUBREL took
+// none on this connection (section 4.9).
+func (e *Engine) returnQuota() {
+	e.quota = min(e.quota+1, int(e.settings.ReceiveMaximumFromServer))
+}
+
+// published finds the publish with the identifier of an acknowledgement, and
+// checks that it may be acknowledged by that type of packet.
+func (e *Engine) published(t wire.Type, id uint16, qos uint8) (*Operation, *wire.Error) {
+	op := e.ids.holder(id)
+	if op == nil || op.phase == phaseNew {
+		return nil, nil
+	}
+	if op.Kind != KindPublish || op.Publish.QoS != qos {
+		return nil, violation(t, "MQTT-2.2.1-5", "acknowledges a packet of another type")
+	}
+	if !op.sent {
+		return nil, violation(t, "MQTT-2.2.1-5", "acknowledges a PUBLISH that was not sent yet")
+	}
+	return op, nil
+}
+
+// receiveAck handles PUBACK, PUBREC, PUBREL and PUBCOMP.
+func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
+	a := &e.ack
+	if err := wire.ParseAck(f, a); err != nil {
+		return err
+	}
+	if err := e.checkProblemInformation(f.Type, a.ReasonString != nil || a.UserProperties != nil); err != nil {
+		return err
+	}
+	switch f.Type {
+	case wire.TypePuback:
+		op, err := e.published(f.Type, a.PacketID, 1)
+		if err != nil {
+			return err
+		}
+		if op == nil {
+			e.stats.UnknownAcks++
+			return nil
+		}
+		e.settle(now, op, e.ackResult(a))
+	case wire.TypePubrec:
+		return e.receivePubrec(now, a)
+	case wire.TypePubcomp:
+		op, err := e.published(f.Type, a.PacketID, 2)
+		if err != nil {
+			return err
+		}
+		if op == nil {
+			e.stats.UnknownAcks++
+			return nil
+		}
+		if op.phase != phaseReleased && op.phase != phaseLateReleased {
+			return violation(f.Type, "MQTT-4.3.3-5", "PUBCOMP before PUBREC")
+		}
+		if a.ReasonCode == wire.PacketIdentifierNotFound {
+			// Normal after a lost PUBCOMP: the server had finished with it.
+			a.ReasonCode = wire.Success
+		}
+		e.settle(now, op, e.ackResult(a))
+	case wire.TypePubrel:
+		return e.receivePubrel(a)
+	}
+	return nil
+}
+
+// ackResult builds the result of a publish; a packet of its own is allocated
+// only if it says more than the reason code.
+func (e *Engine) ackResult(a *wire.Ack) Result {
+	r := Result{Reason: a.ReasonCode}
+	if a.ReasonString != nil || a.UserProperties != nil {
+		r.Ack = &wire.Ack{PacketID: a.PacketID, ReasonCode: a.ReasonCode, ReasonString: a.ReasonString, UserProperties: a.UserProperties}
+	}
+	return r
+}
+
+func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
+	op, err := e.published(wire.TypePubrec, a.PacketID, 2)
+	if err != nil {
+		return err
+	}
+	switch {
+	case op == nil:
+		e.stats.UnknownAcks++
+		if a.ReasonCode < 0x80 {
+			e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID, ReasonCode: wire.PacketIdentifierNotFound})
+		}
+	case op.phase == phaseReleased || op.phase == phaseLateReleased:
+		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
+	case a.ReasonCode >= 0x80: // [MQTT-4.4.0-2]
+		e.settle(now, op, e.ackResult(a))
+	default:
+		// The server owns the message: from now on only the identifier
+		// matters [MQTT-4.3.3-6].
+		if op.phase == phaseLate {
+			e.timedOut--
+		}
+		e.leave(op)
+		op.Publish.Payload = nil
+		op.Publish.Properties = nil
+		op.Publish.Topic = ""
+		op.phase = phaseReleased
+		op.sentAt = now
+		e.released.pushBack(op)
+		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
+	}
+	return nil
+}
+
+// receiveSubscribeAck handles SUBACK and UNSUBACK.
+func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Error {
+	a := new(wire.SubscribeAck)
+	if err := wire.ParseSubscribeAck(f, a); err != nil {
+		return err
+	}
+	if err := e.checkProblemInformation(f.Type, a.ReasonString != nil || a.UserProperties != nil); err != nil {
+		return err
+	}
+	op := e.ids.holder(a.PacketID)
+	if op == nil || op.phase == phaseNew {
+		e.stats.UnknownAcks++
+		return nil
+	}
+	kind, filters := KindSubscribe, 0
+	if f.Type == wire.TypeUnsuback {
+		kind = KindUnsubscribe
+	}
+	if op.Kind != kind {
+		return violation(f.Type, "MQTT-2.2.1-6", "acknowledges a packet of another type")
+	}
+	if !op.sent {
+		return violation(f.Type, "MQTT-2.2.1-6", "acknowledges a packet that was not sent yet")
+	}
+	if kind == KindSubscribe {
+		filters = len(op.Subscribe.Subscriptions)
+	} else {
+		filters = len(op.Unsubscribe.TopicFilters)
+	}
+	if len(a.ReasonCodes) != filters {
+		rule := "MQTT-3.8.4-6"
+		if kind == KindUnsubscribe {
+			rule = "3.11.3"
+		}
+		err := violation(f.Type, rule, "number of reason codes differs from the number of topic filters")
+		e.leave(op)
+		e.finish(op, Result{Err: err})
+		return err
+	}
+	e.settle(now, op, Result{SubscribeAck: a})
+	return nil
+}
+
+// checkProblemInformation refuses explanations that the CONNECT asked the
+// server to leave out [MQTT-3.1.2-29].
+func (e *Engine) checkProblemInformation(t wire.Type, explains bool) *wire.Error {
+	if explains && !value(e.connect.RequestProblemInformation, true) {
+		return violation(t, "MQTT-3.1.2-29", "reason string or user property, though problem information was not requested")
+	}
+	return nil
+}
+
+// ackDeadline returns when the oldest operation of the list times out.
+func (e *Engine) ackDeadline(l *list) time.Duration {
+	if op := l.head; op != nil && op.sentAt != 0 && e.cfg.AckTimeout > 0 {
+		return op.sentAt + e.cfg.AckTimeout
+	}
+	return never
+}
+
+// expireAcks times operations out. Their identifiers stay taken and their part
+// of the Receive Maximum used, for the server may still hold them.
+func (e *Engine) expireAcks(now time.Duration, l *list) {
+	for now >= e.ackDeadline(l) {
+		op := l.head
+		l.remove(op)
+		e.stats.Timeouts++
+		e.orphan(op, ErrAckTimeout)
+		if op.Kind == KindPublish {
+			e.timedOut++
+		}
+		if op.phase == phaseReleased {
+			op.phase = phaseLateReleased
+			e.lateReleased.pushBack(op)
+		} else {
+			op.phase = phaseLate
+			e.late.pushBack(op)
+		}
+	}
+}
+
+// checkStall gives a connection up on which no publish can ever be sent again,
+// because publishes that the server swallowed use its whole Receive Maximum.
+func (e *Engine) checkStall(now time.Duration) {
+	if e.quota > 0 || e.timedOut < int(e.settings.ReceiveMaximumFromServer) {
+		return
+	}
+	if e.resend.head == nil && (e.publishes.head == nil || e.publishes.head.Publish.QoS == 0) {
+		return
+	}
+	e.disconnect(now, wire.ImplementationSpecificError, ErrStalled)
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// authState is where an enhanced authentication stands (section 4.12).
+type authState uint8
+
+const (
+	authNone       authState = iota // CONNECT had no authentication method
+	authConnecting                  // until CONNACK
+	authIdle
+	authRenewing // re-authentication
+)
+
+func (e *Engine) receiveAuth(now time.Duration, f *wire.Frame) *wire.Error {
+	a := new(wire.Auth)
+	if err := wire.ParseAuth(f, a); err != nil {
+		return err
+	}
+	if err := e.checkProblemInformation(f.Type, a.ReasonString != nil || a.UserProperties != nil); err != nil {
+		return err
+	}
+	switch {
+	case e.authState == authNone:
+		return violation(wire.TypeAuth, "MQTT-4.12.0-6", "CONNECT had no authentication method")
+	case e.authState == authIdle:
+		return violation(wire.TypeAuth, "4.12.1", "no re-authentication was started")
+	case value(a.AuthenticationMethod, "") != *e.connect.AuthenticationMethod:
+		return violation(wire.TypeAuth, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
+	}
+	switch {
+	case a.ReasonCode == wire.ContinueAuthentication:
+		e.sink.Challenge(a, false)
+	case a.ReasonCode == wire.Success && e.authState == authRenewing:
+		e.authState = authIdle
+		e.sink.Challenge(a, true)
+	default:
+		return violation(wire.TypeAuth, "MQTT-3.15.2-1", "unexpected reason code")
+	}
+	return nil
+}
+
+// Authenticate answers the challenge of the server, or with an error ends the
+// connection.
+func (e *Engine) Authenticate(now time.Duration, data []byte, failure error) error {
+	if e.authState != authConnecting && e.authState != authRenewing ||
+		e.state != Handshake && e.state != Connected {
+		return ErrNoAuthentication
+	}
+	if failure != nil {
+		e.disconnect(now, wire.UnspecifiedError, failure)
+		return nil
+	}
+	e.writeAuth(wire.ContinueAuthentication, data)
+	return nil
+}
+
+// RejectServer ends a connection whose last authentication data did not
+// convince us.
+func (e *Engine) RejectServer(now time.Duration, failure error) {
+	if e.state == Handshake || e.state == Connected {
+		e.disconnect(now, wire.UnspecifiedError, failure)
+	}
+}
+
+// Reauthenticate starts a re-authentication with the method of the CONNECT
+// [MQTT-4.12.1-1]. It has to end within the timeout for CONNACK.
+func (e *Engine) Reauthenticate(now time.Duration, data []byte) error {
+	switch {
+	case e.state != Connected:
+		return ErrNotConnected
+	case e.authState != authIdle:
+		return ErrNoAuthentication
+	}
+	e.authState = authRenewing
+	e.authDeadline = now + e.cfg.ConnackTimeout
+	e.writeAuth(wire.Reauthenticate, data)
+	return nil
+}
+
+func (e *Engine) writeAuth(reason wire.ReasonCode, data []byte) {
+	e.output.buf = wire.AppendAuth(e.outBuffer(), &wire.Auth{
+		ReasonCode:           reason,
+		AuthenticationMethod: e.connect.AuthenticationMethod,
+		AuthenticationData:   data,
+	})
+	e.stats.PacketsOut++
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+func violation(t wire.Type, rule, text string) *wire.Error {
+	return &wire.Error{Reason: wire.ProtocolError, Packet: t, Rule: rule, Text: text}
+}
+
+// receiveConnack ends the handshake, either way.
+func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
+	if e.state != Handshake {
+		return violation(wire.TypeConnack, "MQTT-3.2.0-2", "second CONNACK on one connection")
+	}
+	ack := new(wire.Connack)
+	if err := wire.ParseConnack(f, ack); err != nil {
+		return err
+	}
+	if ack.ReasonCode >= 0x80 {
+		// [MQTT-4.13.2-1]: nothing to send, just close.
+		e.conclude(now, &Event{Err: ErrConnectionRefused, Connack: ack})
+		e.beginClosing(now)
+		return nil
+	}
+	c := &e.connect
+	switch {
+	case ack.ReasonCode != wire.Success:
+		return violation(wire.TypeConnack, "MQTT-3.2.2-8", "reason code is neither success nor failure")
+	case ack.SessionPresent && c.CleanStart:
+		return violation(wire.TypeConnack, "MQTT-3.2.2-4", "session present, but a clean start was asked for")
+	case c.ClientID == "" && value(ack.AssignedClientID, "") == "":
+		return violation(wire.TypeConnack, "MQTT-3.2.2-16", "no client identifier was sent, and none assigned")
+	case c.AuthenticationMethod == nil && ack.AuthenticationMethod != nil:
+		return violation(wire.TypeConnack, "MQTT-4.12.0-6", "authentication method, but CONNECT had none")
+	case c.AuthenticationMethod != nil && value(ack.AuthenticationMethod, "") != *c.AuthenticationMethod:
+		return violation(wire.TypeConnack, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
+	}
+	if e.authState == authConnecting {
+		e.authState = authIdle
+		e.sink.Challenge(&wire.Auth{AuthenticationMethod: ack.AuthenticationMethod, AuthenticationData: ack.AuthenticationData}, true)
+	}
+	if ack.AssignedClientID != nil && c.ClientID == "" {
+		// An identifier that starts with $ may be reserved to the server,
+		// which then refuses it when it comes from a client: ask for a new one
+		// each time instead of failing for ever.
+		if id := *ack.AssignedClientID; id[0] != '$' {
+			e.assignedID = id
+		}
+	}
+	e.settings = negotiate(c, ack)
+	e.enterConnected(now, ack)
+	return nil
+}
+
+func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
+	e.state = Connected
+	e.deadline = never
+	e.connectedAt = now
+	e.succeeded = true
+	e.stats.Connects++
+	e.quota = int(e.settings.ReceiveMaximumFromServer)
+	e.outAliases.open(e.cfg.OutAliases, min(e.settings.TopicAliasMaximumToServer, e.aliasLimit()))
+	e.publishRate = newBucket(e.cfg.PublishesPerSecond, e.cfg.PublishesPerSecond, now)
+	e.byteRate = newBucket(e.cfg.BytesPerSecond, e.cfg.BytesPerSecond, now)
+	if ack.SessionPresent {
+		e.resumeSession(now)
+	} else {
+		e.discardSession()
+	}
+	attempt := e.attempt
+	e.attempt = 0
+	e.eventOpen = EventSucceeded
+	e.sink.Notify(&Event{Kind: EventSucceeded, Attempt: attempt, Settings: e.settings, Connack: ack})
+	e.pump(now)
+}
+
+// aliasLimit is how many outbound aliases the configuration allows.
+func (e *Engine) aliasLimit() uint16 {
+	if e.cfg.OutAliases == AliasLRU {
+		return e.cfg.OutAliasSize
+	}
+	return 65535
+}
+
+// resumeSession sends again what the server still waits for: PUBREL first,
+// then PUBLISH, each in its original order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
+func (e *Engine) resumeSession(now time.Duration) {
+	for op := e.released.head; op != nil; op = op.next {
+		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: op.Publish.PacketID})
+		op.sentAt = now
+	}
+	e.stats.Retries += uint64(e.resend.n + e.released.n)
+}
+
+// discardSession drops the session that the server does not have
+// [MQTT-3.2.2-5]. A QoS 1 publish that was in flight starts over as a new
+// message; a QoS 2 publish cannot, for it might then arrive twice.
+func (e *Engine) discardSession() {
+	e.ids = identifiers{}
+	e.received.clear()
+	for op := e.released.popFront(); op != nil; op = e.released.popFront() {
+		e.finish(op, Result{Err: ErrSessionLost})
+	}
+	var again list
+	for op := e.resend.popFront(); op != nil; op = e.resend.popFront() {
+		op.Publish.PacketID = 0
+		op.Publish.Dup = false
+		switch {
+		case op.orphaned || op.Publish.QoS == 2 && op.sent || e.cfg.Offline == FailAllOnDisconnect:
+			e.finish(op, Result{Err: ErrSessionLost})
+		default:
+			op.phase = phaseQueued
+			again.pushBack(op)
+		}
+	}
+	again.take(&e.publishes)
+	e.publishes = again
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+// identifiers hands out the packet identifiers of PUBLISH, SUBSCRIBE and
+// UNSUBSCRIBE, which share one space [MQTT-2.2.1-3], and finds the operation
+// that holds one.
+//
+// The table grows with the number of identifiers in use and not with the
+// range of 65,535, so that a client with a few operations in flight stays
+// small. Within the table the next identifier is sought after the last one
+// given, so an identifier that was just acknowledged rests for a while.
+type identifiers struct {
+	slots []*Operation // slots[id-1] holds id
+	last  int          // index given last
+	used  int
+}
+
+const maxIdentifiers = 65535
+
+// allocate takes a free identifier, or returns 0 if all are in use.
+func (t *identifiers) allocate(op *Operation) uint16 {
+	// Three quarters full: grow, so that the search stays short.
+	if t.used >= len(t.slots)-len(t.slots)/4 && len(t.slots) < maxIdentifiers {
+		size := min(max(2*len(t.slots), 16), maxIdentifiers)
+		grown := make([]*Operation, size)
+		copy(grown, t.slots)
+		t.last = len(t.slots) - 1
+		t.slots = grown
+	}
+	if t.used == len(t.slots) {
+		return 0
+	}
+	i := t.last
+	for {
+		i++
+		if i >= len(t.slots) {
+			i = 0
+		}
+		if t.slots[i] == nil {
+			break
+		}
+	}
+	t.slots[i] = op
+	t.last = i
+	t.used++
+	return uint16(i + 1)
+}
+
+// holder returns the operation that holds id, or nil.
+func (t *identifiers) holder(id uint16) *Operation {
+	if i := int(id) - 1; i >= 0 && i < len(t.slots) {
+		return t.slots[i]
+	}
+	return nil
+}
+
+func (t *identifiers) release(id uint16) {
+	if i := int(id) - 1; i >= 0 && i < len(t.slots) && t.slots[i] != nil {
+		t.slots[i] = nil
+		t.used--
+		if t.used == 0 && len(t.slots) > 4096 {
+			*t = identifiers{} // give back what a burst took
+		}
+	}
+}
+
+// identifierSet is a set of packet identifiers that the server uses. It grows
+// with the largest one seen.
+type identifierSet struct {
+	words []uint64
+	n     int
+}
+
+func (s *identifierSet) has(id uint16) bool {
+	w := int(id >> 6)
+	return w < len(s.words) && s.words[w]&(1<<(id&63)) != 0
+}
+
+// add reports whether id was not in the set before.
+func (s *identifierSet) add(id uint16) bool {
+	w := int(id >> 6)
+	if w >= len(s.words) {
+		grown := make([]uint64, max(w+1, min(2*len(s.words), 1024)))
+		copy(grown, s.words)
+		s.words = grown
+	}
+	bit := uint64(1) << (id & 63)
+	if s.words[w]&bit != 0 {
+		return false
+	}
+	s.words[w] |= bit
+	s.n++
+	return true
+}
+
+// remove reports whether id was in the set.
+func (s *identifierSet) remove(id uint16) bool {
+	if !s.has(id) {
+		return false
+	}
+	s.words[id>>6] &^= 1 << (id & 63)
+	s.n--
+	return true
+}
+
+func (s *identifierSet) clear() { *s = identifierSet{} }

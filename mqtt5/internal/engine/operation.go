@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// Kind says what an operation asks for.
+type Kind uint8
+
+// The kinds of operation.
+const (
+	KindPublish Kind = iota + 1
+	KindSubscribe
+	KindUnsubscribe
+)
+
+// phase is where an operation is in its life.
+type phase uint8
+
+const (
+	phaseNew          phase = iota // not submitted, or finished
+	phaseQueued                    // in queue: no packet identifier yet
+	phaseResend                    // in resend: has its identifier of the resumed session
+	phaseGathered                  // QoS 0 publish in the outbound buffer or in the write in flight
+	phaseSent                      // in sent: PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for its first acknowledgement
+	phaseLate                      // in late: as phaseSent, but its ack timeout has passed
+	phaseReleased                  // in released: PUBREL waits for its PUBCOMP
+	phaseLateReleased              // in lateReleased: as phaseReleased, but its ack timeout has passed
+)
+
+// Operation is one publish, subscribe or unsubscribe. It is plain data: who
+// waits for it is known only to the caller, by Waiter.
+//
+// Operations come from [Engine.NewOperation] and go back to the engine when
+// they complete; a caller must not keep one after its completion.
+type Operation struct {
+	next, prev *Operation
+
+	// Waiter belongs to the caller. The engine only carries it.
+	Waiter any
+
+	Publish     wire.Publish      // KindPublish
+	Subscribe   *wire.Subscribe   // KindSubscribe
+	Unsubscribe *wire.Unsubscribe // KindUnsubscribe
+
+	order  uint64        // order of submission
+	sentAt time.Duration // when the write with its packet began; 0: not handed over yet
+	size   uint32        // bytes that it counts for in the limits and statistics
+
+	Kind     Kind
+	phase    phase
+	hangups  uint8 // consecutive connections that ended while this was in flight
+	sent     bool  // some of its bytes may have reached the network, on any connection
+	orphaned bool  // nobody waits for it: kept for the session's sake only
+	counted  bool  // counts in the statistics of incomplete operations
+}
+
+// Sent reports whether the operation may have reached the server. When an
+// operation fails, it tells "not sent" from "outcome unknown".
+func (op *Operation) Sent() bool { return op.sent }
+
+// identifier returns where the packet identifier of the operation is kept.
+func (op *Operation) identifier() *uint16 {
+	switch op.Kind {
+	case KindSubscribe:
+		return &op.Subscribe.PacketID
+	case KindUnsubscribe:
+		return &op.Unsubscribe.PacketID
+	default:
+		return &op.Publish.PacketID
+	}
+}
+
+// acknowledged reports whether the operation ends with an acknowledgement.
+func (op *Operation) acknowledged() bool {
+	return op.Kind != KindPublish || op.Publish.QoS > 0
+}
+
+func (op *Operation) encodedSize() int {
+	switch op.Kind {
+	case KindSubscribe:
+		return wire.SubscribeSize(op.Subscribe)
+	case KindUnsubscribe:
+		return wire.UnsubscribeSize(op.Unsubscribe)
+	default:
+		return wire.PublishSize(&op.Publish)
+	}
+}
+
+// ownPayload copies the payload, so that the operation can outlive the call
+// that lent it.
+func (op *Operation) ownPayload() {
+	if op.Kind == KindPublish {
+		op.Publish.Payload = bytes.Clone(op.Publish.Payload)
+	}
+}
+
+// list is a doubly linked list of operations. An operation is in one list at
+// most.
+type list struct {
+	head, tail *Operation
+	n          int
+}
+
+func (l *list) pushBack(op *Operation) {
+	op.prev = l.tail
+	op.next = nil
+	if l.tail != nil {
+		l.tail.next = op
+	} else {
+		l.head = op
+	}
+	l.tail = op
+	l.n++
+}
+
+func (l *list) remove(op *Operation) {
+	if op.prev != nil {
+		op.prev.next = op.next
+	} else {
+		l.head = op.next
+	}
+	if op.next != nil {
+		op.next.prev = op.prev
+	} else {
+		l.tail = op.prev
+	}
+	op.next, op.prev = nil, nil
+	l.n--
+}
+
+func (l *list) popFront() *Operation {
+	op := l.head
+	if op != nil {
+		l.remove(op)
+	}
+	return op
+}
+
+// take appends all of other to l and leaves other empty.
+func (l *list) take(other *list) {
+	if other.head == nil {
+		return
+	}
+	if l.tail != nil {
+		l.tail.next = other.head
+		other.head.prev = l.tail
+	} else {
+		l.head = other.head
+	}
+	l.tail = other.tail
+	l.n += other.n
+	*other = list{}
+}
+
+// maxFree bounds the operations kept for reuse, so that a burst does not hold
+// its memory for ever.
+const maxFree = 1024
+
+// NewOperation returns an empty operation of the kind.
+func (e *Engine) NewOperation(kind Kind) *Operation {
+	op := e.free
+	if op == nil {
+		return &Operation{Kind: kind}
+	}
+	e.free = op.next
+	e.freeCount--
+	op.next = nil
+	op.Kind = kind
+	return op
+}
+
+// recycle takes back an operation that is in no list and no table.
+func (e *Engine) recycle(op *Operation) {
+	*op = Operation{}
+	if e.freeCount >= maxFree {
+		return
+	}
+	op.next = e.free
+	e.free = op
+	e.freeCount++
+}
+
+// Discard gives back an operation that was never submitted.
+func (e *Engine) Discard(op *Operation) { e.recycle(op) }

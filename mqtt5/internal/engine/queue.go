@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// Submit takes an operation over. A refusal is told by the error, and then
+// there is no completion; otherwise the operation completes exactly once,
+// possibly before Submit returns.
+func (e *Engine) Submit(now time.Duration, op *Operation) error {
+	switch {
+	case e.closed:
+		return ErrClosed
+	case e.stopping:
+		return ErrStopRequested
+	}
+	if e.state != Connected && !e.survives(op) {
+		return ErrOfflinePolicy
+	}
+	op.size = uint32(op.encodedSize())
+	if e.full(op) && !e.makeRoom(op) {
+		return ErrQueueFull
+	}
+	e.order++
+	op.order = e.order
+	op.phase = phaseQueued
+	op.counted = true
+	e.stats.Incomplete++
+	e.stats.IncompleteBytes += int64(op.size)
+	if op.Kind == KindPublish {
+		e.publishes.pushBack(op)
+	} else {
+		e.requests.pushBack(op)
+	}
+	if e.state == Connected {
+		e.pump(now)
+	}
+	return nil
+}
+
+func (e *Engine) full(op *Operation) bool {
+	return e.cfg.MaxOps > 0 && e.stats.Incomplete >= e.cfg.MaxOps ||
+		e.cfg.MaxBytes > 0 && e.stats.Incomplete > 0 && e.stats.IncompleteBytes+int64(op.size) > e.cfg.MaxBytes
+}
+
+// HasRoom reports whether an operation of that many bytes would be accepted.
+func (e *Engine) HasRoom(op *Operation) bool {
+	op.size = uint32(op.encodedSize())
+	return !e.full(op)
+}
+
+// makeRoom drops the oldest queued QoS 0 publishes, if the policy says so.
+func (e *Engine) makeRoom(op *Operation) bool {
+	if e.cfg.Full != FullDropOldestQoS0 {
+		return false
+	}
+	for old := e.publishes.head; old != nil && e.full(op); {
+		next := old.next
+		if old.Publish.QoS == 0 {
+			e.publishes.remove(old)
+			e.finish(old, Result{Err: ErrDropped})
+		}
+		old = next
+	}
+	return !e.full(op)
+}
+
+// survives reports whether an operation may wait for a connection.
+func (e *Engine) survives(op *Operation) bool {
+	switch e.cfg.Offline {
+	case FailAllOnDisconnect:
+		return false
+	case FailNonQoS1OnDisconnect:
+		return op.Kind == KindPublish && op.Publish.QoS > 0
+	default:
+		return op.Kind != KindPublish || op.Publish.QoS > 0
+	}
+}
+
+// Cancel ends the wait for an operation. One that was not sent is withdrawn
+// and completes with cause; withdrawn is then true. One that may have been sent
+// completes with cause, too, but the session goes on with it; its payload is
+// copied, since the caller is free to reuse it.
+func (e *Engine) Cancel(op *Operation, cause error) (withdrawn bool) {
+	switch op.phase {
+	case phaseQueued:
+		if op.Kind == KindPublish {
+			e.publishes.remove(op)
+		} else {
+			e.requests.remove(op)
+		}
+		e.finish(op, Result{Err: cause})
+		return true
+	case phaseGathered:
+		// Its bytes leave with the next write; only the wait ends.
+		e.orphan(op, cause)
+	case phaseSent, phaseResend, phaseReleased, phaseLate, phaseLateReleased:
+		e.orphan(op, cause)
+	}
+	return false
+}
+
+// orphan completes an operation for the caller, but keeps it for the session.
+func (e *Engine) orphan(op *Operation, cause error) {
+	if op.orphaned {
+		return
+	}
+	op.orphaned = true
+	if op.acknowledged() && op.phase != phaseReleased && op.phase != phaseLateReleased {
+		op.ownPayload()
+	}
+	e.account(op)
+	e.sink.Complete(op, Result{Err: cause})
+	op.Waiter = nil
+}
+
+// finish completes an operation that is in no list any more. Its identifier is
+// released.
+func (e *Engine) finish(op *Operation, r Result) {
+	if id := *op.identifier(); id != 0 && e.ids.holder(id) == op {
+		e.ids.release(id)
+	}
+	if !op.orphaned {
+		e.account(op)
+		e.sink.Complete(op, r)
+	}
+	e.recycle(op)
+}
+
+// account removes an operation from the statistics of incomplete ones.
+func (e *Engine) account(op *Operation) {
+	if op.counted {
+		op.counted = false
+		e.stats.Incomplete--
+		e.stats.IncompleteBytes -= int64(op.size)
+	}
+}
+
+// failAll completes everything, at a stop. If a later connection may resume
+// the session, what is in flight stays part of it.
+func (e *Engine) failAll(cause error) {
+	for _, l := range [...]*list{&e.writing, &e.gathered, &e.publishes, &e.requests} {
+		for op := l.popFront(); op != nil; op = l.popFront() {
+			e.finish(op, Result{Err: cause})
+		}
+	}
+	keep := e.cfg.Session == SessionRejoinAlways && !e.closed
+	for _, l := range [...]*list{&e.resend, &e.released} {
+		for op := l.head; op != nil; {
+			next := op.next
+			if keep {
+				e.orphan(op, cause)
+			} else {
+				l.remove(op)
+				e.finish(op, Result{Err: cause})
+			}
+			op = next
+		}
+	}
+	if !keep {
+		e.ids = identifiers{}
+		e.received.clear()
+	}
+}
+
+// connectionLost settles the operations when a connection is over.
+func (e *Engine) connectionLost(now time.Duration) {
+	e.resetConnection(now)
+	for _, l := range [...]*list{&e.writing, &e.gathered} {
+		for op := l.popFront(); op != nil; op = l.popFront() {
+			e.finish(op, Result{Err: ErrConnectionLost})
+		}
+	}
+	var resend, requests list
+	e.late.take(&e.sent)
+	e.sent, e.late = e.late, list{}
+	e.lateReleased.take(&e.released)
+	e.released, e.lateReleased = e.lateReleased, list{}
+	for op := e.released.head; op != nil; op = op.next {
+		op.phase = phaseReleased
+	}
+	for op := e.sent.popFront(); op != nil; op = e.sent.popFront() {
+		op.sentAt = 0
+		switch {
+		case op.Kind != KindPublish:
+			id := op.identifier()
+			e.ids.release(*id)
+			*id = 0
+			if op.orphaned || !e.survives(op) {
+				e.finish(op, Result{Err: ErrConnectionLost})
+				continue
+			}
+			op.phase = phaseQueued
+			requests.pushBack(op)
+		case e.poisoned(op):
+			// The identifier stays taken while the session lives: the server
+			// may still hold it.
+			if !op.orphaned {
+				e.account(op)
+				e.sink.Complete(op, Result{Err: ErrPoisonPublish})
+				op.Waiter = nil
+			}
+			op.orphaned = true
+			op.phase = phaseNew
+			op.Publish.Payload = nil
+		default:
+			op.phase = phaseResend
+			resend.pushBack(op)
+		}
+	}
+	resend.take(&e.resend)
+	e.resend = resend
+	requests.take(&e.requests)
+	e.requests = requests
+	if e.stopping || !e.desired {
+		return // everything fails in a moment, for that reason
+	}
+	for _, l := range [...]*list{&e.publishes, &e.requests} {
+		for op := l.head; op != nil; {
+			next := op.next
+			if !e.survives(op) {
+				l.remove(op)
+				e.finish(op, Result{Err: ErrOfflinePolicy})
+			}
+			op = next
+		}
+	}
+}
+
+// poisoned counts a hang-up against an operation that was in flight.
+func (e *Engine) poisoned(op *Operation) bool {
+	if e.cfg.PoisonLimit <= 0 || e.stopping || !op.sent {
+		return false
+	}
+	op.hangups++
+	return int(op.hangups) >= e.cfg.PoisonLimit
+}
+
+// pump moves operations to the outbound buffer, as far as the buffer, the
+// server's Receive Maximum and the rate limits allow.
+func (e *Engine) pump(now time.Duration) {
+	if e.state != Connected {
+		return
+	}
+	if e.throttled != never {
+		e.stats.ThrottleWait += now - e.throttledAt
+		e.throttled = never
+	}
+	for e.output.Len() < gatherLimit {
+		op := e.eligible(now)
+		if op == nil {
+			break
+		}
+		e.send(now, op)
+	}
+}
+
+// eligible returns the next operation that may be sent now. Publishes keep
+// their order among themselves; a request waits for older publishes, but not
+// for publishes that are held back [MQTT-3.3.4-8].
+func (e *Engine) eligible(now time.Duration) *Operation {
+	publish := e.resend.head
+	if publish == nil {
+		publish = e.publishes.head
+	}
+	request := e.requests.head
+	if e.ids.used == maxIdentifiers { // what needs a new one waits
+		request = nil
+		if publish != nil && publish.Publish.QoS > 0 && publish.Publish.PacketID == 0 {
+			publish = nil
+		}
+	}
+	if publish == nil {
+		return request
+	}
+	if request != nil && publish.phase == phaseQueued && request.order < publish.order {
+		return request
+	}
+	if publish.Publish.QoS > 0 && e.quota == 0 || !e.withinRate(now, publish) {
+		return request
+	}
+	return publish
+}
+
+// withinRate reports whether the rate limits allow a publish now. If not, they
+// say when.
+func (e *Engine) withinRate(now time.Duration, op *Operation) bool {
+	wait := max(e.publishRate.ready(1, now), e.byteRate.ready(float64(op.size), now))
+	if wait == 0 {
+		return true
+	}
+	if e.throttled == never {
+		e.throttledAt = now
+	}
+	e.throttled = now + wait
+	return false
+}
+
+// send writes an operation to the outbound buffer, or completes it if the
+// connection's limits forbid it.
+func (e *Engine) send(now time.Duration, op *Operation) {
+	switch {
+	case op.phase == phaseResend:
+		e.resend.remove(op)
+	case op.Kind == KindPublish:
+		e.publishes.remove(op)
+	default:
+		e.requests.remove(op)
+	}
+	if err := e.check(op); err != nil {
+		e.refuse(op, err)
+		return
+	}
+	if op.Kind == KindPublish {
+		e.sendPublish(op)
+		return
+	}
+	size := op.encodedSize()
+	if size > int(e.settings.MaximumPacketSizeToServer) {
+		e.refuse(op, errTooLarge)
+		return
+	}
+	*op.identifier() = e.ids.allocate(op)
+	if op.Kind == KindSubscribe {
+		e.output.buf = wire.AppendSubscribe(e.outBuffer(), op.Subscribe)
+	} else {
+		e.output.buf = wire.AppendUnsubscribe(e.outBuffer(), op.Unsubscribe)
+	}
+	e.stats.PacketsOut++
+	e.byteRate.take(float64(size))
+	e.await(op)
+}
+
+// refuse completes an operation that may not be sent on this connection.
+func (e *Engine) refuse(op *Operation, err error) {
+	e.stats.Refused++
+	e.finish(op, Result{Err: err})
+}
+
+func (e *Engine) sendPublish(op *Operation) {
+	p := op.Publish
+	p.Dup = op.sent && p.QoS > 0
+	e.outAliases.resolve(&p)
+	size := int(op.size)
+	if p.TopicAlias != 0 || op.Publish.TopicAlias != 0 {
+		size = wire.PublishSize(&p)
+	}
+	if size > int(e.settings.MaximumPacketSizeToServer) {
+		e.outAliases.undo(&p, op.Publish.Topic)
+		e.refuse(op, errTooLarge)
+		return
+	}
+	if p.QoS > 0 && p.PacketID == 0 {
+		p.PacketID = e.ids.allocate(op)
+		op.Publish.PacketID = p.PacketID
+	}
+	if len(p.Payload) < referenceSize {
+		e.output.buf = wire.AppendPublish(e.outBuffer(), &p)
+	} else {
+		e.output.buf = wire.AppendPublishHeader(e.outBuffer(), &p)
+		e.output.refs = append(e.output.refs, reference{len(e.output.buf), p.Payload})
+		e.output.bytes += len(p.Payload)
+	}
+	e.stats.PacketsOut++
+	e.stats.MessagesOut++
+	e.publishRate.take(1)
+	e.byteRate.take(float64(size))
+	if p.QoS == 0 {
+		op.phase = phaseGathered
+		e.gathered.pushBack(op)
+		return
+	}
+	e.quota--
+	e.await(op)
+}
+
+// await puts a sent operation where its acknowledgement finds it.
+func (e *Engine) await(op *Operation) {
+	op.phase = phaseSent
+	op.sentAt = 0
+	e.sent.pushBack(op)
+	if e.unstamped == nil {
+		e.unstamped = op
+	}
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// Receive handles received bytes, which start at a packet boundary. It returns
+// how many of them it consumed, and how many bytes the packet after those has
+// at least, if that is known to be more than what is left of data.
+func (e *Engine) Receive(now time.Duration, data []byte) (consumed, need int) {
+	e.lastHeard = now
+	e.pingAnswered(now)
+	e.stats.BytesIn += uint64(len(data))
+	limit := value(e.connect.MaximumPacketSize, wire.MaxPacketSize)
+	var f wire.Frame
+	for consumed < len(data) {
+		if e.state != Connected && e.state != Handshake {
+			return len(data), 0 // our DISCONNECT is decided: nothing counts any more
+		}
+		frame, need, err := wire.ParseFrame(data[consumed:], limit)
+		if err == nil {
+			if need > 0 {
+				e.afterReceive(now)
+				return consumed, need
+			}
+			f = frame
+			consumed += f.Size
+			err = e.receivePacket(now, &f)
+		}
+		if err != nil {
+			e.stats.Violations++
+			e.disconnect(now, err.Reason, err)
+			return len(data), 0
+		}
+	}
+	e.afterReceive(now)
+	return consumed, 0
+}
+
+// afterReceive sends what the received packets made room for.
+func (e *Engine) afterReceive(now time.Duration) {
+	if e.state == Connected {
+		e.pump(now)
+		e.checkDrained(now)
+	}
+}
+
+func (e *Engine) receivePacket(now time.Duration, f *wire.Frame) *wire.Error {
+	e.stats.PacketsIn++
+	if e.state == Handshake {
+		switch f.Type {
+		case wire.TypeConnack:
+			return e.receiveConnack(now, f)
+		case wire.TypeAuth:
+			return e.receiveAuth(now, f)
+		}
+		return violation(f.Type, "MQTT-3.2.0-1", "before CONNACK")
+	}
+	switch f.Type {
+	case wire.TypePublish:
+		return e.receivePublish(f)
+	case wire.TypePuback, wire.TypePubrec, wire.TypePubrel, wire.TypePubcomp:
+		return e.receiveAck(now, f)
+	case wire.TypeSuback, wire.TypeUnsuback:
+		return e.receiveSubscribeAck(now, f)
+	case wire.TypePingresp:
+		return e.receivePingresp(now, f)
+	case wire.TypeDisconnect:
+		return e.receiveDisconnect(now, f)
+	case wire.TypeAuth:
+		return e.receiveAuth(now, f)
+	case wire.TypeConnack:
+		return e.receiveConnack(now, f)
+	}
+	return violation(f.Type, "4.13.1", "only a client may send this packet")
+}
+
+func (e *Engine) receiveDisconnect(now time.Duration, f *wire.Frame) *wire.Error {
+	d := new(wire.Disconnect)
+	if err := wire.ParseDisconnect(f, d, true); err != nil {
+		return err
+	}
+	e.conclude(now, &Event{Err: ErrDisconnectReceived, Disconnect: d})
+	e.beginClosing(now)
+	return nil
+}
+
+func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
+	m := &e.view
+	if err := wire.ParsePublish(f, &m.PublishView); err != nil {
+		return err
+	}
+	if err := e.resolveInbound(m); err != nil {
+		return err
+	}
+	m.Ack = 0
+	switch m.QoS {
+	case 1:
+		if err := e.owe(m.PacketID); err != nil {
+			return err
+		}
+		m.Ack = e.acks.push(m.PacketID, 1)
+	case 2:
+		if !e.received.add(m.PacketID) {
+			// Ours already [MQTT-4.3.3-10]: no second delivery. Its PUBREC is
+			// sent again, unless the first one is still to come.
+			if err := e.owe(m.PacketID); err != nil {
+				return err
+			}
+			if !e.acks.unanswered(m.PacketID) {
+				e.acks.answer(e.acks.push(m.PacketID, 2))
+				e.acks.flush(e)
+			}
+			return nil
+		}
+		if err := e.owe(m.PacketID); err != nil {
+			return err
+		}
+		m.Ack = e.acks.push(m.PacketID, 2)
+	}
+	e.stats.MessagesIn++
+	e.sink.Deliver(m)
+	return nil
+}
+
+// owe notes a publish that the server counts against our Receive Maximum.
+func (e *Engine) owe(id uint16) *wire.Error {
+	e.answering.add(id)
+	if e.answering.n > int(value(e.connect.ReceiveMaximum, 65535)) {
+		return &wire.Error{Reason: wire.ReceiveMaximumExceeded, Packet: wire.TypePublish, Rule: "MQTT-3.3.4-9",
+			Text: "more unacknowledged messages than our Receive Maximum"}
+	}
+	return nil
+}
+
+func (e *Engine) receivePubrel(a *wire.Ack) *wire.Error {
+	id := a.PacketID
+	if e.acks.unanswered(id) {
+		return violation(wire.TypePubrel, "MQTT-4.3.3-8", "PUBREL before our PUBREC")
+	}
+	answer := wire.Ack{PacketID: id}
+	if !e.received.remove(id) {
+		answer.ReasonCode = wire.PacketIdentifierNotFound
+	}
+	e.answering.remove(id)
+	e.writeAck(wire.TypePubcomp, &answer)
+	return nil
+}

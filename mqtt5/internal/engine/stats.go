@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import "time"
+
+// Stats are counters of one client since it was made, and the present size of
+// its queue.
+type Stats struct {
+	Incomplete      int // operations submitted and not completed
+	IncompleteBytes int64
+	Unacked         int // of those, sent and not acknowledged
+	UnackedBytes    int64
+	Queued          int // of those, not sent yet
+
+	PacketsIn, PacketsOut   uint64
+	BytesIn, BytesOut       uint64
+	MessagesIn, MessagesOut uint64 // PUBLISH, resent ones included
+	Connects                uint64 // successful connections
+	Retries                 uint64 // publishes and PUBRELs sent again
+	Timeouts                uint64 // acknowledgements that did not come in time
+	Refused                 uint64 // operations that a server's limits forbade
+	UnknownAcks             uint64 // acknowledgements of nothing we know
+	Violations              uint64 // connections ended for a breach of the standard
+	PingRoundTrip           time.Duration
+	ThrottleWait            time.Duration // time that publishes were held back by the rate limits
+}
+
+// Stats returns a consistent snapshot. It takes time in proportion to the
+// operations in flight.
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Queued = e.publishes.n + e.requests.n + e.resend.n
+	for _, l := range [...]*list{&e.sent, &e.released, &e.late, &e.lateReleased} {
+		for op := l.head; op != nil; op = op.next {
+			if op.counted {
+				s.Unacked++
+				s.UnackedBytes += int64(op.size)
+			}
+		}
+	}
+	return s
+}
