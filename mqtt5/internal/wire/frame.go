@@ -37,11 +37,19 @@ var requiredFlags = [16]uint8{
 // their bytes are there. A packet of more than limit bytes in all is refused
 // with PacketTooLarge; limit 0 stands for the limit of the protocol.
 func ParseFrame(b []byte, limit uint32) (f Frame, need int, err *Error) {
+	need, err = f.Parse(b, limit)
+	return f, need, err
+}
+
+// Parse is ParseFrame for loops in which every nanosecond counts: it saves the
+// copy of the result. It leaves f alone unless a whole packet is there.
+func (f *Frame) Parse(b []byte, limit uint32) (need int, err *Error) {
 	// The common case: a known packet with a length of one or two bytes, all there.
 	if len(b) >= 2 {
-		flags := b[0] & 0x0F
-		required := requiredFlags[b[0]>>4]
-		if flags == required && b[0] >= 0x10 || required == flagsPublish && flags&6 != 6 && flags&14 != 8 {
+		first := b[0]
+		flags := first & 0x0F
+		required := requiredFlags[first>>4]
+		if flags == required && first >= 0x10 || required == flagsPublish && flags&6 != 6 && flags&14 != 8 {
 			size, head := 2+int(b[1]), 2
 			if b[1] >= 0x80 && len(b) > 2 {
 				size, head = 3+int(b[1]&0x7F)+int(b[2])<<7, 3
@@ -50,44 +58,45 @@ func ParseFrame(b []byte, limit uint32) (f Frame, need int, err *Error) {
 				}
 			}
 			if size <= len(b) && (uint(size) <= uint(limit) || limit == 0) {
-				return Frame{Type: Type(b[0] >> 4), Flags: flags, Body: b[head:size:size], Size: size}, 0, nil
+				f.Type, f.Flags, f.Body, f.Size = Type(first>>4), flags, b[head:size:size], size
+				return 0, nil
 			}
 		}
 	}
-	return parseFrameSlow(b, limit)
+	return f.parseSlow(b, limit)
 }
 
-// parseFrameSlow handles everything, and so is the reference for ParseFrame.
-func parseFrameSlow(b []byte, limit uint32) (f Frame, need int, err *Error) {
+// parseSlow handles everything, and so is the reference for Parse.
+func (f *Frame) parseSlow(b []byte, limit uint32) (need int, err *Error) {
 	if len(b) == 0 {
-		return f, 2, nil
+		return 2, nil
 	}
-	f.Type, f.Flags = Type(b[0]>>4), b[0]&0x0F
-	if err := checkFirstByte(f.Type, f.Flags); err != nil {
-		return Frame{}, 0, err
+	t, flags := Type(b[0]>>4), b[0]&0x0F
+	if err := checkFirstByte(t, flags); err != nil {
+		return 0, err
 	}
 	length, n := varint(b[1:])
 	switch n {
 	case varintShort:
-		return Frame{}, len(b) + 1, nil
+		return len(b) + 1, nil
 	case varintBad:
-		return Frame{}, 0, malformed(f.Type, "MQTT-1.5.5-1", "remaining length is not a variable byte integer of least size")
+		return 0, malformed(t, "MQTT-1.5.5-1", "remaining length is not a variable byte integer of least size")
 	}
-	f.Size = 1 + n + int(length)
-	if limit != 0 && uint64(f.Size) > uint64(limit) {
-		return Frame{}, 0, &Error{
-			Reason: PacketTooLarge, Packet: f.Type, Rule: "MQTT-3.1.2-24",
+	size := 1 + n + int(length)
+	if limit != 0 && uint64(size) > uint64(limit) {
+		return 0, &Error{
+			Reason: PacketTooLarge, Packet: t, Rule: "MQTT-3.1.2-24",
 			Text: "packet is larger than the maximum packet size",
 		}
 	}
-	if length != 0 && (f.Type == TypePingreq || f.Type == TypePingresp) {
-		return Frame{}, 0, errNotEmpty(f.Type)
+	if length != 0 && (t == TypePingreq || t == TypePingresp) {
+		return 0, errNotEmpty(t)
 	}
-	if f.Size > len(b) {
-		return Frame{}, f.Size, nil
+	if size > len(b) {
+		return size, nil
 	}
-	f.Body = b[1+n : f.Size : f.Size]
-	return f, 0, nil
+	*f = Frame{Type: t, Flags: flags, Body: b[1+n : size : size], Size: size}
+	return 0, nil
 }
 
 func checkFirstByte(t Type, flags uint8) *Error {

@@ -45,10 +45,10 @@ func ParsePublish(f *Frame, v *PublishView) *Error {
 		}
 		pos += 2
 	}
-	*v = PublishView{
-		Topic: topic, PacketID: id, QoS: qos,
-		Retain: f.Flags&flagRetain != 0, Dup: f.Flags&flagDup != 0,
-	}
+	// Field by field: a composite literal would be built elsewhere and copied.
+	v.Topic, v.Payload, v.Properties = topic, nil, nil
+	v.PacketID, v.TopicAlias, v.QoS = id, 0, qos
+	v.Retain, v.Dup, v.UTF8 = f.Flags&flagRetain != 0, f.Flags&flagDup != 0, false
 	if pos < len(body) && body[pos] == 0 && len(topic) != 0 {
 		v.Payload = body[pos+1:]
 		return nil
