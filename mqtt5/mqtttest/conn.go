@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,25 +32,25 @@ type Conn struct {
 	number int
 	where  string // of the script, empty without one
 
-	pings   bool   // answered while waiting for something else
-	partial []byte // of a packet, read before a deadline
-	timeout time.Duration
+	pings   bool         // answered while waiting for something else
+	partial []byte       // of a packet, read before a deadline
+	timeout atomic.Int64 // a Duration
 
 	writeMu sync.Mutex // one packet at a time
 
-	mu       sync.Mutex
-	toSend   int // bytes until the cut, negative without one
-	toRead   int
-	cut      bool
-	closed   bool
-	audit    *audit
-	gate     sync.Cond // reading may go on
-	stalled  bool
-	attached *attachment // to the broker
+	mu      sync.Mutex
+	toSend  int // bytes until the cut, negative without one
+	toRead  int
+	cut     bool
+	closed  bool
+	audit   *audit
+	gate    sync.Cond // reading may go on
+	stalled bool
 }
 
 func newConn(s *Server, nc net.Conn, number int, where string) *Conn {
-	c := &Conn{server: s, nc: nc, number: number, where: where, timeout: s.opts.timeout, toSend: -1, toRead: -1}
+	c := &Conn{server: s, nc: nc, number: number, where: where, toSend: -1, toRead: -1}
+	c.SetTimeout(s.opts.timeout)
 	c.gate.L = &c.mu
 	c.audit = newAudit(s)
 	return c
@@ -83,7 +84,9 @@ func (c *Conn) Server() *Server { return c.server }
 func (c *Conn) NetConn() net.Conn { return c.nc }
 
 // SetTimeout changes how long the script waits for the client from now on; see [Timeout].
-func (c *Conn) SetTimeout(d time.Duration) { c.timeout = d }
+func (c *Conn) SetTimeout(d time.Duration) { c.timeout.Store(int64(d)) }
+
+func (c *Conn) limit() time.Duration { return time.Duration(c.timeout.Load()) }
 
 // AnswerPings makes the methods that wait for a packet answer each PINGREQ by themselves, instead of taking it for the
 // packet they wait for.
@@ -333,7 +336,7 @@ func (c *Conn) setReadDeadline(t time.Time) error {
 
 // Receive returns the next packet, or why there is none: [io.EOF] when the client has closed, a [*Violation] when it
 // sent what it may not send, an error with Timeout() true after the timeout.
-func (c *Conn) Receive() (Packet, error) { return c.receive(c.timeout) }
+func (c *Conn) Receive() (Packet, error) { return c.receive(c.limit()) }
 
 // TrySend writes packets in one write, and returns why that failed.
 func (c *Conn) TrySend(packets ...Packet) error {
@@ -359,8 +362,8 @@ func (c *Conn) write(b []byte) error {
 	c.mu.Unlock()
 	c.sent(b)
 	var until time.Time
-	if c.timeout > 0 {
-		until = time.Now().Add(c.timeout)
+	if wait := c.limit(); wait > 0 {
+		until = time.Now().Add(wait)
 	}
 	select {
 	case <-c.server.done: // which has set its own
@@ -423,8 +426,8 @@ func (c *Conn) ReceiveBytes(n int) []byte {
 	c.server.helper()
 	b := make([]byte, n)
 	var until time.Time
-	if c.timeout > 0 {
-		until = time.Now().Add(c.timeout)
+	if wait := c.limit(); wait > 0 {
+		until = time.Now().Add(wait)
 	}
 	_ = c.setReadDeadline(until)
 	got, err := io.ReadFull(c.stream(), b)
@@ -442,7 +445,7 @@ func (c *Conn) ReceiveBytes(n int) []byte {
 func (c *Conn) Drain() []Packet {
 	var list []Packet
 	for {
-		p, err := c.receive(c.timeout)
+		p, err := c.receive(c.limit())
 		if err != nil {
 			return list
 		}

@@ -42,7 +42,7 @@ func wantedType[T Packet]() string {
 // expect returns the next packet or ends the script.
 func (c *Conn) expect(want string) Packet {
 	c.server.helper()
-	p, err := c.receive(c.timeout)
+	p, err := c.receive(c.limit())
 	switch {
 	case err == nil:
 	case errors.Is(err, errCut):
@@ -150,7 +150,7 @@ func (c *Conn) ExpectDisconnectWith(code ReasonCode) Disconnect {
 // ExpectClosed waits for the client to close or reset the connection, without sending anything more.
 func (c *Conn) ExpectClosed() {
 	c.server.helper()
-	p, err := c.receive(c.timeout)
+	p, err := c.receive(c.limit())
 	var v *Violation
 	switch {
 	case err == nil:
@@ -162,7 +162,7 @@ func (c *Conn) ExpectClosed() {
 	case errors.Is(err, ErrServerClosed):
 		c.Fatalf("the test ended while the script expected the client to close: %w", err)
 	case isTimeout(err):
-		c.Fatalf("expected the client to close, which it has not done after %v", c.timeout)
+		c.Fatalf("expected the client to close, which it has not done after %v", c.limit())
 	}
 }
 

@@ -73,7 +73,8 @@ func WithBroker(b BrokerOptions) Option { return func(o *options) { o.broker = b
 
 // Intercept calls f with every packet that comes in on a connection that is served as a broker, before the broker sees
 // it. When f returns true, the packet is not handled any further. f runs on the connection's own goroutine, and may send,
-// sleep, cut and close; for the packets of one connection it is called in order, for several connections at once.
+// sleep, cut and close; for the packets of one connection it is called in order, for several connections at once. A
+// CONNECT that it handles ends the connection, unless f sends the CONNACK and then calls [Conn.Serve].
 func Intercept(f func(c *Conn, p Packet) (handled bool)) Option {
 	return func(o *options) { o.intercept = f }
 }
