@@ -74,6 +74,18 @@ func (r *reader) string(what string) string {
 	return string(b)
 }
 
+// countFields returns how many fields, each followed by extra bytes, make up
+// the rest of the body, so that a slice is made in the right size at once.
+func (r *reader) countFields(extra int) (count int) {
+	for b := r.rest; ; count++ {
+		v, ok := field(b)
+		if !ok || 2+len(v)+extra > len(b) {
+			return count
+		}
+		b = b[2+len(v)+extra:]
+	}
+}
+
 // properties reads a property list and returns a walk over it.
 func (r *reader) properties(at place) properties {
 	if r.err != nil {

@@ -77,6 +77,7 @@ func ParseSubscribe(f *Frame, p *Subscribe) *Error {
 	if r.err == nil && len(r.rest) == 0 {
 		return protocolError(r.t, "MQTT-3.8.3-2", "there is no topic filter")
 	}
+	p.Subscriptions = make([]Subscription, 0, r.countFields(1))
 	for r.err == nil && len(r.rest) > 0 {
 		filter := r.filter()
 		options := r.byte("subscription options")
@@ -160,6 +161,7 @@ func ParseUnsubscribe(f *Frame, p *Unsubscribe) *Error {
 	if r.err == nil && len(r.rest) == 0 {
 		return protocolError(r.t, "MQTT-3.10.3-2", "there is no topic filter")
 	}
+	p.TopicFilters = make([]string, 0, r.countFields(0))
 	for r.err == nil && len(r.rest) > 0 {
 		p.TopicFilters = append(p.TopicFilters, r.filter())
 	}
