@@ -94,14 +94,14 @@ func (c *Conn) AnswerPings() { c.pings = true }
 
 // Fatalf reports a failure of the test and ends the script.
 func (c *Conn) Fatalf(format string, args ...any) {
-	c.server.helper()
+	c.server.tb.Helper()
 	c.server.fail("%v: %w", c, fmt.Errorf(format, args...))
 	runtime.Goexit()
 }
 
 // Errorf reports a failure of the test and goes on.
 func (c *Conn) Errorf(format string, args ...any) {
-	c.server.helper()
+	c.server.tb.Helper()
 	c.server.fail("%v: %w", c, fmt.Errorf(format, args...))
 }
 
@@ -163,8 +163,8 @@ func (c *Conn) CutAfterReceiving(n int) {
 	c.toRead = n
 }
 
-// Stall stops reading, from the next packet on, until Resume: the client's writes fill the buffer, then block. It is for
-// connections that are served as a broker, and others that somebody else reads from.
+// Stall stops reading until Resume, save for a piece that is being waited for already: the client's writes fill the
+// buffer, then block. It is for connections that are served as a broker, and others that another goroutine reads from.
 func (c *Conn) Stall() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,6 +248,7 @@ func (c *Conn) stream() io.Reader {
 
 // next reads a packet, with no other deadline than the one that is set.
 func (c *Conn) next() (Packet, error) {
+	c.server.tb.Helper()
 	p, raw, err := readPacket(c.stream(), FromClient)
 	var v *Violation
 	switch {
@@ -290,6 +291,7 @@ func isTimeout(err error) bool {
 
 // receive is next with a deadline, and with pings answered.
 func (c *Conn) receive(wait time.Duration) (Packet, error) {
+	c.server.tb.Helper()
 	for {
 		var until time.Time
 		if wait > 0 {
@@ -383,12 +385,12 @@ func (c *Conn) write(b []byte) error {
 // Send writes packets in one write. It waits while the client's buffer is full, and fails the test when the client has
 // closed.
 func (c *Conn) Send(packets ...Packet) {
-	c.server.helper()
+	c.server.tb.Helper()
 	c.sendResult("sending", c.TrySend(packets...))
 }
 
 func (c *Conn) sendResult(what string, err error) {
-	c.server.helper()
+	c.server.tb.Helper()
 	switch {
 	case err == nil:
 	case errors.Is(err, errCut):
@@ -400,7 +402,7 @@ func (c *Conn) sendResult(what string, err error) {
 
 // SendPart writes the first n bytes of a packet only, the last -n bytes left out when n is negative.
 func (c *Conn) SendPart(p Packet, n int) {
-	c.server.helper()
+	c.server.tb.Helper()
 	b := Encode(p)
 	if n < 0 {
 		n += len(b)
@@ -412,7 +414,7 @@ func (c *Conn) SendPart(p Packet, n int) {
 
 // SendSlowly writes a packet byte by byte, with a pause before each.
 func (c *Conn) SendSlowly(p Packet, pause time.Duration) {
-	c.server.helper()
+	c.server.tb.Helper()
 	b := Encode(p)
 	c.server.record(Event{Conn: c.number, Kind: Sent, Packet: p, Bytes: b})
 	for i := range b {
@@ -423,7 +425,7 @@ func (c *Conn) SendSlowly(p Packet, pause time.Duration) {
 
 // ReceiveBytes reads n bytes as they are, past all checks, and fails the test when the client closes before.
 func (c *Conn) ReceiveBytes(n int) []byte {
-	c.server.helper()
+	c.server.tb.Helper()
 	b := make([]byte, n)
 	var until time.Time
 	if wait := c.limit(); wait > 0 {

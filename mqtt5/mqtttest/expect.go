@@ -15,7 +15,7 @@ import (
 //
 //	p := mqtttest.Expect(c, mqtttest.QoS(1), mqtttest.Topic("a/b"))
 func Expect[T Packet](c *Conn, match ...func(T) error) T {
-	c.server.helper()
+	c.server.tb.Helper()
 	want := fmt.Sprintf("%v", wantedType[T]())
 	p := c.expect(want)
 	t, ok := p.(T)
@@ -41,7 +41,7 @@ func wantedType[T Packet]() string {
 
 // expect returns the next packet or ends the script.
 func (c *Conn) expect(want string) Packet {
-	c.server.helper()
+	c.server.tb.Helper()
 	p, err := c.receive(c.limit())
 	switch {
 	case err == nil:
@@ -57,7 +57,7 @@ func (c *Conn) expect(want string) Packet {
 
 // ExpectPacket waits for a packet that equals want in every field; see [Diff].
 func (c *Conn) ExpectPacket(want Packet) {
-	c.server.helper()
+	c.server.tb.Helper()
 	got := c.expect(Describe(want))
 	if diff := Diff(want, got); diff != "" {
 		c.Fatalf("unexpected packet:\n%s", diff)
@@ -66,79 +66,79 @@ func (c *Conn) ExpectPacket(want Packet) {
 
 // ExpectAny waits for the next packet, whatever it is.
 func (c *Conn) ExpectAny() Packet {
-	c.server.helper()
+	c.server.tb.Helper()
 	return c.expect("a packet")
 }
 
 // ExpectConnect waits for a CONNECT.
 func (c *Conn) ExpectConnect(match ...func(Connect) error) Connect {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectPublish waits for a PUBLISH.
 func (c *Conn) ExpectPublish(match ...func(Publish) error) Publish {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectPuback waits for a PUBACK.
 func (c *Conn) ExpectPuback(match ...func(Puback) error) Puback {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectPubrec waits for a PUBREC.
 func (c *Conn) ExpectPubrec(match ...func(Pubrec) error) Pubrec {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectPubrel waits for a PUBREL.
 func (c *Conn) ExpectPubrel(match ...func(Pubrel) error) Pubrel {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectPubcomp waits for a PUBCOMP.
 func (c *Conn) ExpectPubcomp(match ...func(Pubcomp) error) Pubcomp {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectSubscribe waits for a SUBSCRIBE.
 func (c *Conn) ExpectSubscribe(match ...func(Subscribe) error) Subscribe {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectUnsubscribe waits for an UNSUBSCRIBE.
 func (c *Conn) ExpectUnsubscribe(match ...func(Unsubscribe) error) Unsubscribe {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectPingreq waits for a PINGREQ.
 func (c *Conn) ExpectPingreq() {
-	c.server.helper()
+	c.server.tb.Helper()
 	Expect[Pingreq](c)
 }
 
 // ExpectAuth waits for an AUTH.
 func (c *Conn) ExpectAuth(match ...func(Auth) error) Auth {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectDisconnect waits for a DISCONNECT.
 func (c *Conn) ExpectDisconnect(match ...func(Disconnect) error) Disconnect {
-	c.server.helper()
+	c.server.tb.Helper()
 	return Expect(c, match...)
 }
 
 // ExpectDisconnectWith waits for a DISCONNECT with the reason code, and then for the client to close.
 func (c *Conn) ExpectDisconnectWith(code ReasonCode) Disconnect {
-	c.server.helper()
+	c.server.tb.Helper()
 	d := c.ExpectDisconnect()
 	if d.ReasonCode != code {
 		c.Fatalf("expected a DISCONNECT with %v, got %s", code, Describe(d))
@@ -149,7 +149,7 @@ func (c *Conn) ExpectDisconnectWith(code ReasonCode) Disconnect {
 
 // ExpectClosed waits for the client to close or reset the connection, without sending anything more.
 func (c *Conn) ExpectClosed() {
-	c.server.helper()
+	c.server.tb.Helper()
 	p, err := c.receive(c.limit())
 	var v *Violation
 	switch {
@@ -168,7 +168,7 @@ func (c *Conn) ExpectClosed() {
 
 // ExpectSilence demands that for d the client neither sends a byte nor closes.
 func (c *Conn) ExpectSilence(d time.Duration) {
-	c.server.helper()
+	c.server.tb.Helper()
 	p, err := c.receive(d)
 	switch {
 	case err == nil:
@@ -184,7 +184,7 @@ func (c *Conn) ExpectSilence(d time.Duration) {
 
 // Accept waits for a CONNECT and answers it with ack, a plain success when there is none.
 func (c *Conn) Accept(ack ...Connack) Connect {
-	c.server.helper()
+	c.server.tb.Helper()
 	con := c.ExpectConnect()
 	if len(ack) == 0 {
 		ack = []Connack{{}}

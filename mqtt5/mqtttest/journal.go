@@ -112,7 +112,7 @@ func (s *Server) record(e Event) {
 // WaitFor waits until cond, called with the journal each time it has grown, returns true. It reports a failure of the
 // test and returns false when that takes longer than the timeout of the server.
 func (s *Server) WaitFor(what string, cond func([]Event) bool) bool {
-	s.helper()
+	s.tb.Helper()
 	ok := s.wait(func() bool {
 		events := s.journal
 		s.mu.Unlock()

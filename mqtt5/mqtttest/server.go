@@ -132,6 +132,9 @@ type Server struct {
 // tb may be nil where there is no test: failures are then kept for [Server.Failures] only, and the server has to be
 // closed with [Server.Close].
 func NewServer(tb TB, opts ...Option) *Server {
+	if tb == nil {
+		tb = noTB{}
+	}
 	s := &Server{tb: tb, done: make(chan struct{}), conns: map[*Conn]struct{}{}, sessions: map[string]*sessionAudit{}}
 	s.changed.L = &s.mu
 	s.opts.timeout = defaultTimeout()
@@ -139,16 +142,14 @@ func NewServer(tb TB, opts ...Option) *Server {
 		o(&s.opts)
 	}
 	s.broker = newBroker(s, s.opts.broker)
-	if tb != nil {
-		tb.Cleanup(func() {
-			s.Close()
-			if tb.Failed() {
-				for _, e := range s.Journal() {
-					tb.Logf("%v", e)
-				}
+	tb.Cleanup(func() {
+		s.Close()
+		if tb.Failed() {
+			for _, e := range s.Journal() {
+				tb.Logf("%v", e)
 			}
-		})
-	}
+		}
+	})
 	return s
 }
 
@@ -160,11 +161,14 @@ func defaultTimeout() time.Duration {
 	return time.Minute
 }
 
-func (s *Server) helper() {
-	if s.tb != nil {
-		s.tb.Helper()
-	}
-}
+// noTB stands in for a test that is not there.
+type noTB struct{}
+
+func (noTB) Helper()               {}
+func (noTB) Errorf(string, ...any) {}
+func (noTB) Logf(string, ...any)   {}
+func (noTB) Cleanup(func())        {}
+func (noTB) Failed() bool          { return false }
 
 // notify wakes who waits for a change. The lock is held.
 func (s *Server) notify() {
@@ -173,12 +177,12 @@ func (s *Server) notify() {
 }
 
 func (s *Server) fail(format string, args ...any) {
-	s.helper()
+	s.tb.Helper()
 	err := fmt.Errorf(format, args...)
 	s.mu.Lock()
 	s.failures = append(s.failures, err)
 	s.mu.Unlock()
-	if s.tb != nil && !s.opts.collect {
+	if !s.opts.collect {
 		s.tb.Errorf("%v", err)
 	}
 }
@@ -413,7 +417,7 @@ func (s *Server) admit(nc net.Conn) {
 // Wait waits until all scripts have run to their end, and all other plans are used. It reports a failure when that takes
 // longer than the timeout of the server.
 func (s *Server) Wait() {
-	s.helper()
+	s.tb.Helper()
 	if !s.wait(func() bool { return len(s.plans) == 0 && s.running == 0 }) {
 		s.mu.Lock()
 		left, running := len(s.plans), s.running
@@ -440,7 +444,7 @@ func (s *Server) Conns() []*Conn {
 // were still waiting for something, are reported as failures. The end of the test closes the server by itself; further
 // calls do nothing.
 func (s *Server) Close() {
-	s.helper()
+	s.tb.Helper()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
