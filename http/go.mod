@@ -1,3 +1,14 @@
 module github.com/gocrt/aws-iot-device-sdk-go/http
 
 go 1.25.0
+
+require (
+	github.com/google/go-cmp v0.7.0
+	go.uber.org/zap v1.28.0
+	golang.org/x/net v0.56.0
+)
+
+require (
+	go.uber.org/multierr v1.10.0 // indirect
+	golang.org/x/text v0.38.0 // indirect
+)

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
+)
+
+const (
+	// maxRounds bounds the CONNECT requests for one tunnel.
+	maxRounds = 8
+	// drainTimeout is how long the rest of a 407 may take before a new
+	// connection is the better way to go on.
+	drainTimeout = 2 * time.Second
+
+	authorization = "Proxy-Authorization"
+)
+
+// connect asks an HTTP proxy for a tunnel on conn, which it closes on error.
+// ctx carries the deadline of the tunnel.
+func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target string) (_ net.Conn, err error) {
+	defer func() {
+		if err != nil && conn != nil {
+			_ = conn.Close()
+		}
+	}()
+	header, err := d.connectHeader(ctx, ConnectRequest{Target: target})
+	if err != nil {
+		return nil, d.fail(StageHeader, target, err)
+	}
+	basicSent := false
+	if d.opts.PreemptiveAuth && d.proxy.hasAuth && header.Get(authorization) == "" {
+		header.Set(authorization, d.proxy.basic())
+		basicSent = true
+	}
+
+	br := bufio.NewReader(conn)
+	for round := 1; ; round++ {
+		var resp *response
+		err := stage.Run(ctx, conn, func() (err error) {
+			if _, err = conn.Write(connectRequest(target, header)); err == nil {
+				resp, err = readResponse(br)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, d.fail(StageTunnel, target, exchangeError(err))
+		}
+		if resp.status >= 200 && resp.status <= 299 {
+			rest, _ := br.Peek(br.Buffered())
+			return stage.WithPrefix(conn, rest), nil
+		}
+		if resp.status != http.StatusProxyAuthRequired {
+			return nil, d.refused(target, resp, ErrRefused)
+		}
+		if round == maxRounds {
+			return nil, d.refused(target, resp, ErrAuthentication)
+		}
+
+		header, err = d.connectHeader(ctx, ConnectRequest{Target: target, Round: round, Challenge: resp.header})
+		if err != nil {
+			return nil, d.fail(StageHeader, target, err)
+		}
+		if header.Get(authorization) == "" {
+			if !d.proxy.hasAuth || basicSent || !resp.offers("basic") {
+				return nil, d.refused(target, resp, ErrAuthentication)
+			}
+			header.Set(authorization, d.proxy.basic())
+			basicSent = true
+		}
+		if d.drain(ctx, conn, br, resp) {
+			continue
+		}
+		_ = conn.Close()
+		if conn, err = d.open(ctx, network, target); err != nil {
+			return nil, err
+		}
+		br.Reset(conn)
+	}
+}
+
+// drain reads the rest of an answer and tells whether conn can carry another
+// request.
+func (d *Dialer) drain(ctx context.Context, conn net.Conn, br *bufio.Reader, resp *response) bool {
+	if !resp.keepAlive() {
+		return false
+	}
+	ctx, cancel := stage.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	return stage.Run(ctx, conn, func() error { return resp.discardBody(br) }) == nil
+}
+
+// connectHeader asks the callback for headers. The result may be written to.
+func (d *Dialer) connectHeader(ctx context.Context, r ConnectRequest) (http.Header, error) {
+	out := http.Header{}
+	if d.opts.ConnectHeader == nil {
+		return out, nil
+	}
+	r.Challenge = r.Challenge.Clone()
+	h, err := d.opts.ConnectHeader(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, stage.Cause(ctx)
+	}
+	for name, values := range h {
+		key := http.CanonicalHeaderKey(name)
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			return nil, fmt.Errorf("invalid header name %q", name)
+		case key == "Host", key == "Content-Length", key == "Transfer-Encoding":
+			return nil, fmt.Errorf("header %s cannot be set", key)
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return nil, fmt.Errorf("invalid value of header %s", key)
+			}
+			out.Add(key, v)
+		}
+	}
+	return out, nil
+}
+
+// connectRequest is the request as it goes over the wire. The target was
+// checked by splitTarget and the header by connectHeader.
+func connectRequest(target string, header http.Header) []byte {
+	var b strings.Builder
+	b.WriteString("CONNECT ")
+	b.WriteString(target)
+	b.WriteString(" HTTP/1.1\r\nHost: ")
+	b.WriteString(target)
+	b.WriteString("\r\n")
+	_ = header.Write(&b)
+	b.WriteString("\r\n")
+	return []byte(b.String())
+}
+
+// basic is the Proxy-Authorization of RFC 7617 in UTF-8.
+func (e endpoint) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(e.user+":"+e.pass))
+}
+
+// refused builds the error for an answer that opens no tunnel.
+func (d *Dialer) refused(target string, resp *response, condition error) *Error {
+	e := d.fail(StageTunnel, target, condition)
+	e.StatusCode = resp.status
+	e.Reason = resp.reason
+	e.Header = resp.diagnostics()
+	return e
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+
+	"golang.org/x/net/http/httpproxy"
+)
+
+// FromEnvironment returns a dialer for the proxy that the environment names:
+// HTTPS_PROXY, or else ALL_PROXY, in either case of letters. NO_PROXY lists the hosts to dial
+// directly, by the rules of golang.org/x/net/http/httpproxy, which never
+// use a proxy for localhost and loopback addresses; [Options.NoProxy] adds to it.
+// HTTP_PROXY is not consulted: every target is tunneled, as HTTPS is.
+// A value without a scheme means http. Without a proxy in the environment the dialer
+// dials everything directly.
+//
+// opts gives all but the address of the proxy; Username and Password, if set,
+// override those in the environment. The environment is read once, by this call. A proxy
+// address that makes no sense is an error, which does not repeat it.
+func FromEnvironment(opts Options) (*Dialer, error) {
+	return fromEnvironment(opts, os.Getenv)
+}
+
+func fromEnvironment(opts Options, getenv func(string) string) (*Dialer, error) {
+	if opts.URL != "" || opts.Host != "" || opts.Port != 0 || opts.Kind != HTTP {
+		return nil, errors.New("proxy: FromEnvironment excludes URL, Kind, Host and Port")
+	}
+	lookup := func(names ...string) (name, value string) {
+		for _, n := range names {
+			if v := strings.TrimSpace(getenv(n)); v != "" {
+				return n, v
+			}
+		}
+		return "", ""
+	}
+	name, value := lookup("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+	if value == "" {
+		d := &Dialer{opts: opts}
+		d.setDefaults()
+		return d, nil
+	}
+	if !strings.Contains(value, "://") {
+		value = "http://" + value
+	}
+	opts.URL = value
+	d, err := New(opts)
+	if err != nil {
+		return nil, fmt.Errorf("environment variable %s: %w", name, err)
+	}
+	_, noProxy := lookup("NO_PROXY", "no_proxy")
+	// The rules need only know that there is a proxy; the real one, which may hold a
+	// password, stays out of it.
+	rules := (&httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: noProxy}).ProxyFunc()
+	d.direct = func(hostport string) bool {
+		u, err := rules(&url.URL{Scheme: "https", Host: hostport})
+		return err == nil && u == nil
+	}
+	return d, nil
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proxy
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+const (
+	// maxHeaderBytes bounds the header of one answer.
+	maxHeaderBytes = 64 << 10
+	// maxDiscardBody bounds what is read to keep a connection after a 407.
+	maxDiscardBody = 64 << 10
+	// maxInformational bounds the 1xx answers before the real one.
+	maxInformational = 5
+	// maxReason bounds the reason phrase in errors.
+	maxReason = 128
+)
+
+// response is the header of an answer to CONNECT. The body, if any, is still
+// in the reader; after a 2xx there is none, whatever the header says (RFC
+// 9110 section 9.3.6).
+type response struct {
+	minor  int // HTTP/1.minor
+	status int
+	reason string
+	header http.Header
+}
+
+// readResponse reads an answer and not one byte more from br. It skips
+// informational ones.
+func readResponse(br *bufio.Reader) (*response, error) {
+	budget := maxHeaderBytes
+	for range maxInformational {
+		r, err := readHeader(br, &budget)
+		if err != nil {
+			return nil, err
+		}
+		if r.status == http.StatusSwitchingProtocols || r.status >= 200 {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: too many informational responses", ErrMalformedResponse)
+}
+
+func readHeader(br *bufio.Reader, budget *int) (*response, error) {
+	line, err := readLine(br, budget)
+	if err != nil {
+		return nil, err
+	}
+	r, err := parseStatusLine(line)
+	if err != nil {
+		return nil, err
+	}
+	r.header = http.Header{}
+	last := ""
+	for {
+		line, err := readLine(br, budget)
+		if err != nil {
+			return nil, err
+		}
+		if line == "" {
+			return r, nil
+		}
+		if line[0] == ' ' || line[0] == '\t' { // obsolete folding: still seen in challenges
+			v := r.header[last]
+			if len(v) == 0 {
+				return nil, fmt.Errorf("%w: header starts with a continuation", ErrMalformedResponse)
+			}
+			line = textproto.TrimString(line)
+			if !httpguts.ValidHeaderFieldValue(line) {
+				return nil, fmt.Errorf("%w: invalid header value", ErrMalformedResponse)
+			}
+			v[len(v)-1] += " " + line
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		value = textproto.TrimString(value)
+		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+			return nil, fmt.Errorf("%w: invalid header line", ErrMalformedResponse)
+		}
+		last = http.CanonicalHeaderKey(name)
+		r.header[last] = append(r.header[last], value)
+	}
+}
+
+// readLine returns a line without its end, and takes its length off budget.
+func readLine(br *bufio.Reader, budget *int) (string, error) {
+	var long []byte
+	for {
+		part, err := br.ReadSlice('\n')
+		if *budget -= len(part); *budget < 0 {
+			return "", ErrHeaderTooLarge
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			long = append(long, part...)
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if long != nil {
+			part = append(long, part...)
+		}
+		return strings.TrimSuffix(string(part[:len(part)-1]), "\r"), nil
+	}
+}
+
+// parseStatusLine accepts HTTP/1.0 and HTTP/1.1 with or without a reason.
+func parseStatusLine(line string) (*response, error) {
+	proto, rest, _ := strings.Cut(line, " ")
+	code, reason, _ := strings.Cut(rest, " ")
+	r := &response{reason: printable(reason)}
+	switch proto {
+	case "HTTP/1.0":
+	case "HTTP/1.1":
+		r.minor = 1
+	default:
+		return nil, fmt.Errorf("%w: not an HTTP/1 status line", ErrMalformedResponse)
+	}
+	n, err := strconv.ParseUint(code, 10, 16)
+	if err != nil || len(code) != 3 || n < 100 {
+		return nil, fmt.Errorf("%w: invalid status code", ErrMalformedResponse)
+	}
+	r.status = int(n)
+	return r, nil
+}
+
+// printable makes text from the network fit for errors and logs.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	for i := range s {
+		if i >= maxReason {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// keepAlive tells whether the proxy promises to read another request.
+func (r *response) keepAlive() bool {
+	has := func(token string) bool {
+		return httpguts.HeaderValuesContainsToken(r.header["Connection"], token) ||
+			httpguts.HeaderValuesContainsToken(r.header["Proxy-Connection"], token)
+	}
+	if has("close") {
+		return false
+	}
+	return r.minor > 0 || has("keep-alive")
+}
+
+var errBodyUnbounded = errors.New("body has no usable length")
+
+// discardBody reads past the body of an answer that is not a 2xx.
+func (r *response) discardBody(br *bufio.Reader) error {
+	if te := r.header["Transfer-Encoding"]; len(te) > 0 {
+		if len(te) != 1 || !strings.EqualFold(te[0], "chunked") {
+			return errBodyUnbounded
+		}
+		n, err := io.Copy(io.Discard, io.LimitReader(httputil.NewChunkedReader(br), maxDiscardBody))
+		if err != nil {
+			return err
+		}
+		if n == maxDiscardBody {
+			return errBodyUnbounded
+		}
+		for budget := maxHeaderBytes; ; { // trailers
+			line, err := readLine(br, &budget)
+			if err != nil || line == "" {
+				return err
+			}
+		}
+	}
+	cl := r.header["Content-Length"]
+	if len(cl) != 1 {
+		return errBodyUnbounded
+	}
+	n, err := strconv.ParseUint(cl[0], 10, 32)
+	if err != nil || n > maxDiscardBody {
+		return errBodyUnbounded
+	}
+	_, err = io.CopyN(io.Discard, br, int64(n))
+	return err
+}
+
+// offers tells whether the challenge names the authentication scheme. A
+// challenge that names none at all, which is against the rules, is taken as an offer.
+func (r *response) offers(scheme string) bool {
+	challenges := r.header["Proxy-Authenticate"]
+	if len(challenges) == 0 {
+		return true
+	}
+	for _, c := range challenges {
+		// Schemes and their parameters share one comma-separated list: a scheme
+		// is a first word that is not the name of a parameter.
+		for part := range strings.SplitSeq(c, ",") {
+			word, _, _ := strings.Cut(textproto.TrimString(part), " ")
+			if strings.EqualFold(word, scheme) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// diagnostics returns the headers worth showing to whoever looks for the cause.
+func (r *response) diagnostics() http.Header {
+	out := http.Header{}
+	for _, name := range []string{
+		"Date", "Location", "Proxy-Authenticate", "Proxy-Status", "Retry-After", "Server", "Via", "X-Squid-Error",
+	} {
+		for _, v := range r.header[name] {
+			if len(out[name]) < 8 && len(v) <= 1024 {
+				out[name] = append(out[name], v)
+			}
+		}
+	}
+	return out
+}
