@@ -1,3 +1,13 @@
 module github.com/gocrt/aws-iot-device-sdk-go/io
 
 go 1.25.0
+
+require (
+	go.uber.org/zap v1.28.0
+	software.sslmate.com/src/go-pkcs12 v0.7.4
+)
+
+require (
+	go.uber.org/multierr v1.10.0 // indirect
+	golang.org/x/crypto v0.54.0 // indirect
+)
