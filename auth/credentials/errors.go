@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package credentials
+
+import (
+	"errors"
+	"strings"
+)
+
+var (
+	// ErrNotConfigured means that a source does not apply here: its environment
+	// variables are not set, its profile does not exist or names no credentials.
+	ErrNotConfigured = errors.New("not configured")
+
+	// ErrNoCredentials means that no provider of a chain gave credentials. The
+	// errors of all of them are in the same tree.
+	ErrNoCredentials = errors.New("no provider of the chain gave credentials")
+
+	// ErrExpired means that the source gave credentials that have expired
+	// already. Either the source is at fault, or the clock of this device.
+	ErrExpired = errors.New("the source gave credentials that have expired")
+
+	// ErrIdentity means that a Cognito identity id is not one, most often because
+	// it is the id of an identity pool.
+	ErrIdentity = errors.New("not a Cognito identity id")
+
+	// ErrHost means that a container endpoint with plain http is on a host that
+	// credentials must not be sent to.
+	ErrHost = errors.New("host is not a container endpoint")
+
+	// ErrReplyTooLarge means that a reply was longer than 64 KiB.
+	ErrReplyTooLarge = errors.New("reply is longer than 64 KiB")
+)
+
+// Error is the error of a provider. Its text contains no secrets.
+type Error struct {
+	// Provider names the source, as [Provider.String] does.
+	Provider string
+
+	// StatusCode is the HTTP status of the reply that refused; 0 if there was none.
+	StatusCode int
+
+	// Err is the cause.
+	Err error
+}
+
+// maxErrorText bounds what a server can put into our logs.
+const maxErrorText = 2048
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := "credentials: " + e.Provider + ": " + e.Err.Error()
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText] + "…"
+	}
+	// A server's message must not forge lines of a log.
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return ';'
+		case r < ' ' || r == 0x7f:
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func newError(provider string, err error) error {
+	// A cache passes on the error of its source, which says it all.
+	if e, ok := err.(*Error); ok { // only the outermost counts
+		return e
+	}
+	e := &Error{Provider: provider, Err: err}
+	var status interface{ HTTPStatusCode() int }
+	if errors.As(err, &status) {
+		e.StatusCode = status.HTTPStatusCode()
+	}
+	return e
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package credentials
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Provider is a source of AWS credentials made by this package. It is an
+// [aws.CredentialsProvider] and safe for concurrent use.
+type Provider struct {
+	// Functions only: package fmt prints unexported fields of foreign structs by
+	// reflection but cannot see what a function holds.
+	retrieve   func(context.Context) (aws.Credentials, error)
+	invalidate func()
+	name       string
+	anonymous  bool
+}
+
+var _ aws.CredentialsProvider = (*Provider)(nil)
+
+// Retrieve returns credentials. Errors are of type [*Error].
+//
+// It blocks for as long as the source needs, and no longer than ctx allows. If
+// ctx ends, the error wraps its cause; a request that other callers wait for
+// goes on, one that nobody waits for is canceled.
+func (p *Provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	c, err := p.attempt(ctx)
+	if err == nil && !p.anonymous && (c.AccessKeyID == "" || c.SecretAccessKey == "") {
+		err = errors.New("the source gave an empty access key or secret key")
+	}
+	if err != nil {
+		return aws.Credentials{}, newError(p.name, err)
+	}
+	return c, nil
+}
+
+// attempt turns a panic of user code, or of a library that trusts the reply of
+// a server, into an error.
+func (p *Provider) attempt(ctx context.Context) (c aws.Credentials, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			// The value is left out: it may quote a reply.
+			err = fmt.Errorf("panic (%T) while getting credentials", r)
+		}
+	}()
+	return p.retrieve(ctx)
+}
+
+// Invalidate makes a cached provider forget its credentials, so that the next
+// Retrieve asks the source. Call it when a service refused the credentials
+// although they have not expired. It does nothing for uncached providers.
+func (p *Provider) Invalidate() {
+	if p.invalidate != nil {
+		p.invalidate()
+	}
+}
+
+// IsCredentialsProvider tells the AWS SDK that a provider from [NewAnonymous]
+// stands for [aws.AnonymousCredentials].
+func (p *Provider) IsCredentialsProvider(target aws.CredentialsProvider) bool {
+	switch target.(type) {
+	case aws.AnonymousCredentials, *aws.AnonymousCredentials:
+		return p.anonymous
+	case *Provider:
+		return target == aws.CredentialsProvider(p)
+	}
+	return false
+}
+
+// String names the source, without secrets.
+func (p *Provider) String() string {
+	if p == nil {
+		return "credentials.Provider(nil)"
+	}
+	return "credentials.Provider(" + p.name + ")"
+}
+
+// Format prints what String returns, for every verb.
+func (p *Provider) Format(f fmt.State, _ rune) { fmt.Fprint(f, p.String()) }
+
+// StaticOptions are fixed credentials.
+type StaticOptions struct {
+	// AccessKeyID and SecretAccessKey are required.
+	AccessKeyID     string `json:"-"`
+	SecretAccessKey string `json:"-"`
+	// SessionToken is required for temporary credentials.
+	SessionToken string `json:"-"`
+}
+
+// Format prints nothing of the credentials.
+func (o StaticOptions) Format(f fmt.State, _ rune) { fmt.Fprint(f, "credentials.StaticOptions{…}") }
+
+// NewStatic returns a provider of fixed credentials. They should not be part of
+// a device's firmware; use them for tests and tools.
+func NewStatic(o StaticOptions) (*Provider, error) {
+	if o.AccessKeyID == "" || o.SecretAccessKey == "" {
+		return nil, newError("static", errors.New("StaticOptions.AccessKeyID and SecretAccessKey are required"))
+	}
+	return &Provider{
+		name: "static",
+		retrieve: func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{
+				AccessKeyID:     o.AccessKeyID,
+				SecretAccessKey: o.SecretAccessKey,
+				SessionToken:    o.SessionToken,
+				Source:          "Static",
+			}, nil
+		},
+	}, nil
+}
+
+// NewAnonymous returns a provider that gives empty credentials: package sigv4
+// and the clients of the AWS SDK then send requests unsigned.
+func NewAnonymous() *Provider {
+	return &Provider{
+		name:      "anonymous",
+		anonymous: true,
+		retrieve: func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{Source: "Anonymous"}, nil
+		},
+	}
+}
+
+// NewDelegate returns a provider that calls fn each time credentials are
+// wanted. fn must be safe for concurrent use and obey its context.
+func NewDelegate(fn func(ctx context.Context) (aws.Credentials, error)) (*Provider, error) {
+	if fn == nil {
+		return nil, newError("delegate", errors.New("the function is nil"))
+	}
+	return &Provider{name: "delegate", retrieve: fn}, nil
+}
+
+// FromConfig returns the provider of an AWS SDK configuration, which comes with
+// a cache of the SDK's own.
+func FromConfig(cfg aws.Config) (*Provider, error) {
+	if cfg.Credentials == nil {
+		return nil, newError("aws.Config", errors.New("Config.Credentials is not set"))
+	}
+	return wrap("aws.Config", cfg.Credentials), nil
+}
+
+// wrap makes a foreign provider one of ours.
+func wrap(name string, p aws.CredentialsProvider) *Provider {
+	if own, ok := p.(*Provider); ok {
+		return own
+	}
+	anonymous := aws.IsCredentialsProvider(p, aws.AnonymousCredentials{}) ||
+		aws.IsCredentialsProvider(p, (*aws.AnonymousCredentials)(nil))
+	if anonymous {
+		return NewAnonymous()
+	}
+	wrapped := &Provider{name: name, retrieve: p.Retrieve}
+	if i, ok := p.(interface{ Invalidate() }); ok {
+		wrapped.invalidate = i.Invalidate
+	}
+	return wrapped
+}
