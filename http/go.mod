@@ -3,6 +3,7 @@ module github.com/gocrt/aws-iot-device-sdk-go/http
 go 1.25.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/google/go-cmp v0.7.0
 	go.uber.org/zap v1.28.0
 	golang.org/x/net v0.56.0

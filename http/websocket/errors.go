@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package websocket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Conditions that errors of this package may wrap.
+var (
+	// ErrRefused means that the server answered the upgrade with another status than 101.
+	ErrRefused = errors.New("the server refused the upgrade")
+	// ErrSubprotocol means that the server did not choose an offered subprotocol.
+	ErrSubprotocol = errors.New("the server did not confirm the subprotocol")
+	// ErrInvalidUpgrade means that a 101 answer breaks the rules of the upgrade: a wrong
+	// accept key, a missing field, an extension that was not offered.
+	ErrInvalidUpgrade = errors.New("invalid upgrade response")
+	// ErrMalformedResponse means that the answer is not HTTP/1.1.
+	ErrMalformedResponse = errors.New("malformed response from the server")
+	// ErrHeaderTooLarge means that the header of the answer exceeds 64 KiB.
+	ErrHeaderTooLarge = errors.New("response header of the server is too large")
+	// ErrProtocol means that the server broke the rules of RFC 6455 on an open connection.
+	ErrProtocol = errors.New("websocket protocol violation")
+	// ErrTextFrame means that the server sent a text frame where only binary frames are allowed.
+	ErrTextFrame = errors.New("text frame received")
+)
+
+// Stage is a step of opening a connection.
+type Stage uint8
+
+const (
+	// StageTransform prepares the request and calls Options.Transform.
+	StageTransform Stage = iota + 1
+	// StageDial opens the connection below.
+	StageDial
+	// StageTLS is the TLS handshake with the server.
+	StageTLS
+	// StageUpgrade is the exchange of request and answer.
+	StageUpgrade
+)
+
+// String returns the name of the stage.
+func (s Stage) String() string {
+	switch s {
+	case StageTransform:
+		return "transform"
+	case StageDial:
+		return "dial"
+	case StageTLS:
+		return "tls"
+	case StageUpgrade:
+		return "upgrade"
+	default:
+		return "stage(" + strconv.Itoa(int(s)) + ")"
+	}
+}
+
+// Error tells why there is no connection when the server gave no answer to the
+// upgrade request.
+type Error struct {
+	// Stage is the step that failed.
+	Stage Stage
+	// Address is the host:port of the server.
+	Address string
+	// Err is the cause: a context error, the error of the transform or of the layer below,
+	// or a condition of this package.
+	Err error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	return "websocket: " + e.Stage.String() + " stage to " + e.Address + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout tells whether a deadline passed. It makes the error a net.Error.
+func (e *Error) Timeout() bool {
+	var ne net.Error
+	return errors.As(e.Err, &ne) && ne.Timeout()
+}
+
+// Temporary is the same as Timeout; it completes net.Error.
+func (e *Error) Temporary() bool { return e.Timeout() }
+
+var _ net.Error = (*Error)(nil)
+
+// UpgradeError is an answer of the server that does not lead to a WebSocket
+// connection. 403 usually means a wrong path, signature or policy; 426 and 403 may
+// mean that the clocks differ, see Date.
+type UpgradeError struct {
+	// URL is the URL of the request without user and query.
+	URL string
+	// StatusCode is the status of the answer. 101 means that the rest of the answer was
+	// wrong; Err tells how.
+	StatusCode int
+	// Reason is the reason phrase, shortened, without control characters.
+	Reason string
+	// Date is the time of the server according to the answer, zero if it gave none.
+	Date time.Time
+	// Header holds the fields of the answer that help to find the cause.
+	Header http.Header
+	// Body is the beginning of the body, at most 1 KiB, as it came. It may
+	// repeat parts of the request, so it is not part of the error text.
+	Body []byte
+	// Err is ErrRefused, ErrSubprotocol or ErrInvalidUpgrade, possibly with more text.
+	Err error
+}
+
+// Error implements error.
+func (e *UpgradeError) Error() string {
+	var b strings.Builder
+	b.WriteString("websocket: ")
+	b.WriteString(e.Err.Error())
+	b.WriteString(" to ")
+	b.WriteString(e.URL)
+	b.WriteString(" (status ")
+	b.WriteString(strconv.Itoa(e.StatusCode))
+	if e.Reason != "" {
+		b.WriteString(" ")
+		b.WriteString(e.Reason)
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+// Unwrap returns the condition.
+func (e *UpgradeError) Unwrap() error { return e.Err }
+
+// StatusCode is a close code of RFC 6455 section 7.4.
+type StatusCode uint16
+
+// Close codes with a meaning of their own in this package.
+const (
+	StatusNormalClosure   StatusCode = 1000
+	StatusGoingAway       StatusCode = 1001
+	StatusUnsupportedData StatusCode = 1003
+	statusProtocolError   StatusCode = 1002
+	// StatusNoStatus stands for a close frame without a code.
+	StatusNoStatus StatusCode = 1005
+)
+
+// CloseError means that the server closed the connection with a close frame.
+type CloseError struct {
+	// Code is the code in the frame, StatusNoStatus if it had none.
+	Code StatusCode
+	// Reason is the text in the frame, without control characters.
+	Reason string
+}
+
+// Error implements error.
+func (e *CloseError) Error() string {
+	s := "websocket: closed by the server with code " + strconv.Itoa(int(e.Code))
+	if e.Reason != "" {
+		s += " " + strconv.Quote(e.Reason)
+	}
+	return s
+}
+
+// Is makes a close with code 1000, 1001 or none look like io.EOF to errors.Is,
+// and any other like io.ErrUnexpectedEOF.
+func (e *CloseError) Is(target error) bool {
+	switch e.Code {
+	case StatusNormalClosure, StatusGoingAway, StatusNoStatus:
+		return target == io.EOF
+	default:
+		return target == io.ErrUnexpectedEOF
+	}
+}
