@@ -61,6 +61,10 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 			rest, _ := br.Peek(br.Buffered())
 			return stage.WithPrefix(conn, rest), nil
 		}
+		if resp.status == http.StatusUnauthorized {
+			// tinyproxy says so when it does not accept the credentials.
+			return nil, d.refused(target, resp, ErrAuthentication)
+		}
 		if resp.status != http.StatusProxyAuthRequired {
 			return nil, d.refused(target, resp, ErrRefused)
 		}
