@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -26,7 +27,9 @@ type Context struct {
 	roots   *roots // nil: the system's
 
 	mu       sync.Mutex
-	material material
+	loaded   bool        // material is set
+	material material    // of the last attempt
+	shared   *tls.Config // made of that material, or nil
 }
 
 // material is what one attempt uses. Its parts are shared and read only.
@@ -85,17 +88,54 @@ func New(opts Options) (*Context, error) {
 // [Options.ServerName] overrides it. Files that have changed are read again, callbacks are called. The configuration
 // belongs to the caller, who may change it; it should not be kept for later attempts, as it does not see rotations.
 func (c *Context) Config(ctx context.Context, serverName string) (*tls.Config, error) {
-	if c.opts.ServerName != "" {
-		serverName = c.opts.ServerName
-	}
-	serverName = cleanName(serverName)
-	if serverName == "" && !c.opts.DangerouslyDisableServerVerification {
-		return nil, &Error{Err: ErrNoServerName, Hint: "give the host to Config or set Options.ServerName"}
+	serverName, err := c.serverName(serverName)
+	if err != nil {
+		return nil, err
 	}
 	m, err := c.load(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return c.build(m, serverName)
+}
+
+// config is Config for use inside: where no hook may change it, the configuration is shared between connections.
+func (c *Context) config(ctx context.Context, serverName string) (*tls.Config, error) {
+	if c.opts.Configure != nil {
+		return c.Config(ctx, serverName)
+	}
+	serverName, err := c.serverName(serverName)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared != nil && c.shared.ServerName == serverName && c.material == m {
+		return c.shared, nil
+	}
+	cfg, err := c.build(m, serverName)
+	if err == nil && c.material == m {
+		c.shared = cfg
+	}
+	return cfg, err
+}
+
+func (c *Context) serverName(host string) (string, error) {
+	if c.opts.ServerName != "" {
+		host = c.opts.ServerName
+	}
+	host = cleanName(host)
+	if host == "" && !c.opts.DangerouslyDisableServerVerification {
+		return "", &Error{Err: ErrNoServerName, Hint: "give the host to Config or set Options.ServerName"}
+	}
+	return host, nil
+}
+
+func (c *Context) build(m material, serverName string) (*tls.Config, error) {
 	cfg := &tls.Config{
 		ServerName:         serverName,
 		RootCAs:            m.pool,
@@ -121,9 +161,17 @@ func (c *Context) Config(ctx context.Context, serverName string) (*tls.Config, e
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
 	if c.opts.Configure != nil {
-		c.opts.Configure(cfg)
+		if err := c.configure(cfg); err != nil {
+			return nil, err
+		}
 	}
 	return cfg, nil
+}
+
+func (c *Context) configure(cfg *tls.Config) (err error) {
+	defer recovered("Options.Configure", &err)
+	c.opts.Configure(cfg)
+	return nil
 }
 
 // Client performs the handshake over a connection to the server of that name and returns the secured connection. The
@@ -142,7 +190,7 @@ func (c *Context) Client(ctx context.Context, conn net.Conn, serverName string) 
 func (c *Context) prepare(ctx context.Context, serverName string) (*tls.Config, error) {
 	ctx, cancel := c.limit(ctx)
 	defer cancel()
-	cfg, err := c.Config(ctx, serverName)
+	cfg, err := c.config(ctx, serverName)
 	if err != nil && context.Cause(ctx) == ErrHandshakeTimeout && !errors.Is(err, ErrHandshakeTimeout) {
 		err = &Error{Object: identityName(c.opts.Identity), Err: errors.Join(ErrHandshakeTimeout, err),
 			Hint: "the certificate or the CA was not there in time"}
@@ -188,26 +236,35 @@ func (c *Context) load(ctx context.Context) (material, error) {
 			return m, err
 		}
 	}
-	if c.opts.DisableSessionResumption {
-		return m, nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.material.sessions == nil || !sameCertificate(c.material.cert, m.cert) || c.material.pool != m.pool {
-		if c.material.sessions != nil {
-			c.log.Info("client certificate or CA changed: new sessions from here on")
+	last, first := c.material, !c.loaded
+	m.sessions = last.sessions
+	if !first && sameCertificate(last.cert, m.cert) && last.pool == m.pool {
+		// A certificate that was parsed again is no other identity.
+		if c.material != m {
+			c.material, c.shared = m, nil
 		}
-		c.material = m
-		c.material.sessions = tls.NewLRUClientSessionCache(defaultSessionCacheSize)
+		return m, nil
 	}
-	m.sessions = c.material.sessions
+	if !c.opts.DisableSessionResumption {
+		m.sessions = tls.NewLRUClientSessionCache(defaultSessionCacheSize)
+	}
+	c.material, c.shared, c.loaded = m, nil, true
+	if ce := c.log.Check(zap.InfoLevel, "using new client certificate or CA"); ce != nil && !first {
+		fields := []zap.Field{zap.Bool("ca changed", last.pool != m.pool)}
+		if m.cert != nil {
+			fields = append(fields, zap.String("subject", m.cert.Leaf.Subject.String()), zap.Time("not after", m.cert.Leaf.NotAfter))
+		}
+		ce.Write(fields...)
+	}
 	return m, nil
 }
 
 // identity asks the identity and checks its answer.
 func (c *Context) identity(ctx context.Context) (*tls.Certificate, error) {
 	name := identityName(c.opts.Identity)
-	cert, err := c.opts.Identity.Certificate(ctx)
+	cert, err := ask(ctx, c.opts.Identity)
 	if err != nil {
 		return nil, asError(name, err)
 	}
@@ -220,6 +277,19 @@ func (c *Context) identity(ctx context.Context) (*tls.Certificate, error) {
 		}
 	}
 	return cert, nil
+}
+
+// ask keeps a panic of the caller's code from ending the process.
+func ask(ctx context.Context, id Identity) (cert *tls.Certificate, err error) {
+	defer recovered("Identity", &err)
+	return id.Certificate(ctx)
+}
+
+// recovered makes an error of a panic.
+func recovered(where string, err *error) {
+	if p := recover(); p != nil {
+		*err = &Error{Object: where, Err: fmt.Errorf("it panicked: %v", p)}
+	}
 }
 
 func sameCertificate(a, b *tls.Certificate) bool {

@@ -76,7 +76,7 @@ func (r *roots) load(ctx context.Context) (*x509.CertPool, error) {
 	if r.opts.CAFunc != nil {
 		const object = "CA from the callback"
 		var err error
-		if text, err = r.opts.CAFunc(ctx); err != nil {
+		if text, err = r.call(ctx); err != nil {
 			return nil, asError(object, err)
 		}
 		if called, err = ParseCertificates(object, text); err != nil {
@@ -84,6 +84,11 @@ func (r *roots) load(ctx context.Context) (*x509.CertPool, error) {
 		}
 	}
 	return r.build(text, called)
+}
+
+func (r *roots) call(ctx context.Context) (text []byte, err error) {
+	defer recovered("Options.CAFunc", &err)
+	return r.opts.CAFunc(ctx)
 }
 
 // build joins all sources; called are the parsed certificates of the text.
