@@ -37,7 +37,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 	}()
 	header, err := d.connectHeader(ctx, ConnectRequest{Target: target})
 	if err != nil {
-		return nil, d.fail(StageHeader, target, err)
+		return nil, d.fail(StepHeader, target, err)
 	}
 	basicSent := false
 	if d.opts.PreemptiveAuth && d.proxy.hasAuth && header.Get(authorization) == "" {
@@ -55,7 +55,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 			return err
 		})
 		if err != nil {
-			return nil, d.fail(StageTunnel, target, exchangeError(err))
+			return nil, d.fail(StepTunnel, target, exchangeError(err))
 		}
 		if resp.status >= 200 && resp.status <= 299 {
 			rest, _ := br.Peek(br.Buffered())
@@ -74,7 +74,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 
 		header, err = d.connectHeader(ctx, ConnectRequest{Target: target, Round: round, Challenge: resp.header})
 		if err != nil {
-			return nil, d.fail(StageHeader, target, err)
+			return nil, d.fail(StepHeader, target, err)
 		}
 		if header.Get(authorization) == "" {
 			if !d.proxy.hasAuth || basicSent || !resp.offers("basic") {
@@ -158,7 +158,7 @@ func (e endpoint) basic() string {
 
 // refused builds the error for an answer that opens no tunnel.
 func (d *Dialer) refused(target string, resp *response, condition error) *Error {
-	e := d.fail(StageTunnel, target, condition)
+	e := d.fail(StepTunnel, target, condition)
 	e.StatusCode = resp.status
 	e.Reason = resp.reason
 	e.Header = resp.diagnostics()

@@ -83,13 +83,13 @@ func (d *Dialer) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, d.String
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := splitTarget(ctx, network, address)
 	if err != nil {
-		return nil, d.fail(StageTarget, address, err)
+		return nil, d.fail(StepTarget, address, err)
 	}
 	target := net.JoinHostPort(host, port)
 	if d.proxy.host == "" || d.bypass.matches(host, port) || (d.direct != nil && d.direct(target)) {
 		conn, err := stage.Dial(ctx, d.opts.Dial, network, address)
 		if err != nil {
-			return nil, &Error{Stage: StageDirect, Target: address, Err: err}
+			return nil, &Error{Step: StepDirect, Target: address, Err: err}
 		}
 		return conn, nil
 	}
@@ -116,24 +116,24 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 func (d *Dialer) open(ctx context.Context, network, target string) (net.Conn, error) {
 	conn, err := stage.Dial(ctx, d.opts.Dial, network, d.proxy.address())
 	if err != nil {
-		return nil, d.fail(StageDial, target, err)
+		return nil, d.fail(StepDial, target, err)
 	}
 	if d.proxy.tls == nil {
 		return conn, nil
 	}
 	tc, err := stage.Handshake(ctx, conn, d.proxy.tls, d.proxy.serverName, d.opts.TLSTimeout)
 	if err != nil {
-		return nil, d.fail(StageTLS, target, err)
+		return nil, d.fail(StepTLS, target, err)
 	}
 	if p := tc.ConnectionState().NegotiatedProtocol; d.proxy.kind == HTTP && p != "" && p != "http/1.1" && p != "http/1.0" {
 		_ = tc.Close()
-		return nil, d.fail(StageTLS, target, fmt.Errorf("the proxy negotiated the protocol %q", p))
+		return nil, d.fail(StepTLS, target, fmt.Errorf("the proxy negotiated the protocol %q", p))
 	}
 	return tc, nil
 }
 
-func (d *Dialer) fail(s Stage, target string, err error) *Error {
-	e := &Error{Stage: s, Target: target, Err: err}
+func (d *Dialer) fail(s Step, target string, err error) *Error {
+	e := &Error{Step: s, Target: target, Err: err}
 	if d.proxy.host != "" {
 		e.Proxy = d.proxy.String()
 	}

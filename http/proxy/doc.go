@@ -32,7 +32,7 @@
 //
 // # Errors
 //
-// Every error of DialContext is an [*Error] that names the stage, the proxy and
+// Every error of DialContext is an [*Error] that names the step, the proxy and
 // the target, and wraps the cause. Passwords never appear in errors, in logs or
 // in the formatted form of [Options] and [Dialer].
 package proxy

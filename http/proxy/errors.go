@@ -25,49 +25,49 @@ var (
 	ErrClosed = errors.New("the proxy closed the connection")
 )
 
-// Stage is a step of opening a tunnel.
-type Stage uint8
+// Step is a part of opening a tunnel.
+type Step uint8
 
 const (
-	// StageDial opens the connection to the proxy.
-	StageDial Stage = iota + 1
-	// StageTLS is the TLS handshake with the proxy.
-	StageTLS
-	// StageHeader is the call of Options.ConnectHeader.
-	StageHeader
-	// StageTunnel is the CONNECT or SOCKS5 exchange.
-	StageTunnel
-	// StageDirect opens a connection to a host that needs no proxy.
-	StageDirect
-	// StageTarget checks the address to connect to, before any I/O.
-	StageTarget
+	// StepDial opens the connection to the proxy.
+	StepDial Step = iota + 1
+	// StepTLS is the TLS handshake with the proxy.
+	StepTLS
+	// StepHeader is the call of Options.ConnectHeader.
+	StepHeader
+	// StepTunnel is the CONNECT or SOCKS5 exchange.
+	StepTunnel
+	// StepDirect opens a connection to a host that needs no proxy.
+	StepDirect
+	// StepTarget checks the address to connect to, before any I/O.
+	StepTarget
 )
 
-// String returns the name of the stage.
-func (s Stage) String() string {
+// String returns the name of the step.
+func (s Step) String() string {
 	switch s {
-	case StageDial:
+	case StepDial:
 		return "dial"
-	case StageTLS:
+	case StepTLS:
 		return "tls"
-	case StageHeader:
+	case StepHeader:
 		return "header"
-	case StageTunnel:
+	case StepTunnel:
 		return "tunnel"
-	case StageDirect:
+	case StepDirect:
 		return "direct"
-	case StageTarget:
+	case StepTarget:
 		return "target"
 	default:
-		return "stage(" + strconv.Itoa(int(s)) + ")"
+		return "step(" + strconv.Itoa(int(s)) + ")"
 	}
 }
 
 // Error tells why there is no tunnel.
 type Error struct {
-	// Stage is the step that failed.
-	Stage Stage
-	// Proxy is the URL of the proxy without credentials. Empty for StageDirect.
+	// Step is the step that failed.
+	Step Step
+	// Proxy is the URL of the proxy without credentials. Empty for StepDirect.
 	Proxy string
 	// Target is the host:port asked for.
 	Target string
@@ -89,8 +89,8 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("proxy: ")
-	b.WriteString(e.Stage.String())
-	b.WriteString(" stage")
+	b.WriteString(e.Step.String())
+	b.WriteString(" step")
 	if e.Proxy != "" {
 		b.WriteString(" of ")
 		b.WriteString(e.Proxy)
@@ -120,6 +120,19 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Stage returns "proxy", the stage of a connection at which the error arose; for
+// a direct connection, the stage that the error of the layer below names, or "TCP".
+func (e *Error) Stage() string {
+	if e.Step != StepDirect {
+		return "proxy"
+	}
+	var below interface{ Stage() string }
+	if errors.As(e.Err, &below) {
+		return below.Stage()
+	}
+	return "TCP"
+}
 
 // Timeout tells whether a deadline passed. It makes the error a net.Error.
 func (e *Error) Timeout() bool {

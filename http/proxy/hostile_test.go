@@ -123,7 +123,7 @@ func TestConnect_hostileProxy(t *testing.T) {
 		scripts []script
 		options proxy.Options
 		is      error
-		stage   proxy.Stage
+		stage   proxy.Step
 		status  int
 		reason  string
 		dials   int
@@ -181,13 +181,13 @@ func TestConnect_hostileProxy(t *testing.T) {
 			options: auth, is: proxy.ErrRefused, status: 403, reason: "Forbidden", dials: 2},
 		{name: "407 with a silly length", scripts: []script{answer("HTTP/1.1 407 No\r\nContent-Length: 99999999999999999999\r\n\r\n"), answer("HTTP/1.1 403 Forbidden\r\n\r\n")},
 			options: auth, is: proxy.ErrRefused, status: 403, reason: "Forbidden", dials: 2},
-		{name: "gone after the 407", scripts: []script{answerAndClose("HTTP/1.0 407 No\r\n\r\n")}, options: auth, is: nil, stage: proxy.StageDial, dials: 2},
+		{name: "gone after the 407", scripts: []script{answerAndClose("HTTP/1.0 407 No\r\n\r\n")}, options: auth, is: nil, stage: proxy.StepDial, dials: 2},
 		{name: "plain HTTP on an https proxy", scripts: []script{func(c net.Conn, _ *bufio.Reader) {
 			go func() { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }()
 			_, _ = io.Copy(io.Discard, c)
-		}}, options: proxy.Options{URL: "https://proxy.test:3128"}, stage: proxy.StageTLS},
+		}}, options: proxy.Options{URL: "https://proxy.test:3128"}, stage: proxy.StepTLS},
 		{name: "silent https proxy", scripts: []script{func(c net.Conn, _ *bufio.Reader) { _, _ = io.Copy(io.Discard, c) }},
-			options: proxy.Options{URL: "https://proxy.test:3128"}, stage: proxy.StageTLS, is: context.DeadlineExceeded},
+			options: proxy.Options{URL: "https://proxy.test:3128"}, stage: proxy.StepTLS, is: context.DeadlineExceeded},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -207,9 +207,9 @@ func TestConnect_hostileProxy(t *testing.T) {
 					t.Errorf("error %v is not %v", err, tt.is)
 				}
 				if tt.stage == 0 {
-					tt.stage = proxy.StageTunnel
+					tt.stage = proxy.StepTunnel
 				}
-				want := proxy.Error{Stage: tt.stage, Target: "broker.test:8883", StatusCode: tt.status, Reason: tt.reason, Proxy: "http://proxy.test:3128"}
+				want := proxy.Error{Step: tt.stage, Target: "broker.test:8883", StatusCode: tt.status, Reason: tt.reason, Proxy: "http://proxy.test:3128"}
 				if o.URL != "" {
 					want.Proxy = "https://proxy.test:3128"
 				}
@@ -406,24 +406,24 @@ func TestConnectHeader(t *testing.T) {
 	tests := []struct {
 		name   string
 		header func(context.Context, proxy.ConnectRequest) (http.Header, error)
-		stage  proxy.Stage
+		stage  proxy.Step
 		is     error
 		rounds int
 	}{
-		{"error", give(nil, boom), proxy.StageHeader, boom, 0},
-		{"invalid name", give(http.Header{"a b": {"c"}}, nil), proxy.StageHeader, nil, 0},
-		{"injection", give(http.Header{"X": {"a\r\nHost: evil"}}, nil), proxy.StageHeader, nil, 0},
-		{"framing", give(http.Header{"content-length": {"3"}}, nil), proxy.StageHeader, nil, 0},
-		{"no answer to the challenge", give(nil, nil), proxy.StageTunnel, proxy.ErrAuthentication, 1},
-		{"endless rounds", give(http.Header{"Proxy-Authorization": {"NTLM x"}}, nil), proxy.StageTunnel, proxy.ErrAuthentication, 8},
+		{"error", give(nil, boom), proxy.StepHeader, boom, 0},
+		{"invalid name", give(http.Header{"a b": {"c"}}, nil), proxy.StepHeader, nil, 0},
+		{"injection", give(http.Header{"X": {"a\r\nHost: evil"}}, nil), proxy.StepHeader, nil, 0},
+		{"framing", give(http.Header{"content-length": {"3"}}, nil), proxy.StepHeader, nil, 0},
+		{"no answer to the challenge", give(nil, nil), proxy.StepTunnel, proxy.ErrAuthentication, 1},
+		{"endless rounds", give(http.Header{"Proxy-Authorization": {"NTLM x"}}, nil), proxy.StepTunnel, proxy.ErrAuthentication, 8},
 		{"waits for the context", func(ctx context.Context, _ proxy.ConnectRequest) (http.Header, error) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
-		}, proxy.StageHeader, context.DeadlineExceeded, 0},
+		}, proxy.StepHeader, context.DeadlineExceeded, 0},
 		{"returns too late", func(ctx context.Context, _ proxy.ConnectRequest) (http.Header, error) {
 			<-ctx.Done()
 			return nil, nil
-		}, proxy.StageHeader, context.DeadlineExceeded, 0},
+		}, proxy.StepHeader, context.DeadlineExceeded, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -440,8 +440,8 @@ func TestConnectHeader(t *testing.T) {
 				}}}
 				_, err := newDialer(t, proxy.Options{Host: "proxy.test", Dial: s.dial, ConnectHeader: tt.header}).DialContext(t.Context(), "tcp", "broker.test:443")
 				pe := proxyError(t, err)
-				if pe.Stage != tt.stage || tt.is != nil && !errors.Is(err, tt.is) {
-					t.Errorf("stage %v, error %v", pe.Stage, err)
+				if pe.Step != tt.stage || tt.is != nil && !errors.Is(err, tt.is) {
+					t.Errorf("stage %v, error %v", pe.Step, err)
 				}
 				if rounds != tt.rounds || !s.clients[0].closed.Load() {
 					t.Errorf("rounds %d, closed %v", rounds, s.clients[0].closed.Load())
@@ -455,19 +455,19 @@ func TestDial_stages(t *testing.T) {
 	boom := errors.New("unreachable")
 	d := newDialer(t, proxy.Options{Host: "proxy.test", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, boom }})
 	_, err := d.DialContext(t.Context(), "tcp", "broker.test:8883")
-	if pe := proxyError(t, err); pe.Stage != proxy.StageDial || !errors.Is(err, boom) {
+	if pe := proxyError(t, err); pe.Step != proxy.StepDial || !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
 	for _, address := range []string{"broker.test", ":443", "broker.test:", "broker.test:0", "broker.test:70000", "bro ker:443", "a\r\nb:443", "user@host:443", "host/path:443", "host:no-such-service"} {
 		_, err := d.DialContext(t.Context(), "tcp", address)
-		if pe := proxyError(t, err); pe.Stage != proxy.StageTarget {
+		if pe := proxyError(t, err); pe.Step != proxy.StepTarget {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
 	if _, err := d.DialContext(t.Context(), "tcp", "broker.test:https"); proxyError(t, err).Target != "broker.test:443" {
 		t.Errorf("service name: %v", err)
 	}
-	if _, err := d.DialContext(t.Context(), "udp", "broker.test:443"); proxyError(t, err).Stage != proxy.StageTarget {
+	if _, err := d.DialContext(t.Context(), "udp", "broker.test:443"); proxyError(t, err).Step != proxy.StepTarget {
 		t.Errorf("udp: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -173,7 +173,7 @@ func TestRealProxies(t *testing.T) {
 			if tt.config.TLS {
 				_, err := dial(options(func(o *proxy.Options) { o.TLSConfig = nil }), "127.0.0.1:"+echo)
 				var unknown *tls.CertificateVerificationError
-				if pe := proxyError(t, err); pe.Stage != proxy.StageTLS || !errors.As(err, &unknown) {
+				if pe := proxyError(t, err); pe.Step != proxy.StepTLS || !errors.As(err, &unknown) {
 					t.Errorf("unknown authority: %v", err)
 				}
 			}

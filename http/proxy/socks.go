@@ -40,7 +40,7 @@ func (d *Dialer) socks(ctx context.Context, conn net.Conn, target string) (net.C
 		return conn, nil
 	}
 	_ = conn.Close()
-	e := d.fail(StageTunnel, target, exchangeError(err))
+	e := d.fail(StepTunnel, target, exchangeError(err))
 	if ctx.Err() == nil {
 		tap.explain(e, d.proxy.hasAuth)
 	}

@@ -82,7 +82,7 @@ func (d *Dialer) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, d.String()) 
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	req, err := d.request(ctx, address)
 	if err != nil {
-		return nil, &Error{Stage: StageTransform, Address: address, Err: err}
+		return nil, &Error{Step: StepTransform, Address: address, Err: err}
 	}
 	secure := secureScheme(req.URL.Scheme)
 	if want := d.url(address); req.URL.Host != want.Host || secure != secureScheme(want.Scheme) {
@@ -91,7 +91,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 
 	conn, err := stage.Dial(ctx, d.opts.Dial, network, address)
 	if err != nil {
-		return nil, &Error{Stage: StageDial, Address: address, Err: err}
+		return nil, &Error{Step: StepDial, Address: address, Err: err}
 	}
 	if secure {
 		name := d.opts.TLSServerName
@@ -100,11 +100,11 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		}
 		tc, err := stage.Handshake(ctx, conn, d.tls, name, d.opts.TLSTimeout)
 		if err != nil {
-			return nil, &Error{Stage: StageTLS, Address: address, Err: err}
+			return nil, &Error{Step: StepTLS, Address: address, Err: err}
 		}
 		if p := tc.ConnectionState().NegotiatedProtocol; p == "h2" {
 			_ = tc.Close()
-			return nil, &Error{Stage: StageTLS, Address: address, Err: fmt.Errorf("the server negotiated the protocol %q", p)}
+			return nil, &Error{Step: StepTLS, Address: address, Err: fmt.Errorf("the server negotiated the protocol %q", p)}
 		}
 		conn = tc
 	}
@@ -229,7 +229,7 @@ func (d *Dialer) upgrade(ctx context.Context, conn net.Conn, r *http.Request, ad
 	}
 	switch {
 	case ctx.Err() != nil && h.resp == nil:
-		return nil, &Error{Stage: StageUpgrade, Address: address, Err: stage.Cause(ctx)}
+		return nil, &Error{Step: StepUpgrade, Address: address, Err: stage.Cause(ctx)}
 	case h.resp != nil && h.resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, h.refused(r.URL, ErrRefused)
 	case h.resp != nil && ctx.Err() == nil:
@@ -238,13 +238,13 @@ func (d *Dialer) upgrade(ctx context.Context, conn net.Conn, r *http.Request, ad
 		}
 		return nil, h.refused(r.URL, fmt.Errorf("%w: %s", ErrInvalidUpgrade, lastCause(err)))
 	case h.err != nil:
-		return nil, &Error{Stage: StageUpgrade, Address: address, Err: h.err}
+		return nil, &Error{Step: StepUpgrade, Address: address, Err: h.err}
 	case ctx.Err() != nil:
-		return nil, &Error{Stage: StageUpgrade, Address: address, Err: stage.Cause(ctx)}
+		return nil, &Error{Step: StepUpgrade, Address: address, Err: stage.Cause(ctx)}
 	default:
 		// The client refused the request before sending it. Its error quotes
 		// the URL, the cause below may quote parts of it.
-		return nil, &Error{Stage: StageUpgrade, Address: address, Err: errors.New("the upgrade request is not valid")}
+		return nil, &Error{Step: StepUpgrade, Address: address, Err: errors.New("the upgrade request is not valid")}
 	}
 }
 

@@ -19,7 +19,7 @@
 //
 // An answer that does not lead to a WebSocket connection is an [*UpgradeError]
 // with status, date and the beginning of the body. Any other failure to connect is an
-// [*Error] that names the stage and wraps the cause. A close frame of the server
+// [*Error] that names the step and wraps the cause. A close frame of the server
 // surfaces from Read and Write as a [*CloseError]. Queries of URLs, which hold
 // signatures and tokens, and header values sent never appear in errors.
 package websocket

@@ -31,41 +31,41 @@ var (
 	ErrTextFrame = errors.New("text frame received")
 )
 
-// Stage is a step of opening a connection.
-type Stage uint8
+// Step is a part of opening a connection.
+type Step uint8
 
 const (
-	// StageTransform prepares the request and calls Options.Transform.
-	StageTransform Stage = iota + 1
-	// StageDial opens the connection below.
-	StageDial
-	// StageTLS is the TLS handshake with the server.
-	StageTLS
-	// StageUpgrade is the exchange of request and answer.
-	StageUpgrade
+	// StepTransform prepares the request and calls Options.Transform.
+	StepTransform Step = iota + 1
+	// StepDial opens the connection below.
+	StepDial
+	// StepTLS is the TLS handshake with the server.
+	StepTLS
+	// StepUpgrade is the exchange of request and answer.
+	StepUpgrade
 )
 
-// String returns the name of the stage.
-func (s Stage) String() string {
+// String returns the name of the step.
+func (s Step) String() string {
 	switch s {
-	case StageTransform:
+	case StepTransform:
 		return "transform"
-	case StageDial:
+	case StepDial:
 		return "dial"
-	case StageTLS:
+	case StepTLS:
 		return "tls"
-	case StageUpgrade:
+	case StepUpgrade:
 		return "upgrade"
 	default:
-		return "stage(" + strconv.Itoa(int(s)) + ")"
+		return "step(" + strconv.Itoa(int(s)) + ")"
 	}
 }
 
 // Error tells why there is no connection when the server gave no answer to the
 // upgrade request.
 type Error struct {
-	// Stage is the step that failed.
-	Stage Stage
+	// Step is the step that failed.
+	Step Step
 	// Address is the host:port of the server.
 	Address string
 	// Err is the cause: a context error, the error of the transform or of the layer below,
@@ -75,11 +75,30 @@ type Error struct {
 
 // Error implements error.
 func (e *Error) Error() string {
-	return "websocket: " + e.Stage.String() + " stage to " + e.Address + ": " + e.Err.Error()
+	return "websocket: " + e.Step.String() + " step to " + e.Address + ": " + e.Err.Error()
 }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// stageName is the stage of a connection that this package is.
+const stageName = "WebSocket upgrade"
+
+// Stage returns the stage of a connection at which the error arose: "WebSocket
+// upgrade", "TLS", or what the error of the layer below names, such as "proxy".
+func (e *Error) Stage() string {
+	var below interface{ Stage() string }
+	switch {
+	case e.Step != StepDial && e.Step != StepTLS:
+		return stageName
+	case errors.As(e.Err, &below):
+		return below.Stage()
+	case e.Step == StepTLS:
+		return "TLS"
+	default:
+		return "TCP"
+	}
+}
 
 // Timeout tells whether a deadline passed. It makes the error a net.Error.
 func (e *Error) Timeout() bool {
@@ -133,6 +152,10 @@ func (e *UpgradeError) Error() string {
 
 // Unwrap returns the condition.
 func (e *UpgradeError) Unwrap() error { return e.Err }
+
+// Stage returns "WebSocket upgrade", the stage of a connection at which the
+// error arose.
+func (e *UpgradeError) Stage() string { return stageName }
 
 // StatusCode is a close code of RFC 6455 section 7.4.
 type StatusCode uint16

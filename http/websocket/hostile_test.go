@@ -253,7 +253,7 @@ func TestUpgrade_hostileServer(t *testing.T) {
 				var ue *websocket.UpgradeError
 				var we *websocket.Error
 				if tt.status == 0 {
-					if !errors.As(err, &we) || we.Stage != websocket.StageUpgrade || we.Address != "broker.test:80" || we.Timeout() != (tt.is == context.DeadlineExceeded) {
+					if !errors.As(err, &we) || we.Step != websocket.StepUpgrade || we.Address != "broker.test:80" || we.Timeout() != (tt.is == context.DeadlineExceeded) {
 						t.Errorf("got %#v", err)
 					}
 					return
