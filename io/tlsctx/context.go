@@ -192,7 +192,7 @@ func (c *Context) prepare(ctx context.Context, serverName string) (*tls.Config, 
 	defer cancel()
 	cfg, err := c.config(ctx, serverName)
 	if err != nil && context.Cause(ctx) == ErrHandshakeTimeout && !errors.Is(err, ErrHandshakeTimeout) {
-		err = &Error{Object: identityName(c.opts.Identity), Err: errors.Join(ErrHandshakeTimeout, err),
+		err = &Error{Object: identityName(c.opts.Identity), Err: &caused{cause: ErrHandshakeTimeout, err: err},
 			Hint: "the certificate or the CA was not there in time"}
 	}
 	return cfg, err

@@ -47,10 +47,16 @@ type eager interface{ eager() }
 //
 // Keys may be RSA, ECDSA (P-256, P-384, P-521) or Ed25519, in PKCS#8, PKCS#1 or SEC1 form, without a passphrase.
 func FromPath(certFile, keyFile string) Identity {
-	id := &fileIdentity{name: "certificate " + certFile + " with key " + keyFile}
-	id.cache.list = fixedFiles(certFile, keyFile)
+	id := &fileIdentity{name: "certificate " + certFile}
+	if keyFile == certFile {
+		// Read once, so that both are of the same version.
+		id.cache.list = fixedFiles(certFile)
+	} else {
+		id.name += " with key " + keyFile
+		id.cache.list = fixedFiles(certFile, keyFile)
+	}
 	id.cache.parse = func(contents [][]byte) (*tls.Certificate, error) {
-		return parsePair(certFile, contents[0], keyFile, contents[1])
+		return parsePair(certFile, contents[0], keyFile, contents[len(contents)-1])
 	}
 	return id
 }
