@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
@@ -57,7 +58,7 @@ func parseBypass(list []string) (bypass, error) {
 			continue
 		}
 		name := strings.TrimPrefix(h.name, "*")
-		if name == "" || strings.ContainsAny(name, " /@*") {
+		if n, err := strconv.ParseUint(h.port, 10, 16); h.port != "" && (err != nil || n == 0) || name == "" || strings.ContainsAny(name, " /@*") {
 			return bypass{}, fmt.Errorf("proxy: NoProxy entry %q is not a host, an address or a prefix", entry)
 		}
 		if name[0] != '.' {

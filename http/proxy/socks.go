@@ -23,7 +23,7 @@ const (
 // socks asks a SOCKS5 proxy for a tunnel on conn, which it closes on error.
 // ctx carries the deadline of the tunnel.
 func (d *Dialer) socks(ctx context.Context, conn net.Conn, target string) (net.Conn, error) {
-	tap := &socksTap{Conn: conn}
+	tap := &socksTap{Conn: conn, authOffered: d.proxy.hasAuth}
 	var auth *proxy.Auth
 	if d.proxy.hasAuth {
 		auth = &proxy.Auth{User: d.proxy.user, Password: d.proxy.pass}
@@ -42,7 +42,7 @@ func (d *Dialer) socks(ctx context.Context, conn net.Conn, target string) (net.C
 	_ = conn.Close()
 	e := d.fail(StepTunnel, target, exchangeError(err))
 	if ctx.Err() == nil {
-		tap.explain(e, d.proxy.hasAuth)
+		tap.explain(e)
 	}
 	return nil, e
 }
@@ -60,10 +60,21 @@ func (o opened) DialContext(context.Context, string, string) (net.Conn, error) {
 // and whether it was the password that failed, are in these bytes.
 type socksTap struct {
 	net.Conn
-	seen []byte
+	authOffered bool
+	seen        []byte
+}
+
+// methodKnown tells whether the proxy chose a method that the client can go on
+// with. The client does not check that.
+func (t *socksTap) methodKnown() bool {
+	m := t.seen[1]
+	return m == socksNoAuth || m == socksNoAcceptable || m == socksUserPass && t.authOffered
 }
 
 func (t *socksTap) Read(p []byte) (int, error) {
+	if len(t.seen) >= 2 && !t.methodKnown() {
+		return 0, ErrMalformedResponse
+	}
 	n, err := t.Conn.Read(p)
 	if room := 8 - len(t.seen); room > 0 {
 		t.seen = append(t.seen, p[:min(n, room)]...)
@@ -72,7 +83,7 @@ func (t *socksTap) Read(p []byte) (int, error) {
 }
 
 // explain fills in what the bytes from the proxy say about a failure.
-func (t *socksTap) explain(e *Error, authOffered bool) {
+func (t *socksTap) explain(e *Error) {
 	b := t.seen
 	malformed := func(what string) { e.Err = fmt.Errorf("%w: %s", ErrMalformedResponse, what) }
 	if len(b) >= 1 && b[0] != socksVersion {
@@ -88,7 +99,10 @@ func (t *socksTap) explain(e *Error, authOffered bool) {
 	case method == socksNoAcceptable:
 		e.Err = ErrAuthentication
 		return
-	case method == socksUserPass && authOffered:
+	case !t.methodKnown():
+		malformed("authentication method that was not offered")
+		return
+	case method == socksUserPass:
 		if len(b) < 2 {
 			return
 		}
@@ -97,9 +111,6 @@ func (t *socksTap) explain(e *Error, authOffered bool) {
 			return
 		}
 		b = b[2:]
-	case method != socksNoAuth:
-		malformed("authentication method that was not offered")
-		return
 	}
 	switch {
 	case len(b) >= 1 && b[0] != socksVersion:
