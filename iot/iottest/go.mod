@@ -1,3 +1,5 @@
 module github.com/gocrt/aws-iot-device-sdk-go/iot/iottest
 
 go 1.25.0
+
+require github.com/mochi-mqtt/server/v2 v2.7.9

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// Secret is a password or token that does not show when it is printed.
+type Secret []byte
+
+// String hides the value.
+func (Secret) String() string { return "[redacted]" }
+
+// GoString hides the value.
+func (Secret) GoString() string { return "[redacted]" }
+
+// Format hides the value.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[redacted]") }
+
+// ClientInfo describes a connection: how it came and what its CONNECT said.
+type ClientInfo struct {
+	Conn       int64 // number of the connection
+	ClientID   string
+	Assigned   bool // the client id was assigned by the core
+	Version    int  // 3, 4 (MQTT 3.1.1) or 5
+	RemoteAddr string
+
+	// How it came.
+	Port        string      // "443", "8883" or "1883": the port that the listener plays
+	TLSVersion  uint16      // as in crypto/tls, 0 without TLS
+	ALPN        string      // negotiated protocol
+	ServerName  string      // SNI
+	WebSocket   bool        //
+	Header      http.Header // of the WebSocket upgrade; do not modify
+	Auth        string      // "x509", "sigv4", "custom" or "none"
+	Thing       string      // name of the device
+	AccessKeyID string      // of the signature
+	Authorizer  string      // name of the custom authorizer
+
+	// What CONNECT said.
+	CleanStart           bool
+	KeepAlive            uint16 // seconds, as asked for
+	ServerKeepAlive      uint16 // seconds, as in effect
+	SessionExpiry        time.Duration
+	ReceiveMaximum       uint16 // 0: not given
+	MaximumPacketSize    uint32 // 0: not given
+	TopicAliasMaximum    uint16
+	RequestResponse      bool // Request Response Information
+	NoProblemInformation bool // Request Problem Information 0
+	UserProperties       []UserProperty
+	HasUserName          bool
+	UserName             string
+	HasPassword          bool
+	Password             Secret
+	Will                 *Message // do not modify
+
+	SessionPresent bool // what CONNACK said
+}
+
+// Clients returns the connections that exist, by client id.
+func (c *Core) Clients() map[string]ClientInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]ClientInfo{}
+	for cl := range c.clients {
+		if cl.session != nil && cl.info != nil {
+			out[cl.session.clientID] = *cl.info
+		}
+	}
+	return out
+}
+
+// Disconnect sends a client DISCONNECT with a reason code and closes the connection, as the service does on its own
+// account. A 3.1.1 client sees the connection close. It reports whether the client was connected.
+func (c *Core) Disconnect(clientID string, reason ReasonCode) bool {
+	return c.withClient(clientID, func(cl *client) { cl.endLocked(reason, "") })
+}
+
+func (tr *transport) describe(cl *client, pk *packets.Packet) *ClientInfo {
+	p, con := &pk.Properties, &pk.Connect
+	return &ClientInfo{
+		Conn: cl.id, ClientID: con.ClientIdentifier, Version: int(pk.ProtocolVersion),
+		RemoteAddr: cl.raw.RemoteAddr().String(), Port: tr.port, TLSVersion: tr.tlsVersion, ALPN: tr.alpn,
+		ServerName: tr.serverName, WebSocket: tr.webSocket, Header: tr.header,
+		CleanStart: con.Clean, KeepAlive: con.Keepalive,
+		SessionExpiry:  time.Duration(p.SessionExpiryInterval) * time.Second,
+		ReceiveMaximum: p.ReceiveMaximum, MaximumPacketSize: p.MaximumPacketSize, TopicAliasMaximum: p.TopicAliasMaximum,
+		RequestResponse:      p.RequestResponseInfo == 1,
+		NoProblemInformation: p.RequestProblemInfoFlag && p.RequestProblemInfo == 0,
+		UserProperties:       userProperties(p.User),
+		HasUserName:          con.UsernameFlag, UserName: string(con.Username),
+		HasPassword: con.PasswordFlag, Password: Secret(con.Password), Will: willOf(pk, con.ClientIdentifier),
+	}
+}
+
+// errHangUp marks errors that make the service close a connection without an answer.
+var errHangUp = errors.New("closed without an answer")
+
+// connect handles CONNECT and reports whether the connection goes on.
+func (cl *client) connect(pk *packets.Packet) bool {
+	c := cl.core
+	cl.version = pk.ProtocolVersion
+	info := cl.tr.describe(cl, pk)
+	f, struck := c.faults.strike(func(f *Faults) bool {
+		return f.DropConnects || f.CutConnects || f.ConnackDelay > 0 || f.RefuseConnects != Success
+	})
+	fail := func(r *refusal, err error) bool {
+		c.emit(Event{Type: ConnectRefused, Conn: cl.id, ClientID: info.ClientID, Reason: r.code, Err: err, Client: info})
+		if r.code != Success {
+			cl.sendConnack(r, info)
+		}
+		c.forget(cl)
+		return false
+	}
+	if struck {
+		switch {
+		case f.DropConnects:
+			_ = cl.nc.SetReadDeadline(time.Time{})
+			c.emit(Event{Type: ConnectRefused, Conn: cl.id, ClientID: info.ClientID, Err: errDropped, Client: info})
+			_, _ = io.Copy(io.Discard, cl.br)
+			c.forget(cl)
+			return false
+		case f.CutConnects:
+			_ = cl.raw.Close()
+			return fail(&refusal{}, errCut)
+		}
+		if f.ConnackDelay > 0 {
+			t := time.NewTimer(f.ConnackDelay)
+			select {
+			case <-t.C:
+			case <-cl.raw.done:
+				t.Stop()
+			}
+		}
+		if f.RefuseConnects != Success {
+			r := &refusal{code: f.RefuseConnects}
+			return fail(r, r)
+		}
+	}
+	if r := c.checkConnect(pk); r != nil {
+		return fail(r, r)
+	}
+	principal, err := c.authenticate(cl.tr, pk)
+	if err != nil {
+		var r *refusal
+		switch {
+		case errors.Is(err, errHangUp):
+			return fail(&refusal{}, err)
+		case errors.As(err, &r):
+			return fail(r, err)
+		}
+		return fail(&refusal{code: NotAuthorized}, err)
+	}
+	info.Auth, info.Thing = principal.kind, principal.thing()
+	info.AccessKeyID, info.Authorizer = principal.accessKeyID, principal.authorizer
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || cl.ended {
+		return false
+	}
+	if r := cl.establish(pk, info, principal); r != nil {
+		c.mu.Unlock()
+		defer c.mu.Lock()
+		return fail(r, r)
+	}
+	return true
+}
+
+// checkConnect looks at what needs no identity.
+func (c *Core) checkConnect(pk *packets.Packet) *refusal {
+	con := &pk.Connect
+	name := string(con.ProtocolName)
+	id := con.ClientIdentifier
+	switch {
+	case name == "MQTT" && (pk.ProtocolVersion == 4 || pk.ProtocolVersion == 5), name == "MQIsdp" && pk.ProtocolVersion == 3:
+	default:
+		return refuse(UnsupportedProtocolVersion, "protocol %q version %d", name, pk.ProtocolVersion)
+	}
+	switch {
+	case pk.ReservedBit != 0:
+		return refuse(MalformedPacket, "reserved connect flag")
+	case strings.HasPrefix(id, "$"):
+		return refuse(ClientIdentifierNotValid, "client ids that begin with $ are reserved")
+	case len(id) > c.quotas.MaxClientIDBytes:
+		return refuse(ClientIdentifierNotValid, "client id is longer than %d bytes", c.quotas.MaxClientIDBytes)
+	case id == "" && pk.ProtocolVersion < 5 && !con.Clean:
+		return refuse(ClientIdentifierNotValid, "empty client id with a persistent session")
+	case pk.Properties.AuthenticationMethod != "":
+		return refuse(BadAuthenticationMethod, "enhanced authentication is not supported")
+	}
+	if !con.WillFlag {
+		return nil
+	}
+	switch {
+	case con.WillQos > 1:
+		return refuse(QoSNotSupported, "a will with QoS 2")
+	case con.WillTopic == "" || hasWildcard(con.WillTopic) || !mayPublish(con.WillTopic) || c.quotas.checkShape(con.WillTopic) != "":
+		return refuse(TopicNameInvalid, "will topic")
+	case len(con.WillPayload) > c.quotas.MaxPayloadBytes:
+		return refuse(QuotaExceeded, "will payload")
+	}
+	return nil
+}
+
+// establish gives the connection its session and answers CONNECT. core.mu is held.
+func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) *refusal {
+	c, q := cl.core, &cl.core.quotas
+	con := &pk.Connect
+	id := con.ClientIdentifier
+	if id == "" {
+		id = "$GEN/" + uuid()
+		info.ClientID, info.Assigned = id, true
+	}
+	vars := p.attributes(con)
+	if !p.allowedWith(c, id, "iot:Connect", "client/"+id, vars) {
+		return refuse(NotAuthorized, "iot:Connect is not allowed on the client id")
+	}
+	if con.WillFlag && !p.allowedWith(c, id, "iot:Publish", "topic/"+con.WillTopic, nil) {
+		return refuse(NotAuthorized, "iot:Publish is not allowed on the will topic")
+	}
+	now := c.nowLocked()
+	if q.ConnectRate > 0 {
+		if c.connects[id] == nil {
+			c.connects[id] = newBucket(q.ConnectRate, now)
+		}
+		if !c.connects[id].take(now, 1) {
+			return refuse(QuotaExceeded, "more than %d CONNECTs a second for one client id", q.ConnectRate)
+		}
+	}
+
+	s := c.sessions[id]
+	if s != nil && s.client != nil {
+		s.client.endLocked(SessionTakenOver, "")
+		s = c.sessions[id]
+	}
+	if s != nil && (con.Clean || s.version != cl.version || s.expired(now)) {
+		c.dropSession(s)
+		delete(c.sessions, id)
+		s = nil
+	}
+	info.SessionPresent = s != nil
+	if s == nil {
+		s = &session{core: c, clientID: id, version: cl.version, subs: map[string]*subscription{}, inflight: map[uint16]*delivery{}}
+		c.sessions[id] = s
+	}
+	s.client, s.principal, s.will = cl, p, willOf(pk, id)
+	cl.session, cl.principal, cl.info = s, p, info
+
+	ack := packet(packets.Connack)
+	ack.SessionPresent = info.SessionPresent
+	props := &ack.Properties
+	switch {
+	case cl.version < 5 && con.Clean:
+		s.expiry = 0
+	case cl.version < 5:
+		s.expiry = q.MaxSessionExpiry
+	default:
+		s.expiry = min(time.Duration(pk.Properties.SessionExpiryInterval)*time.Second, q.MaxSessionExpiry)
+		if pk.Properties.SessionExpiryIntervalFlag {
+			props.SessionExpiryInterval, props.SessionExpiryIntervalFlag = uint32(s.expiry/time.Second), true
+		}
+	}
+	cl.keepAlive = con.Keepalive
+	switch {
+	case con.Keepalive == 0 || con.Keepalive > q.MaxKeepAlive:
+		cl.keepAlive = q.MaxKeepAlive
+	case con.Keepalive < q.MinKeepAlive:
+		cl.keepAlive = q.MinKeepAlive
+	}
+	info.ServerKeepAlive = cl.keepAlive
+	if cl.keepAlive != con.Keepalive {
+		props.ServerKeepAlive, props.ServerKeepAliveFlag = cl.keepAlive, true
+	}
+	cl.window = q.MaxInflight
+	if rm := int(pk.Properties.ReceiveMaximum); cl.version == 5 && rm > 0 {
+		cl.window = min(cl.window, rm)
+	}
+	cl.maxPacket = pk.Properties.MaximumPacketSize
+	if !c.opts.DisableOutboundAliases {
+		cl.aliasMax = min(pk.Properties.TopicAliasMaximum, q.TopicAliasMaximum)
+	}
+	cl.publishes, cl.throughput = newBucket(q.PublishRate, now), newBucket(q.Throughput, now)
+	cl.lastRead.Store(now.UnixNano())
+	if info.Assigned {
+		props.AssignedClientID = id
+	}
+	props.ReceiveMaximum = q.ReceiveMaximum
+	props.TopicAliasMaximum = q.TopicAliasMaximum
+	props.MaximumQos, props.MaximumQosFlag = 1, true
+	props.RetainAvailable, props.RetainAvailableFlag = 1, true
+	props.MaximumPacketSize = q.MaxPacketBytes
+	props.WildcardSubAvailable, props.WildcardSubAvailableFlag = 1, true
+	props.SubIDAvailable, props.SubIDAvailableFlag = 0, true
+	props.SharedSubAvailable, props.SharedSubAvailableFlag = 1, true
+	cl.send(&ack)
+
+	c.emit(Event{Type: Connected, Conn: cl.id, ClientID: id, Client: info})
+	if info.SessionPresent {
+		s.resume()
+	}
+	c.presence(cl, "connected", Event{})
+	return nil
+}
+
+func (cl *client) sendConnack(r *refusal, info *ClientInfo) {
+	ack := packet(packets.Connack)
+	ack.ReasonCode = byte(r.code)
+	if cl.version < 5 {
+		ack.ReasonCode = byte(r.code.connack3())
+	} else if !info.NoProblemInformation {
+		ack.Properties.ReasonString = r.text
+	}
+	if cl.version != 5 && r.code == UnsupportedProtocolVersion {
+		cl.version = 4
+	}
+	cl.send(&ack)
+}
+
+func uuid() string {
+	h := randomHex(16)
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options configure a [Core]. The zero value is a core on free ports of 127.0.0.1 with the quotas of [Quotas].
+type Options struct {
+	// Region is the AWS region the core plays, "us-east-1" when empty.
+	Region string
+	// AccountID is used in policy resources (ARNs), "123456789012" when empty.
+	AccountID string
+	// Addr is where the port that plays 443 listens, "127.0.0.1:0" when empty.
+	Addr string
+	// MTLSAddr is where the port that plays 8883 listens, "127.0.0.1:0" when empty.
+	MTLSAddr string
+	// PlainTCP opens a third port that speaks MQTT without TLS and lets everybody in. AWS IoT Core has no such port;
+	// it is there for tests of the layers above.
+	PlainTCP bool
+	// TCPAddr is where that port listens, "127.0.0.1:0" when empty.
+	TCPAddr string
+	// ServerNames are further DNS names and IP addresses for the server's certificate.
+	ServerNames []string
+	// Quotas are the limits of each connection.
+	Quotas Quotas
+	// DisableOutboundAliases keeps the core from using topic aliases towards clients that allow them.
+	DisableOutboundAliases bool
+	// DisablePresence turns off the messages on $aws/events/presence/ and $aws/events/subscriptions/.
+	DisablePresence bool
+	// ConnectTimeout is how long a client may take for TLS handshake and CONNECT, 30 s when zero.
+	ConnectTimeout time.Duration
+	// OnEvent is called for every event, one at a time and in order, on a goroutine of the core.
+	OnEvent func(Event)
+	// EventCapacity is how many events are kept for [Core.Events], the newest ones, 65,536 when zero.
+	EventCapacity int
+}
+
+// Core is an embedded AWS IoT Core. Its methods may be used from any goroutine.
+type Core struct {
+	opts     Options
+	quotas   Quotas
+	endpoint string
+	prefix   string
+	rootCA   *authority
+	deviceCA *authority
+	server   tls.Certificate
+
+	tlsLn, mtlsLn, tcpLn net.Listener
+	web                  *http.Server
+	webConns             *connListener
+	wg                   sync.WaitGroup
+	tasks                taskQueue
+	events               eventLog
+	faults               faultState
+	closeOnce            sync.Once
+
+	mu          sync.Mutex // guards all below and the state of sessions
+	closed      bool
+	offset      time.Duration
+	devices     map[string]*Device
+	raw         map[*faultConn]struct{}
+	clients     map[*client]struct{}
+	sessions    map[string]*session
+	exact       map[string]map[*session]*subscription // filters without wildcards
+	wild        map[*session]map[string]*subscription
+	shares      map[string]*shareGroup // by group and filter
+	retained    map[string]*stored
+	services    map[*service]struct{}
+	connects    map[string]*bucket
+	authorizers map[string]*Authorizer
+	defaultAuth string
+	keys        map[string]*AccessKey
+	nextConn    int64
+}
+
+// TB is the part of [testing.TB] that [Start] and [Core.Device] use.
+type TB interface {
+	Helper()
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// Start starts a core for a test: it ends the test when that fails, and closes the core with the test. Functions may
+// change the options.
+func Start(tb TB, options ...func(*Options)) *Core {
+	tb.Helper()
+	var o Options
+	for _, f := range options {
+		f(&o)
+	}
+	c, err := New(o)
+	if err != nil {
+		tb.Fatalf("%v", err)
+		return nil
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// New starts a core. Close it after use.
+func New(o Options) (*Core, error) {
+	setDefault(&o.Region, "us-east-1")
+	setDefault(&o.AccountID, "123456789012")
+	setDefault(&o.Addr, "127.0.0.1:0")
+	setDefault(&o.MTLSAddr, "127.0.0.1:0")
+	setDefault(&o.TCPAddr, "127.0.0.1:0")
+	setDefault(&o.ConnectTimeout, 30*time.Second)
+	setDefault(&o.EventCapacity, 65536)
+	c := &Core{
+		opts: o, quotas: o.Quotas.withDefaults(), prefix: "a" + randomHex(6) + "z",
+		devices: map[string]*Device{}, raw: map[*faultConn]struct{}{}, clients: map[*client]struct{}{},
+		sessions: map[string]*session{}, exact: map[string]map[*session]*subscription{},
+		wild: map[*session]map[string]*subscription{}, shares: map[string]*shareGroup{},
+		retained: map[string]*stored{}, services: map[*service]struct{}{}, connects: map[string]*bucket{},
+		authorizers: map[string]*Authorizer{}, keys: map[string]*AccessKey{},
+	}
+	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
+	c.events.init(o.EventCapacity)
+	c.tasks.init()
+
+	now := time.Now()
+	var err error
+	if c.rootCA, err = newAuthority("iottest root CA", now); err != nil {
+		return nil, err
+	}
+	if c.deviceCA, err = newAuthority("iottest device CA", now); err != nil {
+		return nil, err
+	}
+	names := append([]string{c.endpoint, "localhost", "127.0.0.1", "::1", c.CredentialsEndpoint(),
+		"*.iot." + o.Region + ".amazonaws.com", "*.credentials.iot." + o.Region + ".amazonaws.com",
+		"*." + o.Region + ".amazonaws.com"}, o.ServerNames...)
+	if c.server, err = c.rootCA.serverCertificate(names, now); err != nil {
+		return nil, err
+	}
+	listen := func(ln *net.Listener, addr string) {
+		if err != nil {
+			return
+		}
+		if *ln, err = net.Listen("tcp", addr); err != nil {
+			err = fmt.Errorf("iottest: %w", err)
+		}
+	}
+	listen(&c.tlsLn, o.Addr)
+	listen(&c.mtlsLn, o.MTLSAddr)
+	if o.PlainTCP {
+		listen(&c.tcpLn, o.TCPAddr)
+	}
+	if err != nil {
+		c.closeListeners()
+		return nil, err
+	}
+	c.tasks.start(&c.wg)
+	c.webConns = newConnListener(c.tlsLn.Addr())
+	c.web = &http.Server{
+		Handler:           http.HandlerFunc(c.serveHTTP),
+		ConnContext:       withTransport,
+		ReadHeaderTimeout: o.ConnectTimeout,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
+	c.wg.Go(func() { _ = c.web.Serve(c.webConns) })
+	c.accept(c.tlsLn, portHTTPS)
+	c.accept(c.mtlsLn, portMTLS)
+	if c.tcpLn != nil {
+		c.accept(c.tcpLn, portPlain)
+	}
+	return c, nil
+}
+
+// Close says goodbye to MQTT 5 clients (DISCONNECT 0x8B), closes all connections and ports, and waits until all
+// goroutines of the core have ended. A callback of the core must not call it.
+func (c *Core) Close() error {
+	c.closeOnce.Do(func() {
+		c.closeListeners()
+		c.mu.Lock()
+		c.closed = true
+		for cl := range c.clients {
+			if cl.session != nil {
+				cl.sendDisconnect(ServerShuttingDown, "")
+			}
+			cl.finish()
+		}
+		raw := make([]*faultConn, 0, len(c.raw))
+		for rc := range c.raw {
+			raw = append(raw, rc)
+		}
+		for _, s := range c.sessions {
+			s.stopReplay()
+		}
+		c.mu.Unlock()
+		for _, rc := range raw {
+			rc.Thaw()
+			// An owned connection is closed by its client after a last packet, but nobody waits for a slow one.
+			if slow := rc.delay.Swap(0) > 0; slow || !rc.owned.Load() {
+				_ = rc.Close()
+			}
+		}
+		_ = c.web.Close()
+		c.tasks.close()
+		c.wg.Wait()
+	})
+	return nil
+}
+
+func (c *Core) closeListeners() {
+	for _, ln := range []net.Listener{c.tlsLn, c.mtlsLn, c.tcpLn} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+}
+
+// Endpoint is the host name the core plays, like "xxxx-ats.iot.us-east-1.amazonaws.com". The server's certificate is
+// valid for it, and for localhost and 127.0.0.1. It does not resolve: connect through [Core.DialContext].
+func (c *Core) Endpoint() string { return c.endpoint }
+
+// CredentialsEndpoint is the host name of the credentials provider for devices.
+func (c *Core) CredentialsEndpoint() string {
+	return c.prefix + ".credentials.iot." + c.opts.Region + ".amazonaws.com"
+}
+
+// Region is the AWS region the core plays.
+func (c *Core) Region() string { return c.opts.Region }
+
+// CAPEM is the root certificate of the server, in PEM.
+func (c *Core) CAPEM() []byte { return append([]byte(nil), c.rootCA.pem...) }
+
+// CAPool is a pool with that certificate alone.
+func (c *Core) CAPool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(c.rootCA.cert)
+	return pool
+}
+
+// WriteCA writes the root certificate to a file.
+func (c *Core) WriteCA(path string) error {
+	if err := os.WriteFile(path, c.rootCA.pem, 0o644); err != nil {
+		return fmt.Errorf("iottest: %w", err)
+	}
+	return nil
+}
+
+// TLSConfig is a client configuration that trusts the core alone, offers the ALPN protocols and names the endpoint.
+func (c *Core) TLSConfig(alpn ...string) *tls.Config {
+	return &tls.Config{RootCAs: c.CAPool(), ServerName: c.endpoint, NextProtos: alpn, MinVersion: tls.VersionTLS12}
+}
+
+// Addr is the address, host and port, of the port that plays 443: MQTT with ALPN "x-amzn-mqtt-ca" (client
+// certificate) or "mqtt" (custom authorizer), without ALPN or with "http/1.1" HTTPS and WebSockets on /mqtt.
+func (c *Core) Addr() string { return c.tlsLn.Addr().String() }
+
+// MTLSAddr is the address of the port that plays 8883: MQTT with a client certificate.
+func (c *Core) MTLSAddr() string { return c.mtlsLn.Addr().String() }
+
+// TCPAddr is the address of the port without TLS, empty unless [Options.PlainTCP].
+func (c *Core) TCPAddr() string {
+	if c.tcpLn == nil {
+		return ""
+	}
+	return c.tcpLn.Addr().String()
+}
+
+// Port is the number of the port that plays 443.
+func (c *Core) Port() int { return c.tlsLn.Addr().(*net.TCPAddr).Port }
+
+// MTLSPort is the number of the port that plays 8883.
+func (c *Core) MTLSPort() int { return c.mtlsLn.Addr().(*net.TCPAddr).Port }
+
+// TCPPort is the number of the port without TLS, 0 unless [Options.PlainTCP].
+func (c *Core) TCPPort() int {
+	if c.tcpLn == nil {
+		return 0
+	}
+	return c.tcpLn.Addr().(*net.TCPAddr).Port
+}
+
+// DialContext dials as [net.Dialer.DialContext], but takes the host names the core plays (everything below
+// amazonaws.com) to the core, on ports 443 and 8443, 8883 and 1883, or the core's own port numbers. It is how a client
+// under test connects by the real name.
+func (c *Core) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("iottest: dial: %w", err)
+	}
+	var d net.Dialer
+	if !strings.HasSuffix(host, ".amazonaws.com") {
+		return d.DialContext(ctx, network, address)
+	}
+	switch port {
+	case "443", "8443", strconv.Itoa(c.Port()):
+		address = c.Addr()
+	case "8883", strconv.Itoa(c.MTLSPort()):
+		address = c.MTLSAddr()
+	default:
+		if c.tcpLn == nil || port != "1883" && port != strconv.Itoa(c.TCPPort()) {
+			return nil, fmt.Errorf("iottest: dial %s: the core has no such port", address)
+		}
+		address = c.TCPAddr()
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+// Now is the core's clock: the system's plus what [Core.Advance] added.
+func (c *Core) Now() time.Time { return c.now() }
+
+func (c *Core) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nowLocked()
+}
+
+func (c *Core) nowLocked() time.Time { return time.Now().Add(c.offset) }
+
+// Advance moves the core's clock by d, forwards or backwards. The clock decides on the validity of certificates,
+// signatures and credentials and on the expiry of sessions and messages; and clients that have been silent for too
+// long on this clock are disconnected at once. A skewed clock is how tests provoke errors of signing times.
+func (c *Core) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset += d
+	now := c.nowLocked()
+	for cl := range c.clients {
+		if cl.session != nil && cl.silentSince(now) > cl.patience() {
+			cl.endLocked(KeepAliveTimeout, "")
+		}
+	}
+	for id, s := range c.sessions {
+		if s.expired(now) {
+			c.dropSession(s)
+			delete(c.sessions, id)
+		}
+	}
+}

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// CertificateStatus is the state of a registered certificate.
+type CertificateStatus int
+
+// States of a certificate. Only an active one may connect.
+const (
+	Active CertificateStatus = iota
+	Inactive
+	Revoked
+	PendingActivation
+)
+
+// String gives the name the service uses.
+func (s CertificateStatus) String() string {
+	switch s {
+	case Active:
+		return "ACTIVE"
+	case Inactive:
+		return "INACTIVE"
+	case Revoked:
+		return "REVOKED"
+	case PendingActivation:
+		return "PENDING_ACTIVATION"
+	}
+	return fmt.Sprintf("CertificateStatus(%d)", int(s))
+}
+
+// Device is a thing with a registered certificate. Its methods may be used from any goroutine.
+type Device struct {
+	core *Core
+	name string
+	id   string
+	cert *x509.Certificate
+	key  crypto.Signer // nil when the key is held elsewhere
+
+	// guarded by core.mu
+	status   CertificateStatus
+	policies []*Policy
+}
+
+type deviceConfig struct {
+	rsaBits             int
+	public              crypto.PublicKey
+	notBefore, notAfter time.Time
+	status              CertificateStatus
+	policies            []string
+	unregistered        bool
+}
+
+// DeviceOption changes how [Core.CreateDevice] makes a device.
+type DeviceOption func(*deviceConfig)
+
+// WithRSA gives the device an RSA key of 2048 bits. The default is ECDSA on P-256, which is much faster to make.
+func WithRSA() DeviceOption { return func(c *deviceConfig) { c.rsaBits = 2048 } }
+
+// WithPublicKey issues the certificate for a key that is held elsewhere, such as in a hardware token. The device then
+// has no private key: [Device.KeyPEM] is nil.
+func WithPublicKey(pub crypto.PublicKey) DeviceOption {
+	return func(c *deviceConfig) { c.public = pub }
+}
+
+// WithValidity sets the period in which the certificate is valid. The default is from yesterday, for a year.
+func WithValidity(notBefore, notAfter time.Time) DeviceOption {
+	return func(c *deviceConfig) { c.notBefore, c.notAfter = notBefore, notAfter }
+}
+
+// WithStatus registers the certificate in another state than [Active].
+func WithStatus(s CertificateStatus) DeviceOption { return func(c *deviceConfig) { c.status = s } }
+
+// WithPolicy attaches an AWS IoT policy, given as its JSON document, and may be repeated. A device without any policy
+// may do everything, unlike in AWS, where it may do nothing: attach [DenyAllPolicy] for that.
+func WithPolicy(document string) DeviceOption {
+	return func(c *deviceConfig) { c.policies = append(c.policies, document) }
+}
+
+// Unregistered issues the certificate but does not register it, so that the service does not know it.
+func Unregistered() DeviceOption { return func(c *deviceConfig) { c.unregistered = true } }
+
+// CreateDevice makes a thing with the given name and issues and registers a certificate for it.
+func (c *Core) CreateDevice(name string, opts ...DeviceOption) (*Device, error) {
+	if name == "" {
+		return nil, errors.New("iottest: a device needs a name")
+	}
+	now := c.now()
+	cfg := deviceConfig{notBefore: now.Add(-24 * time.Hour), notAfter: now.Add(365 * 24 * time.Hour)}
+	for _, o := range opts {
+		o(&cfg)
+	}
+	d := &Device{core: c, name: name, status: cfg.status}
+	for _, doc := range cfg.policies {
+		p, err := ParsePolicy(doc)
+		if err != nil {
+			return nil, err
+		}
+		d.policies = append(d.policies, p)
+	}
+	pub := cfg.public
+	if pub == nil {
+		var err error
+		if cfg.rsaBits > 0 {
+			d.key, err = rsa.GenerateKey(rand.Reader, cfg.rsaBits)
+		} else {
+			d.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("iottest: generate device key: %w", err)
+		}
+		pub = d.key.Public()
+	}
+	cert, err := c.deviceCA.deviceCertificate(name, pub, cfg.notBefore, cfg.notAfter)
+	if err != nil {
+		return nil, err
+	}
+	d.cert, d.id = cert, certificateID(cert)
+	if !cfg.unregistered {
+		c.mu.Lock()
+		c.devices[d.id] = d
+		c.mu.Unlock()
+	}
+	return d, nil
+}
+
+// Device is [Core.CreateDevice] for tests: it ends the test when it fails.
+func (c *Core) Device(tb TB, name string, opts ...DeviceOption) *Device {
+	tb.Helper()
+	d, err := c.CreateDevice(name, opts...)
+	if err != nil {
+		tb.Fatalf("%v", err)
+	}
+	return d
+}
+
+// RegisterCertificate registers a certificate that was issued by someone else, as AWS IoT Core allows, for a thing of
+// the given name. Of the options only [WithStatus] and [WithPolicy] matter.
+func (c *Core) RegisterCertificate(name string, cert *x509.Certificate, opts ...DeviceOption) (*Device, error) {
+	if cert == nil {
+		return nil, errors.New("iottest: no certificate to register")
+	}
+	var cfg deviceConfig
+	for _, o := range opts {
+		o(&cfg)
+	}
+	d := &Device{core: c, name: name, cert: cert, id: certificateID(cert), status: cfg.status}
+	for _, doc := range cfg.policies {
+		p, err := ParsePolicy(doc)
+		if err != nil {
+			return nil, err
+		}
+		d.policies = append(d.policies, p)
+	}
+	c.mu.Lock()
+	c.devices[d.id] = d
+	c.mu.Unlock()
+	return d, nil
+}
+
+// Name is the name of the thing.
+func (d *Device) Name() string { return d.name }
+
+// CertificateID is the service's id of the certificate: its SHA-256 in hexadecimal.
+func (d *Device) CertificateID() string { return d.id }
+
+// X509 is the certificate.
+func (d *Device) X509() *x509.Certificate { return d.cert }
+
+// PrivateKey is the device's key, nil when it is held elsewhere.
+func (d *Device) PrivateKey() crypto.Signer { return d.key }
+
+// CertPEM is the certificate in PEM.
+func (d *Device) CertPEM() []byte { return certPEM(d.cert.Raw) }
+
+// KeyPEM is the private key in PEM, in the form the service hands out: PKCS#1 for RSA, SEC 1 for ECDSA. It is nil
+// when the key is held elsewhere.
+func (d *Device) KeyPEM() []byte {
+	switch k := d.key.(type) {
+	case *rsa.PrivateKey:
+		return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)})
+	case *ecdsa.PrivateKey:
+		der, err := x509.MarshalECPrivateKey(k)
+		if err != nil {
+			return nil
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	}
+	return nil
+}
+
+// KeyPKCS8PEM is the private key in PEM as PKCS#8, nil when the key is held elsewhere.
+func (d *Device) KeyPKCS8PEM() []byte {
+	if d.key == nil {
+		return nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(d.key)
+	if err != nil {
+		return nil
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// TLSCertificate is certificate and key for crypto/tls.
+func (d *Device) TLSCertificate() tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{d.cert.Raw}, PrivateKey: d.key, Leaf: d.cert}
+}
+
+// TLSConfig is a client configuration for this device: its certificate, the core's CA and the given ALPN protocols.
+// ServerName is the core's endpoint.
+func (d *Device) TLSConfig(alpn ...string) *tls.Config {
+	cfg := d.core.TLSConfig(alpn...)
+	cfg.Certificates = []tls.Certificate{d.TLSCertificate()}
+	return cfg
+}
+
+// Files are the paths [Device.WriteFiles] wrote.
+type Files struct {
+	Cert string // device certificate, PEM
+	Key  string // private key, PEM; empty when the key is held elsewhere
+	CA   string // the core's root CA, PEM
+}
+
+// WriteFiles writes certificate, private key and the root CA to a folder, under the names the service's console
+// gives them, the key readable by its owner only. The folder is made if need be.
+func (d *Device) WriteFiles(dir string) (Files, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Files{}, fmt.Errorf("iottest: %w", err)
+	}
+	base := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`/\:*?"<>|`, r) || r < ' ' {
+			return '_'
+		}
+		return r
+	}, d.name)
+	f := Files{
+		Cert: filepath.Join(dir, base+".cert.pem"),
+		CA:   filepath.Join(dir, "AmazonRootCA1.pem"),
+	}
+	if err := os.WriteFile(f.Cert, d.CertPEM(), 0o644); err != nil {
+		return Files{}, fmt.Errorf("iottest: %w", err)
+	}
+	if err := os.WriteFile(f.CA, d.core.CAPEM(), 0o644); err != nil {
+		return Files{}, fmt.Errorf("iottest: %w", err)
+	}
+	if key := d.KeyPEM(); key != nil {
+		f.Key = filepath.Join(dir, base+".private.key")
+		if err := os.WriteFile(f.Key, key, 0o600); err != nil {
+			return Files{}, fmt.Errorf("iottest: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// SetStatus changes the state of the certificate. Connections that exist stay.
+func (d *Device) SetStatus(s CertificateStatus) {
+	d.core.mu.Lock()
+	defer d.core.mu.Unlock()
+	d.status = s
+}
+
+// SetPolicies replaces the policies of the device, given as JSON documents; none means that everything is allowed. It
+// takes effect at once, for connections that exist too.
+func (d *Device) SetPolicies(documents ...string) error {
+	policies := make([]*Policy, 0, len(documents))
+	for _, doc := range documents {
+		p, err := ParsePolicy(doc)
+		if err != nil {
+			return err
+		}
+		policies = append(policies, p)
+	}
+	d.core.mu.Lock()
+	defer d.core.mu.Unlock()
+	d.policies = policies
+	return nil
+}
+
+// ErrUnknownCertificate is why a TLS handshake was refused, as [Event.Err]: the certificate is not registered.
+var ErrUnknownCertificate = errors.New("iottest: certificate is not registered")
+
+// ErrCertificateExpired is why a TLS handshake was refused: the certificate is expired or not yet valid.
+var ErrCertificateExpired = errors.New("iottest: certificate is not valid at this time")
+
+// ErrCertificateInactive is why a connection was closed without an answer to CONNECT.
+var ErrCertificateInactive = errors.New("iottest: certificate is not active")
+
+// verifyDevice is the check during the TLS handshake. An inactive certificate passes here: the service closes such a
+// connection when CONNECT arrives.
+func (c *Core) verifyDevice(cert *x509.Certificate) error {
+	c.mu.Lock()
+	_, known := c.devices[certificateID(cert)]
+	c.mu.Unlock()
+	if !known {
+		return ErrUnknownCertificate
+	}
+	if now := c.now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return ErrCertificateExpired
+	}
+	return nil
+}
+
+// deviceFor finds the device of a verified certificate.
+func (c *Core) deviceFor(cert *x509.Certificate) *Device {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.devices[certificateID(cert)]
+}

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest
+
+import (
+	"slices"
+	"time"
+)
+
+// session is the state the service keeps for a client id. All of it is guarded by Core.mu.
+type session struct {
+	core      *Core
+	clientID  string
+	version   byte
+	client    *client // nil when not connected
+	expiry    time.Duration
+	expiresAt time.Time // when not connected
+	principal *principal
+	will      *Message
+	subs      map[string]*subscription // by the filter as the client wrote it
+
+	pending  []*delivery          // waiting for room in the window, oldest first
+	inflight map[uint16]*delivery // sent, not acknowledged
+	nextID   uint16
+	nextSeq  int64
+
+	replay      int // stored messages of a resumed session still to be paced
+	replayReady int // of those, how many may go now
+	replayTimer *time.Timer
+}
+
+type subscription struct {
+	session    *session
+	filter     string // without $share prefix
+	group      string
+	qos        byte
+	noLocal    bool
+	asPublish  bool // retain as published
+	identifier int
+}
+
+type shareGroup struct {
+	members []*subscription
+	next    int
+}
+
+// delivery is a QoS 1 message on its way to one session.
+type delivery struct {
+	msg     *Message
+	retain  bool
+	expires time.Time // zero: never
+	seq     int64
+}
+
+// stored is a retained message.
+type stored struct {
+	msg     *Message
+	expires time.Time
+}
+
+func (s *session) expired(now time.Time) bool {
+	return s.client == nil && !now.Before(s.expiresAt)
+}
+
+// dropSession forgets subscriptions and messages.
+func (c *Core) dropSession(s *session) {
+	for filter := range s.subs {
+		c.removeSub(s, filter)
+	}
+	s.stopReplay()
+	s.pending, s.inflight = nil, map[uint16]*delivery{}
+	s.will = nil
+}
+
+func (s *session) stopReplay() {
+	if s.replayTimer != nil {
+		s.replayTimer.Stop()
+		s.replayTimer = nil
+	}
+	s.replay, s.replayReady = 0, 0
+}
+
+// addSub stores a subscription and reports whether it is new.
+func (c *Core) addSub(s *session, filter string, sub *subscription) bool {
+	_, existed := s.subs[filter]
+	if existed {
+		c.removeSub(s, filter)
+	}
+	s.subs[filter] = sub
+	switch {
+	case sub.group != "":
+		key := sub.group + "/" + sub.filter
+		g := c.shares[key]
+		if g == nil {
+			g = &shareGroup{}
+			c.shares[key] = g
+		}
+		g.members = append(g.members, sub)
+	case hasWildcard(sub.filter):
+		if c.wild[s] == nil {
+			c.wild[s] = map[string]*subscription{}
+		}
+		c.wild[s][sub.filter] = sub
+	default:
+		if c.exact[sub.filter] == nil {
+			c.exact[sub.filter] = map[*session]*subscription{}
+		}
+		c.exact[sub.filter][s] = sub
+	}
+	return !existed
+}
+
+func (c *Core) removeSub(s *session, filter string) bool {
+	sub, ok := s.subs[filter]
+	if !ok {
+		return false
+	}
+	delete(s.subs, filter)
+	switch {
+	case sub.group != "":
+		key := sub.group + "/" + sub.filter
+		g := c.shares[key]
+		g.members = slices.DeleteFunc(g.members, func(m *subscription) bool { return m == sub })
+		if len(g.members) == 0 {
+			delete(c.shares, key)
+		}
+	case hasWildcard(sub.filter):
+		if delete(c.wild[s], sub.filter); len(c.wild[s]) == 0 {
+			delete(c.wild, s)
+		}
+	default:
+		if delete(c.exact[sub.filter], s); len(c.exact[sub.filter]) == 0 {
+			delete(c.exact, sub.filter)
+		}
+	}
+	return true
+}
+
+// route gives a message to all who subscribed to its topic. c.mu is held.
+func (c *Core) route(m *Message, from *session) {
+	now := c.nowLocked()
+	if m.Retain {
+		if len(m.Payload) == 0 {
+			delete(c.retained, m.Topic)
+		} else {
+			c.retained[m.Topic] = &stored{msg: m, expires: expiryTime(now, m.Expiry)}
+		}
+	}
+	for svc := range c.services {
+		if matches(svc.filter, m.Topic) {
+			c.tasks.put(func() { svc.handle(m) })
+		}
+	}
+	for s, sub := range c.exact[m.Topic] {
+		if !(sub.noLocal && s == from) {
+			// One session gets a message once, with the highest QoS of all its subscriptions that match.
+			qos, asPublish := sub.qos, sub.asPublish
+			for filter, w := range c.wild[s] {
+				if matches(filter, m.Topic) {
+					qos, asPublish = max(qos, w.qos), asPublish || w.asPublish
+				}
+			}
+			s.deliver(m, qos, asPublish && m.Retain, expiryTime(now, m.Expiry))
+		}
+	}
+	for s, subs := range c.wild {
+		if sub := c.exact[m.Topic][s]; sub != nil && !(sub.noLocal && s == from) {
+			continue
+		}
+		found, qos, asPublish := false, byte(0), false
+		for filter, sub := range subs {
+			if !(sub.noLocal && s == from) && matches(filter, m.Topic) {
+				found, qos, asPublish = true, max(qos, sub.qos), asPublish || sub.asPublish
+			}
+		}
+		if found {
+			s.deliver(m, qos, asPublish && m.Retain, expiryTime(now, m.Expiry))
+		}
+	}
+	for _, g := range c.shares {
+		if matches(g.members[0].filter, m.Topic) {
+			sub := g.pick()
+			sub.session.deliver(m, sub.qos, sub.asPublish && m.Retain, expiryTime(now, m.Expiry))
+		}
+	}
+}
+
+// pick chooses the next member in turn, a connected one if there is any.
+func (g *shareGroup) pick() *subscription {
+	for range g.members {
+		g.next = (g.next + 1) % len(g.members)
+		if sub := g.members[g.next]; sub.session.client != nil {
+			return sub
+		}
+	}
+	g.next = (g.next + 1) % len(g.members)
+	return g.members[g.next]
+}
+
+func expiryTime(now time.Time, expiry time.Duration) time.Time {
+	if expiry <= 0 {
+		return time.Time{}
+	}
+	return now.Add(expiry)
+}
+
+// deliver sends or stores a message for a session.
+func (s *session) deliver(m *Message, maxQoS byte, retain bool, expires time.Time) {
+	if !s.principal.allowed(s.core, s.clientID, "iot:Receive", "topic/"+m.Topic) {
+		return
+	}
+	if min(m.QoS, maxQoS) == 0 {
+		if s.client != nil {
+			s.client.sendPublish(m, 0, retain, 0, expires)
+		}
+		return
+	}
+	if expires.IsZero() {
+		expires = s.core.nowLocked().Add(s.core.quotas.MaxMessageExpiry)
+	}
+	s.pending = append(s.pending, &delivery{msg: m, retain: retain, expires: expires, seq: s.nextSeq})
+	s.nextSeq++
+	s.pump()
+}
+
+// pump sends pending messages as far as window and replay rate allow.
+func (s *session) pump() {
+	if s.client == nil {
+		return
+	}
+	now := s.core.nowLocked()
+	for len(s.pending) > 0 && len(s.inflight) < s.client.window {
+		if s.replay > 0 {
+			if s.replayReady == 0 {
+				return
+			}
+			s.replay--
+			s.replayReady--
+		}
+		d := s.pending[0]
+		s.pending[0] = nil
+		s.pending = s.pending[1:]
+		if !d.expires.IsZero() && !now.Before(d.expires) {
+			continue
+		}
+		id := s.newID()
+		s.inflight[id] = d
+		if !s.client.sendPublish(d.msg, 1, d.retain, id, d.expires) {
+			delete(s.inflight, id) // larger than the client takes
+		}
+	}
+}
+
+func (s *session) newID() uint16 {
+	for {
+		s.nextID++
+		if _, used := s.inflight[s.nextID]; s.nextID != 0 && !used {
+			return s.nextID
+		}
+	}
+}
+
+// requeue puts what was sent but not acknowledged back in front of what waits, in its order.
+func (s *session) requeue() int {
+	again := make([]*delivery, 0, len(s.inflight)+len(s.pending))
+	for _, d := range s.inflight {
+		again = append(again, d)
+	}
+	slices.SortFunc(again, func(a, b *delivery) int { return int(a.seq - b.seq) })
+	n := len(again)
+	s.pending = append(again, s.pending...)
+	s.inflight = map[uint16]*delivery{}
+	return n
+}
+
+// resume starts sending what a session has stored. The service never sets DUP, and uses new packet ids.
+func (s *session) resume() {
+	s.requeue()
+	if rate := s.core.quotas.ReplayRate; rate > 0 && len(s.pending) > 0 {
+		s.replay, s.replayReady = len(s.pending), rate
+		s.armReplay(s.client, rate)
+	}
+	s.pump()
+}
+
+func (s *session) armReplay(cl *client, rate int) {
+	s.replayTimer = time.AfterFunc(time.Second, func() {
+		s.core.mu.Lock()
+		defer s.core.mu.Unlock()
+		if s.client != cl || s.replay == 0 {
+			return
+		}
+		s.replayReady = rate
+		s.pump()
+		s.armReplay(cl, rate)
+	})
+}
+
+// Redeliver sends a client again, on the connection it has, all messages it has not acknowledged, with new packet ids
+// and without DUP, as the service does when an acknowledgement stays out. It returns their number.
+func (c *Core) Redeliver(clientID string) int {
+	n := 0
+	c.withClient(clientID, func(cl *client) {
+		n = cl.session.requeue()
+		cl.session.pump()
+	})
+	return n
+}
+
+// sendRetained answers a new subscription. Filters with wildcards and shared ones get no retained messages.
+func (c *Core) sendRetained(s *session, sub *subscription) {
+	if sub.group != "" || hasWildcard(sub.filter) {
+		return
+	}
+	r := c.retained[sub.filter]
+	if r == nil {
+		return
+	}
+	if !r.expires.IsZero() && !c.nowLocked().Before(r.expires) {
+		delete(c.retained, sub.filter)
+		return
+	}
+	s.deliver(r.msg, sub.qos, true, r.expires)
+}
+
+// service is a subscription inside the process.
+type service struct {
+	filter string
+	handle func(*Message)
+}
+
+// Subscribe calls handle for each message on a topic that the filter selects, one at a time and in order, on a
+// goroutine of the core. It is how a test plays a service behind the broker, such as the shadow of a thing. The
+// function it returns ends the subscription.
+func (c *Core) Subscribe(filter string, handle func(*Message)) (cancel func()) {
+	svc := &service{filter: filter, handle: handle}
+	c.mu.Lock()
+	c.services[svc] = struct{}{}
+	c.mu.Unlock()
+	return func() {
+		c.mu.Lock()
+		delete(c.services, svc)
+		c.mu.Unlock()
+	}
+}
+
+// Publish publishes a message as if from the service: to any topic, with no policy and no quota.
+func (c *Core) Publish(m Message) error {
+	if m.Topic == "" || hasWildcard(m.Topic) || m.QoS > 1 {
+		return refuse(TopicNameInvalid, "cannot publish to %q with QoS %d", m.Topic, m.QoS)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.route(&m, nil)
+	return nil
+}
+
+// Retained returns the retained message of a topic, nil when there is none.
+func (c *Core) Retained(topic string) *Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.retained[topic]
+	if r == nil || !r.expires.IsZero() && !c.nowLocked().Before(r.expires) {
+		return nil
+	}
+	return r.msg
+}
+
+// SessionInfo is what the core keeps for a client id.
+type SessionInfo struct {
+	ClientID      string
+	Connected     bool
+	Subscriptions []string // filters, sorted
+	Queued        int      // messages that wait to be sent
+	Unacked       int      // messages sent and not acknowledged
+}
+
+// Session returns what the core keeps for a client id; ok is false when there is nothing.
+func (c *Core) Session(clientID string) (info SessionInfo, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sessions[clientID]
+	if s == nil || s.expired(c.nowLocked()) {
+		return SessionInfo{}, false
+	}
+	info = SessionInfo{ClientID: clientID, Connected: s.client != nil, Queued: len(s.pending), Unacked: len(s.inflight)}
+	for f := range s.subs {
+		info.Subscriptions = append(info.Subscriptions, f)
+	}
+	slices.Sort(info.Subscriptions)
+	return info, true
+}
+
+// EndSession disconnects a client id if need be and forgets its session, so that the next CONNECT finds none.
+func (c *Core) EndSession(clientID string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.sessions[clientID]
+	if s == nil {
+		return false
+	}
+	if s.client != nil {
+		s.client.endLocked(AdministrativeAction, "")
+	}
+	c.dropSession(s)
+	delete(c.sessions, clientID)
+	return true
+}
+
+func (cl *client) sendPublish(m *Message, qos byte, retain bool, id uint16, expires time.Time) bool {
+	var remaining time.Duration
+	if !expires.IsZero() && m.Expiry > 0 {
+		remaining = max(time.Second, expires.Sub(cl.core.nowLocked()))
+	}
+	pk := m.publishPacket(qos, retain, id, remaining)
+	if cl.aliasMax > 0 {
+		if alias, known := cl.aliasOut[m.Topic]; known {
+			pk.TopicName, pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = "", alias, true
+		} else if len(cl.aliasOut) < int(cl.aliasMax) {
+			alias = uint16(len(cl.aliasOut) + 1)
+			cl.aliasOut[m.Topic] = alias
+			pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = alias, true
+		}
+	}
+	ok := cl.send(&pk)
+	if !ok && pk.Properties.TopicAliasFlag && pk.TopicName != "" {
+		delete(cl.aliasOut, m.Topic) // the client never saw the alias
+	}
+	if ok {
+		cl.core.emit(Event{Type: Delivered, Conn: cl.id, ClientID: cl.session.clientID, Message: m, PacketID: id})
+	}
+	return ok
+}
