@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package socket
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// resolutionDelay is how long to wait for IPv6 addresses when those of IPv4 are known already; RFC 8305, section 3.
+const resolutionDelay = 50 * time.Millisecond
+
+// race finds the addresses of one host and connects to the one that answers first. It is driven by one goroutine; lookups
+// and attempts report to it and are gone, with what they have opened, when it ends.
+type race struct {
+	dialer  *Dialer
+	ctx     context.Context // the caller's
+	network string
+	address string
+	host    string
+	port    uint16
+	family  Family
+	literal bool // the host is an address
+	cache   *ResolverCache
+	connect connectFunc
+
+	inner   context.Context // of lookups and attempts
+	over    chan struct{}   // closed when nobody listens any more
+	answers chan lookupAnswer
+	results chan attemptResult
+
+	lookups    int     // under way
+	lookupErrs []error // of those that found nothing
+	waiting    [2][]candidate
+	found6     bool   // there are or were IPv6 addresses to try
+	latest     Family // of the latest attempt
+	attempts   []attempt
+	running    int
+}
+
+// candidate is an address that has not been tried.
+type candidate struct {
+	addr   netip.AddrPort
+	failed time.Time // when it failed lately, or zero
+}
+
+type attempt struct {
+	addr netip.AddrPort
+	err  error // nil while it runs
+}
+
+type lookupAnswer struct {
+	addrs []netip.Addr
+	err   error
+}
+
+type attemptResult struct {
+	index int
+	conn  net.Conn
+	err   error
+}
+
+func (r *race) run(literal netip.Addr) (net.Conn, error) {
+	inner, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	r.inner = inner
+	r.over = make(chan struct{})
+	defer close(r.over)
+	r.answers = make(chan lookupAnswer)
+	r.results = make(chan attemptResult)
+
+	var (
+		resolveLimit = orDefault(r.dialer.ResolveTimeout, DefaultResolveTimeout)
+		connectLimit = orDefault(r.dialer.ConnectTimeout, DefaultConnectTimeout)
+		attemptDelay = orDefault(r.dialer.AttemptDelay, DefaultAttemptDelay)
+
+		resolveTimeout, connectTimeout, six, next timer
+	)
+	defer resolveTimeout.stop()
+	defer connectTimeout.stop()
+	defer six.stop()
+	defer next.stop()
+
+	if literal.IsValid() {
+		r.literal = true
+		r.add([]netip.Addr{literal})
+	} else {
+		r.lookUp()
+		if r.lookups > 0 {
+			resolveTimeout.start(resolveLimit)
+		}
+	}
+	wait6 := true // give IPv6 addresses the chance to be first
+	for {
+		if err := r.ctx.Err(); err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				r.blame()
+			}
+			return nil, r.fail(nil)
+		}
+		if r.lookups == 0 || r.found6 {
+			wait6 = false
+		} else if wait6 && !six.armed() && r.candidates() > 0 {
+			six.start(resolutionDelay)
+		}
+		if !wait6 && r.candidates() > 0 && (r.running == 0 || !next.armed()) {
+			if len(r.attempts) == 0 {
+				connectTimeout.start(connectLimit)
+			}
+			r.attempt()
+			next.start(attemptDelay)
+		}
+		if r.lookups == 0 && r.running == 0 && r.candidates() == 0 {
+			return nil, r.fail(nil)
+		}
+
+		select {
+		case a := <-r.answers:
+			r.lookups--
+			r.answered(a)
+		case res := <-r.results:
+			r.running--
+			t := &r.attempts[res.index]
+			if res.err == nil {
+				r.cache.connected(t.addr)
+				return res.conn, nil
+			}
+			t.err = res.err
+			if r.ctx.Err() == nil {
+				r.cache.notConnected(t.addr)
+			}
+			next.stop()
+		case <-next.c:
+			next.stop()
+		case <-six.c:
+			wait6 = false
+			six.stop()
+		case <-resolveTimeout.c:
+			resolveTimeout.stop()
+			err := timeoutError("no answer within", resolveLimit)
+			if len(r.attempts) == 0 && r.candidates() == 0 {
+				return nil, r.fail(err)
+			}
+			// The stage ends with the addresses that are known; what comes later is ignored.
+			r.answers = nil
+			r.lookups = 0
+			r.lookupErrs = append(r.lookupErrs, err)
+		case <-connectTimeout.c:
+			err := timeoutError("no connection within", connectLimit)
+			r.blame()
+			return nil, r.fail(err)
+		case <-r.ctx.Done():
+		}
+	}
+}
+
+// lookUp starts the lookups, one a family, so that a lost answer for one does not hold up the other.
+func (r *race) lookUp() {
+	networks := []string{"ip6", "ip4"}
+	switch r.family {
+	case IPv4:
+		networks = networks[1:]
+	case IPv6:
+		networks = networks[:1]
+	}
+	for _, n := range networks {
+		if addrs, err, ok := r.cache.peek(n, r.host); ok {
+			r.answered(lookupAnswer{addrs, err})
+			continue
+		}
+		r.lookups++
+		answers := r.answers
+		go func() {
+			addrs, err := r.cache.LookupNetIP(r.inner, n, r.host)
+			select {
+			case answers <- lookupAnswer{addrs, err}:
+			case <-r.over:
+			}
+		}()
+	}
+}
+
+func (r *race) answered(a lookupAnswer) {
+	if a.err != nil {
+		r.lookupErrs = append(r.lookupErrs, a.err)
+		return
+	}
+	r.add(a.addrs)
+}
+
+// add makes addresses candidates: in the resolver's order of preference, after them those that failed lately, the one that
+// failed longest ago first.
+func (r *race) add(addrs []netip.Addr) {
+	for _, a := range addrs {
+		f := 0
+		if familyOf(a) == IPv6 {
+			f = 1
+			r.found6 = true
+		}
+		p := netip.AddrPortFrom(a, r.port)
+		r.waiting[f] = append(r.waiting[f], candidate{p, r.cache.lastFailure(p)})
+	}
+	for f := range r.waiting {
+		slices.SortStableFunc(r.waiting[f], func(a, b candidate) int { return a.failed.Compare(b.failed) })
+	}
+}
+
+func (r *race) candidates() int { return len(r.waiting[0]) + len(r.waiting[1]) }
+
+// pick takes out the candidate to try next: families take turns, beginning with IPv6, and what failed lately comes last.
+func (r *race) pick() netip.AddrPort {
+	f := 1
+	if r.latest == IPv6 {
+		f = 0
+	}
+	mine, other := r.waiting[f], r.waiting[1-f]
+	if len(mine) == 0 || len(other) > 0 && !mine[0].failed.IsZero() && other[0].failed.IsZero() {
+		f = 1 - f
+	}
+	c := r.waiting[f][0]
+	r.waiting[f] = r.waiting[f][1:]
+	r.latest = familyOf(c.addr.Addr())
+	return c.addr
+}
+
+// attempt starts to connect to the next candidate.
+func (r *race) attempt() {
+	addr := r.pick()
+	index := len(r.attempts)
+	r.attempts = append(r.attempts, attempt{addr: addr})
+	r.running++
+	network := "tcp4"
+	if r.latest == IPv6 {
+		network = "tcp6"
+	}
+	go func() {
+		conn, err := r.connect(r.inner, network, addr.String())
+		select {
+		case r.results <- attemptResult{index, conn, err}:
+		case <-r.over:
+			if err == nil {
+				conn.Close()
+			}
+		}
+	}()
+}
+
+// blame notes that the addresses which have not answered in time failed.
+func (r *race) blame() {
+	for _, a := range r.attempts {
+		if a.err == nil {
+			r.cache.notConnected(a.addr)
+		}
+	}
+}
+
+// fail makes the error of a race without a winner. The cause is what ended it early, if not the caller's context.
+func (r *race) fail(cause error) error {
+	if r.ctx.Err() != nil {
+		cause = contextError(r.ctx)
+	}
+	if len(r.attempts) == 0 && !r.literal {
+		if cause == nil {
+			cause = worst(r.lookupErrs)
+		}
+		return &ResolveError{Host: r.host, Err: cause}
+	}
+	e := &ConnectError{Network: r.network, Address: r.address, Err: cause}
+	for _, a := range r.attempts {
+		if a.err == nil {
+			a.err = cause
+		}
+		e.Attempts = append(e.Attempts, Attempt{Address: a.addr.String(), Err: a.err})
+	}
+	return e
+}
+
+// worst returns the error that says most about why there are no addresses: one that is not "no such host", if any.
+func worst(errs []error) error {
+	for _, err := range errs {
+		if !isNotFound(err) {
+			return err
+		}
+	}
+	return errs[len(errs)-1]
+}
+
+// timer is a runtime timer that is made when it is first started. Its channel is nil while it is not armed.
+type timer struct {
+	t *time.Timer
+	c <-chan time.Time
+}
+
+func (t *timer) start(d time.Duration) {
+	if t.t == nil {
+		t.t = time.NewTimer(d)
+	} else {
+		t.t.Reset(d)
+	}
+	t.c = t.t.C
+}
+
+func (t *timer) stop() {
+	if t.c != nil {
+		t.t.Stop()
+		t.c = nil
+	}
+}
+
+func (t *timer) armed() bool { return t.c != nil }
