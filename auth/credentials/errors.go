@@ -3,8 +3,13 @@
 package credentials
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
+
+	"github.com/aws/smithy-go"
 )
 
 var (
@@ -78,5 +83,41 @@ func newError(provider string, err error) error {
 	if errors.As(err, &status) {
 		e.StatusCode = status.HTTPStatusCode()
 	}
+	if malformed(err) {
+		e.Err = &replyError{err}
+	}
 	return e
 }
+
+// malformed tells errors about the contents of a reply. Those of the AWS SDK
+// and the standard library quote what they could not read, which may be a key.
+func malformed(err error) bool {
+	var deserialization *smithy.DeserializationError
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	var date *time.ParseError
+	return errors.As(err, &deserialization) || errors.As(err, &kind) || errors.As(err, &syntax) || errors.As(err, &date)
+}
+
+// replyError stands for an error about the contents of a reply, without
+// repeating any of them. The cause is not in the error tree on purpose.
+type replyError struct{ err error }
+
+func (e *replyError) Error() string {
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(e.err, ErrReplyTooLarge):
+		return ErrReplyTooLarge.Error()
+	case errors.Is(e.err, errNoCredentials):
+		return "malformed reply: credentials are missing or incomplete"
+	case errors.As(e.err, &kind):
+		return "malformed reply: a field has the wrong type"
+	case errors.As(e.err, &syntax):
+		return fmt.Sprintf("malformed reply: not JSON at byte %d", syntax.Offset)
+	}
+	return "malformed reply"
+}
+
+// Is finds the sentinels in the hidden cause.
+func (e *replyError) Is(target error) bool { return errors.Is(e.err, target) }

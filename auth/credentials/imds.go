@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -57,8 +59,9 @@ func instanceMetadata(o IMDSOptions) *Provider {
 			return aws.Credentials{}, fmt.Errorf("environment: %w", err)
 		}
 		h := o.HTTP.withDefaults(metadataConnectTimeout, metadataTimeout)
+		status := &lastStatus{client: h.client()}
 		client := imds.NewFromConfig(aws.Config{
-			HTTPClient:    h.client(),
+			HTTPClient:    status,
 			Retryer:       h.retryer,
 			ConfigSources: []any{env},
 		}, func(i *imds.Options) {
@@ -69,6 +72,37 @@ func instanceMetadata(o IMDSOptions) *Provider {
 				i.EnableFallback = aws.FalseTernary
 			}
 		})
-		return ec2rolecreds.New(func(r *ec2rolecreds.Options) { r.Client = client }).Retrieve(ctx)
+		c, err := ec2rolecreds.New(func(r *ec2rolecreds.Options) { r.Client = client }).Retrieve(ctx)
+		if code := int(status.code.Load()); err != nil && code >= http.StatusBadRequest {
+			err = &refusedError{code: code, err: err}
+		}
+		return c, err
 	}}
 }
+
+// lastStatus remembers the status of the latest reply: the errors of the IMDS
+// client do not lead to it.
+type lastStatus struct {
+	client *http.Client
+	code   atomic.Int32
+}
+
+func (l *lastStatus) Do(r *http.Request) (*http.Response, error) {
+	resp, err := l.client.Do(r)
+	if err != nil {
+		l.code.Store(0)
+		return nil, err
+	}
+	l.code.Store(int32(resp.StatusCode))
+	return resp, nil
+}
+
+// refusedError adds a status to an error.
+type refusedError struct {
+	code int
+	err  error
+}
+
+func (e *refusedError) Error() string       { return e.err.Error() }
+func (e *refusedError) Unwrap() error       { return e.err }
+func (e *refusedError) HTTPStatusCode() int { return e.code }

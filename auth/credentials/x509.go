@@ -168,26 +168,6 @@ func (x *roleAlias) ask(ctx context.Context) (aws.Credentials, error) {
 	}, nil
 }
 
-// replyError is a reply that is not what was asked for.
-type replyError struct{ err error }
-
-func (e *replyError) Error() string {
-	// The text of JSON errors may quote values of the reply.
-	var kind *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(e.err, &kind):
-		return "malformed reply: field " + kind.Field + " has the wrong type"
-	case errors.As(e.err, &syntax):
-		return fmt.Sprintf("malformed reply: not JSON at byte %d", syntax.Offset)
-	case errors.Is(e.err, errNoCredentials):
-		return "malformed reply: credentials are missing or incomplete"
-	}
-	return "malformed reply"
-}
-
-func (e *replyError) Unwrap() error { return e.err }
-
 // statusError is a reply that refuses.
 type statusError struct {
 	code int
