@@ -277,7 +277,7 @@ func TestUpgrade_hostileServer(t *testing.T) {
 
 // What a reader gets from an open connection, whatever pieces it comes in.
 func TestRead_hostileServer(t *testing.T) {
-	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<13) // 128 KiB
 	cat := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 	eof := func(err error) bool {
 		return errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, websocket.ErrProtocol)
@@ -421,4 +421,35 @@ func TestRead_hostileServer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A frame of 16 MiB streams through; it is never held as a whole.
+func TestRead_largeFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 16 << 20
+		chunk := make([]byte, 64<<10)
+		for i := range chunk {
+			chunk[i] = byte(i * 7)
+		}
+		o, client := pipe(func(s *server) {
+			if !s.upgrade([]byte{0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0}) {
+				return
+			}
+			for range size / len(chunk) {
+				if _, err := s.Write(chunk); err != nil {
+					return
+				}
+			}
+			s.drain()
+		})
+		conn := mustDial(t, o)
+		got := make([]byte, len(chunk))
+		for range size / len(chunk) {
+			if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, chunk) {
+				t.Fatalf("%v, or the data differs", err)
+			}
+		}
+		_ = conn.Close()
+		<-client.served
+	})
 }
