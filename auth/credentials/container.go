@@ -145,7 +145,7 @@ func (o ContainerOptions) allowed(ctx context.Context, host string) (netip.Addr,
 		if !allowedAddr(addr) {
 			return addr, fmt.Errorf("%w: %s", ErrHost, host)
 		}
-		return addr, nil
+		return addr.Unmap(), nil
 	}
 	lookup := o.Lookup
 	if lookup == nil {

@@ -34,5 +34,6 @@
 //
 // Providers, options and errors can be printed and logged with any verb: no
 // key, token or login is part of their text. That does not hold for the
-// [aws.Credentials] that a provider returns.
+// [aws.Credentials] that a provider returns, nor for options that package fmt
+// finds in an unexported field of some other struct: do not keep those.
 package credentials

@@ -3,7 +3,6 @@
 package credentials
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,28 +113,29 @@ func (o ProcessOptions) run(ctx context.Context) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
-		if said := strings.TrimSpace(stderr.String()); said != "" {
+		if said := strings.TrimSpace(string(stderr.head)); said != "" {
 			return nil, fmt.Errorf("the program failed: %w: %s", err, said)
 		}
 		return nil, fmt.Errorf("the program failed: %w", err)
 	case stdout.cut:
 		return nil, ErrReplyTooLarge
 	}
-	return stdout.Bytes(), nil
+	return stdout.head, nil
 }
 
-// headBuffer keeps the beginning of what is written to it.
+// headBuffer keeps the beginning of what is written to it. It does not embed a
+// bytes.Buffer, whose ReadFrom would get around the limit.
 type headBuffer struct {
-	bytes.Buffer
+	head  []byte
 	limit int
 	cut   bool
 }
 
 func (b *headBuffer) Write(p []byte) (int, error) {
 	n := len(p)
-	if room := b.limit - b.Len(); len(p) > room {
+	if room := b.limit - len(b.head); len(p) > room {
 		p, b.cut = p[:room], true
 	}
-	b.Buffer.Write(p)
+	b.head = append(b.head, p...)
 	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -118,9 +119,15 @@ func retryable(err error) bool {
 	}
 	var hook *tlsHookError
 	var verify *tls.CertificateVerificationError
-	var alert tls.AlertError
 	var syntax *replyError
-	return !errors.As(err, &hook) && !errors.As(err, &verify) && !errors.As(err, &alert) && !errors.As(err, &syntax)
+	return !errors.As(err, &hook) && !errors.As(err, &verify) && !errors.As(err, &syntax) && !alerted(err)
+}
+
+// alerted tells a TLS alert from the server, such as that it wants another
+// certificate. Package crypto/tls marks it only by the operation.
+func alerted(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 func (x *roleAlias) ask(ctx context.Context) (aws.Credentials, error) {
@@ -198,11 +205,10 @@ func refusedAlias(code int, body []byte) error {
 
 func explainTLS(err error) error {
 	var authority x509.UnknownAuthorityError
-	var alert tls.AlertError
 	switch {
 	case errors.As(err, &authority):
 		return fmt.Errorf("%w: the endpoint's certificate is not signed by a trusted CA: trust Amazon Root CA 1 and 3", err)
-	case errors.As(err, &alert):
+	case alerted(err):
 		return fmt.Errorf("%w: the endpoint refused the certificate of the device", err)
 	}
 	return err
