@@ -33,7 +33,6 @@ type client struct {
 	maxPacket uint32 // of the client
 	aliasMax  uint16 // towards the client
 	lastRead  atomic.Int64
-	started   time.Time
 
 	// used by the reader alone
 	aliasIn    map[uint16]string
@@ -44,6 +43,8 @@ type client struct {
 	info      *ClientInfo
 	session   *session
 	principal *principal
+	endOfLife time.Time // zero: none
+	lifeTimer *time.Timer
 	aliasOut  map[string]uint16
 	ended     bool
 	holdAcks  bool
@@ -202,17 +203,14 @@ var (
 // serveMQTT runs one MQTT connection to its end. nc is raw, or TLS or a WebSocket above it.
 func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	raw.owned.Store(true)
-	cl := &client{core: c, id: raw.id, raw: raw, nc: nc, br: bufio.NewReader(nc), tr: tr, started: time.Now(),
+	cl := &client{core: c, id: raw.id, raw: raw, nc: nc, br: bufio.NewReader(nc), tr: tr,
 		aliasIn: map[uint16]string{}, aliasOut: map[string]uint16{}}
 	cl.out.limit = -1
 	cl.out.cond = sync.NewCond(&cl.out.mu)
 	c.wg.Go(cl.writeLoop)
 	defer cl.finish()
 
-	// A core that is closing has no list with this client on it yet.
-	stop := make(chan struct{})
-	defer close(stop)
-	if !c.accept1(cl) {
+	if !c.register(cl) {
 		return
 	}
 	_ = nc.SetReadDeadline(time.Now().Add(c.opts.ConnectTimeout))
@@ -246,8 +244,8 @@ func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	}
 }
 
-// accept1 puts the client on the list of all; false when the core is closed.
-func (c *Core) accept1(cl *client) bool {
+// register puts the client on the list of all; false when the core is closed.
+func (c *Core) register(cl *client) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -270,6 +268,9 @@ func (c *Core) detach(cl *client, e Event, publishWill bool) {
 	}
 	cl.ended = true
 	delete(c.clients, cl)
+	if cl.lifeTimer != nil {
+		cl.lifeTimer.Stop()
+	}
 	s := cl.session
 	if s == nil {
 		return

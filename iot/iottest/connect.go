@@ -301,6 +301,14 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	props.WildcardSubAvailable, props.WildcardSubAvailableFlag = 1, true
 	props.SubIDAvailable, props.SubIDAvailableFlag = 0, true
 	props.SharedSubAvailable, props.SharedSubAvailableFlag = 1, true
+	if p.lifetime > 0 {
+		cl.endOfLife = now.Add(p.lifetime)
+		cl.lifeTimer = time.AfterFunc(p.lifetime, func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			cl.endLocked(AdministrativeAction, "end of the connection's life")
+		})
+	}
 	cl.send(&ack)
 
 	c.emit(Event{Type: Connected, Conn: cl.id, ClientID: id, Client: info})

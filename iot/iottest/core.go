@@ -41,6 +41,9 @@ type Options struct {
 	DisableOutboundAliases bool
 	// DisablePresence turns off the messages on $aws/events/presence/ and $aws/events/subscriptions/.
 	DisablePresence bool
+	// MaxFrameBytes splits what is sent over WebSockets into frames of at most this size, so that packets and frames
+	// do not begin together. Zero does not split.
+	MaxFrameBytes int
 	// ConnectTimeout is how long a client may take for TLS handshake and CONNECT, 30 s when zero.
 	ConnectTimeout time.Duration
 	// OnEvent is called for every event, one at a time and in order, on a goroutine of the core.
@@ -326,7 +329,7 @@ func (c *Core) nowLocked() time.Time { return time.Now().Add(c.offset) }
 
 // Advance moves the core's clock by d, forwards or backwards. The clock decides on the validity of certificates,
 // signatures and credentials and on the expiry of sessions and messages; and clients that have been silent for too
-// long on this clock are disconnected at once. A skewed clock is how tests provoke errors of signing times.
+// long on this clock, or have been connected for longer than their authentication holds, are disconnected at once. A skewed clock is how tests provoke errors of signing times.
 func (c *Core) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -335,6 +338,9 @@ func (c *Core) Advance(d time.Duration) {
 	for cl := range c.clients {
 		if cl.session != nil && cl.silentSince(now) > cl.patience() {
 			cl.endLocked(KeepAliveTimeout, "")
+		}
+		if cl.session != nil && !cl.endOfLife.IsZero() && !now.Before(cl.endOfLife) {
+			cl.endLocked(AdministrativeAction, "end of the connection's life")
 		}
 	}
 	for id, s := range c.sessions {

@@ -49,8 +49,9 @@ type transport struct {
 	peer       *x509.Certificate
 	webSocket  bool
 	header     http.Header
-	principal  *principal         // SigV4
+	principal  *principal         // SigV4, or custom authorizer of the upgrade
 	upgrade    *AuthorizerRequest // custom authorizer fields of the upgrade request
+	handOff    chan *upgraded     // from the web server back to the goroutine of the connection
 }
 
 // accept serves a listener until it is closed.
@@ -142,7 +143,13 @@ func (c *Core) serve(raw *faultConn, port string) {
 		tr.auth = authCustom
 		c.serveMQTT(raw, conn, tr)
 	default:
+		tr.handOff = make(chan *upgraded, 1)
 		c.webConns.put(&webConn{Conn: conn, tr: tr})
+		select {
+		case up := <-tr.handOff:
+			c.serveMQTT(raw, up.conn, up.tr)
+		case <-raw.done:
+		}
 	}
 }
 

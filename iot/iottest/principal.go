@@ -4,6 +4,7 @@ package iottest
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -16,6 +17,7 @@ type principal struct {
 	accessKeyID string
 	authorizer  string
 	principalID string
+	lifetime    time.Duration // of the connection; 0: no limit
 }
 
 func (p *principal) thing() string {

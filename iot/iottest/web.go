@@ -2,6 +2,114 @@
 
 package iottest
 
-import "net/http"
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+)
 
-func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+// emptyHash is the SHA-256 of nothing.
+const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// serveHTTP is the HTTPS side of the port that plays 443. It serves several hosts.
+func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	tr, ok := r.Context().Value(transportKey{}).(*transport)
+	if !ok {
+		http.Error(w, "no transport", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
+	w.Header().Set("x-amzn-RequestId", uuid())
+	if handler := c.hostHandler(tr, r); handler != nil {
+		handler(w, r)
+		return
+	}
+	if r.URL.Path == "/mqtt" && headerHas(r.Header, "Upgrade", "websocket") {
+		c.upgrade(w, r, tr)
+		return
+	}
+	c.refuseHTTP(w, tr, http.StatusForbidden, errors.New("iottest: no such path: WebSockets are on /mqtt"))
+}
+
+// refuseHTTP answers as the service's gateway, and records why.
+func (c *Core) refuseHTTP(w http.ResponseWriter, tr *transport, status int, err error) {
+	c.emit(Event{Type: UpgradeRefused, Conn: tr.raw.id, Status: status, Err: err})
+	w.Header().Set("Content-Type", "application/json")
+	if status == http.StatusForbidden {
+		w.Header().Set("x-amzn-ErrorType", "ForbiddenException")
+	}
+	w.WriteHeader(status)
+	body, _ := json.Marshal(map[string]string{
+		"message": strings.TrimPrefix(err.Error(), "iottest: "), "traceId": uuid(),
+	})
+	_, _ = w.Write(body)
+}
+
+// upgrade turns a request into a WebSocket and hands it to the MQTT side.
+func (c *Core) upgrade(w http.ResponseWriter, r *http.Request, tr *transport) {
+	if f, struck := c.faults.strike(func(f *Faults) bool { return f.UpgradeStatus != 0 }); struck {
+		c.refuseHTTP(w, tr, f.UpgradeStatus, errors.New("iottest: upgrade refused by a fault"))
+		return
+	}
+	protocol, wrong := checkUpgrade(r)
+	if wrong != "" {
+		c.refuseHTTP(w, tr, http.StatusBadRequest, errors.New("iottest: "+wrong))
+		return
+	}
+	up := *tr
+	up.webSocket, up.header = true, r.Header.Clone()
+	up.header.Set("Host", r.Host)
+	switch {
+	case r.URL.Query().Has("X-Amz-Algorithm") || strings.HasPrefix(r.Header.Get("Authorization"), signingAlgorithm):
+		key, err := c.verifySignature(r, "iotdevicegateway", emptyHash)
+		if err != nil {
+			c.refuseHTTP(w, tr, http.StatusForbidden, err)
+			return
+		}
+		up.auth = authSigV4
+		up.principal = &principal{kind: "sigv4", policies: key.policies, accessKeyID: key.AccessKeyID, lifetime: 24 * time.Hour}
+	case c.hasAuthorizers():
+		up.auth = authCustom
+		up.upgrade = upgradeFields(r)
+		// Fields in the upgrade request are judged now, fields in CONNECT when it comes.
+		if up.upgrade.name != "" || up.upgrade.signature != "" || c.tokenIn(up.upgrade) {
+			p, err := c.invoke(&up, up.upgrade, nil)
+			if err != nil {
+				c.refuseHTTP(w, tr, http.StatusForbidden, err)
+				return
+			}
+			up.principal = p
+		}
+	default:
+		c.refuseHTTP(w, tr, http.StatusForbidden, ErrUnsigned)
+		return
+	}
+	hijacker, ok := w.(http.Hijacker)
+	if !ok {
+		http.Error(w, "cannot upgrade", http.StatusInternalServerError)
+		return
+	}
+	nc, rw, err := hijacker.Hijack()
+	if err != nil {
+		return
+	}
+	answer := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nDate: " +
+		w.Header().Get("Date") + "\r\nSec-WebSocket-Accept: " + acceptKey(r.Header.Get("Sec-WebSocket-Key")) +
+		"\r\nSec-WebSocket-Protocol: " + protocol + "\r\n\r\n"
+	if _, err := nc.Write([]byte(answer)); err != nil {
+		_ = nc.Close()
+		return
+	}
+	tr.handOff <- &upgraded{tr: &up, conn: &wsConn{Conn: nc, br: rw.Reader, maxFrame: c.opts.MaxFrameBytes}}
+}
+
+// upgraded is a WebSocket on its way from the web server to the goroutine that owns the connection.
+type upgraded struct {
+	tr   *transport
+	conn *wsConn
+}
+
+// hostHandler finds the service that a host name stands for, nil for the data endpoint.
+func (c *Core) hostHandler(_ *transport, _ *http.Request) http.HandlerFunc { return nil }
