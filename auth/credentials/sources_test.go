@@ -407,3 +407,21 @@ func TestSTS_requests(t *testing.T) {
 	_, err := credentials.NewAssumeRole(credentials.AssumeRoleOptions{Duration: time.Second})
 	wantError(t, err, nil, "Source", "RoleARN", "Duration")
 }
+
+func TestSTS_endpointFromEnvironment(t *testing.T) {
+	w := newWorld(t)
+	w.net.Handle("sts.internal:8443", authtest.NewSTS(w.opts, nil), w.pki.server("sts.internal"))
+	t.Setenv("AWS_ENDPOINT_URL_STS", "https://sts.internal:8443")
+	mustRetrieve(t, must(t)(credentials.NewAssumeRole(credentials.AssumeRoleOptions{
+		RoleARN: role, Source: static(t), Region: region, HTTP: w.http,
+	})))
+}
+
+func TestSSO_sessionToken(t *testing.T) {
+	w := newWorld(t)
+	w.net.Handle("portal.sso.eu-west-1.amazonaws.com:443", authtest.NewSSO(w.opts, bearer), w.pki.server("portal.sso.eu-west-1.amazonaws.com"))
+	file := w.file(t, "sso.json", `{"accessToken":"`+bearer+`","expiresAt":"2100-01-01T00:00:00Z"}`)
+	mustRetrieve(t, must(t)(credentials.NewSSO(credentials.SSOOptions{
+		SessionName: "company", AccountID: "1", RoleName: "r", Region: region, TokenFile: file, HTTP: w.http,
+	})))
+}

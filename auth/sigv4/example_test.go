@@ -67,3 +67,9 @@ func ExampleHint() {
 	}))
 	// Output: the clock of this device is 1h0m0s behind the service's clock (2026-02-03T04:05:06Z): signatures are refused beyond 5m0s; set the clock, for example by NTP
 }
+
+func ExampleNew() {
+	_, err := sigv4.New(sigv4.Options{Region: "eu-west-1"})
+	fmt.Println(err)
+	// Output: sigv4: Options.Credentials is not set
+}
