@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"go.uber.org/zap"
 	"golang.org/x/net/http/httpguts"
@@ -144,6 +145,9 @@ func (d *Dialer) fail(s Step, target string, err error) *Error {
 func exchangeError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: %w", ErrClosed, io.ErrUnexpectedEOF)
+	}
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return err
 }

@@ -128,7 +128,7 @@ func TestConnect_hostileProxy(t *testing.T) {
 		reason  string
 		dials   int
 	}{
-		{name: "closes at once", scripts: []script{func(net.Conn, *bufio.Reader) {}}, is: io.ErrClosedPipe},
+		{name: "closes at once", scripts: []script{func(net.Conn, *bufio.Reader) {}}, is: proxy.ErrClosed},
 		{name: "closes after the request", scripts: []script{answerAndClose("")}, is: proxy.ErrClosed},
 		{name: "closes in the status line", scripts: []script{answerAndClose("HTTP/1.1 20")}, is: proxy.ErrClosed},
 		{name: "closes in the header", scripts: []script{answerAndClose("HTTP/1.1 200 OK\r\nVia: x\r\n")}, is: io.ErrUnexpectedEOF},

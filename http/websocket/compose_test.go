@@ -120,7 +120,7 @@ func TestCompose(t *testing.T) {
 		},
 		"squid TLS basic": func(t *testing.T) proxy.Options {
 			p := proxytest.StartSquid(t, proxytest.Config{TLS: true, Username: user, Password: password})
-			ctx, err := tlsctx.New(tlsctx.Options{RootCAs: p.RootCAs})
+			ctx, err := tlsctx.New(tlsctx.Options{RootCAs: p.RootCAs, HandshakeTimeout: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +141,9 @@ func TestCompose(t *testing.T) {
 			t.Parallel()
 			below := (&net.Dialer{}).DialContext
 			if path != nil {
-				p, err := proxy.New(path(t))
+				o := path(t)
+				o.TLSTimeout, o.TunnelTimeout = -1, -1 // the machine may be busy
+				p, err := proxy.New(o)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -158,6 +160,7 @@ func TestCompose(t *testing.T) {
 				"wss by Config": {websocket.Options{TLSConfig: &tls.Config{RootCAs: s.roots, Certificates: s.wss.TLS.Certificates}, Dial: below}, s.wss},
 			} {
 				t.Run(scheme, func(t *testing.T) {
+					c.options.TLSTimeout, c.options.UpgradeTimeout = -1, -1
 					d, err := websocket.New(c.options)
 					if err != nil {
 						t.Fatal(err)

@@ -341,7 +341,7 @@ func TestAllocations(t *testing.T) {
 			"WriteBuffers": func() error { _, err := conn.WriteBuffers(bufs); return err },
 		} {
 			var err error
-			n := testing.AllocsPerRun(1000, func() { err = errors.Join(err, f()) })
+			n := testing.AllocsPerRun(100, func() { err = errors.Join(err, f()) })
 			if n != 0 || err != nil {
 				t.Errorf("%s %s: %v allocations, error %v", op, name, n, err)
 			}

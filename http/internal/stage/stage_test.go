@@ -23,7 +23,9 @@ func TestRun(t *testing.T) {
 		is   []error
 		took time.Duration
 	}{
-		{"own deadline", func(ctx context.Context) (context.Context, context.CancelFunc) { return stage.WithTimeout(ctx, time.Second) },
+		{"own deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return stage.WithTimeout(ctx, time.Second)
+		},
 			[]error{context.DeadlineExceeded, os.ErrDeadlineExceeded}, time.Second},
 		{"deadline of the caller", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
