@@ -327,9 +327,7 @@ func (cl *client) sendConnack(r *refusal, info *ClientInfo) {
 	} else if !info.NoProblemInformation {
 		ack.Properties.ReasonString = r.text
 	}
-	if cl.version != 5 && r.code == UnsupportedProtocolVersion {
-		cl.version = 4
-	}
+	cl.version = min(cl.version, 5) // a later version than we know is told in the words of the last one
 	cl.send(&ack)
 }
 
