@@ -3,6 +3,7 @@ module github.com/gocrt/aws-iot-device-sdk-go/io
 go 1.25.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	go.uber.org/zap v1.28.0
 	software.sslmate.com/src/go-pkcs12 v0.7.4
 )

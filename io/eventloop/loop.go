@@ -4,8 +4,6 @@ package eventloop
 
 import (
 	"math"
-	"reflect"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +31,8 @@ type Loop struct {
 	wake    chan struct{} // one slot; made when the goroutine starts
 	done    chan struct{} // closed when the goroutine ends; made when it starts
 	closed  bool
+	gone    bool // the goroutine has nothing left to do, ever
+	dog     watchdog
 	dropped atomic.Bool // tasks that have not begun are not to run
 
 	// The rest belongs to the goroutine, or to whoever drives a manual loop.
@@ -127,6 +127,7 @@ func (l *Loop) run() {
 	finished := false
 	defer func() {
 		if !finished {
+			l.dog.end()
 			l.group.log.Error("callback ended its goroutine, the loop continues in a new one", zap.Int("loop", l.index))
 			go l.run()
 		}
@@ -137,6 +138,9 @@ func (l *Loop) run() {
 	}
 	if l.alarm != nil {
 		l.alarm.Stop()
+	}
+	if l.dog.timer != nil {
+		l.dog.timer.Stop()
 	}
 	finished = true
 	close(l.done)
@@ -151,8 +155,12 @@ func (l *Loop) turn() bool {
 		l.next = 0
 	}
 	if len(l.batch) == 0 && l.closed {
+		l.gone = true
 		l.mu.Unlock()
 		return false
+	}
+	if l.group.manual == nil {
+		l.dog.watch(l)
 	}
 	l.mu.Unlock()
 
@@ -235,15 +243,17 @@ func (l *Loop) recycle() []func() {
 		turns = 64
 	)
 	b := l.batch
-	if cap(b) <= small || len(b) > cap(b)/4 {
+	switch {
+	case cap(b) <= small:
+	case len(b) > cap(b)/4:
 		l.slack = 0
-		return b[:0]
+	default:
+		if l.slack++; l.slack >= turns {
+			l.slack = 0
+			return nil
+		}
 	}
-	if l.slack++; l.slack < turns {
-		return b[:0]
-	}
-	l.slack = 0
-	return nil
+	return b[:0]
 }
 
 // call runs a callback under the eyes of the watchdog and survives its panic.
@@ -252,34 +262,29 @@ func (l *Loop) call(f func()) {
 		f() // a panic is for the test that drives the loop
 		return
 	}
-	began := l.last
-	l.protect(f)
 	if l.group.slow < 0 {
+		l.protect(f)
 		return
 	}
+	began := l.last
+	l.dog.begin(f)
+	l.protect(f)
+	l.dog.end()
 	l.last = l.Now()
 	if d := l.last - began; d > l.group.slow {
 		l.group.log.Warn("slow callback held up the loop",
-			zap.Int("loop", l.index), zap.String("callback", name(f)), zap.Duration("took", d))
+			zap.Int("loop", l.index), zap.String("callback", nameOf(codeOf(f))), zap.Duration("took", d))
 	}
 }
 
 func (l *Loop) protect(f func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			l.group.log.Error("callback panicked", zap.Int("loop", l.index), zap.String("callback", name(f)),
-				zap.Any("panic", r), zap.StackSkip("stack", 1))
+			l.group.log.Error("callback panicked", zap.Int("loop", l.index), zap.String("callback", nameOf(codeOf(f))),
+				zap.Any("panic", r), zap.Stack("stack"))
 		}
 	}()
 	f()
-}
-
-// name returns the name of a function for the log.
-func name(f func()) string {
-	if fn := runtime.FuncForPC(reflect.ValueOf(f).Pointer()); fn != nil {
-		return fn.Name()
-	}
-	return "unknown"
 }
 
 // ready reports whether there is something to run now.
