@@ -21,14 +21,13 @@ func (e *Engine) Receive(now time.Duration, data []byte) (consumed, need int) {
 		if e.state != Connected && e.state != Handshake {
 			return len(data), 0 // our DISCONNECT is decided: nothing counts any more
 		}
-		frame, need, err := wire.ParseFrame(data[consumed:], limit)
+		need, err := f.Parse(data[consumed:], limit)
 		if err == nil {
 			if need > 0 {
 				e.afterReceive(now)
 				return consumed, need
 			}
-			f = frame
-			consumed += f.Size
+			consumed += int(f.Size)
 			err = e.receivePacket(now, &f)
 		}
 		if err != nil {

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// Authenticator adds enhanced authentication to a client (section 4.12): an
+// exchange of AUTH packets before the CONNACK, and again whenever
+// [Client.Reauthenticate] is called. One exchange runs at a time.
+type Authenticator interface {
+	// Method returns the authentication method, such as "SCRAM-SHA-256".
+	Method() string
+	// Begin starts an exchange and returns the initial data; nil for none. At
+	// a connection it runs on the goroutine of the attempt, otherwise on that
+	// of the caller of Reauthenticate.
+	Begin(ctx context.Context) ([]byte, error)
+	// Continue answers data from the server. It runs like a lifecycle handler;
+	// an error ends the connection.
+	Continue(data []byte) ([]byte, error)
+	// Finish is told that the server is satisfied, with its last data, nil if
+	// there was none. An error says that we are not, and ends the connection.
+	Finish(data []byte) error
+}
+
+// challenge is an AUTH from the server, on its way to the authenticator.
+type challenge struct {
+	transport *transport
+	data      []byte
+	done      bool
+	renewal   bool
+}
+
+// renewal marks a waiter of Reauthenticate.
+type renewal struct{}
+
+// Reauthenticate runs the exchange of [ClientOptions.Authenticator] again on
+// the current connection, and waits for its end. Other traffic goes on
+// meanwhile. A failure ends the connection, as the standard demands.
+func (c *Client) Reauthenticate(ctx context.Context) error {
+	if c.opts.Authenticator == nil {
+		return ErrNoAuthentication
+	}
+	data, err := c.opts.Authenticator.Begin(ctx)
+	if err != nil {
+		return errors.Join(ErrAuthentication, err)
+	}
+	w := &waiter{done: make(chan struct{}, 1)}
+	c.mu.Lock()
+	if err := c.engine.Reauthenticate(c.loop.Now(), data); err != nil {
+		c.mu.Unlock()
+		return err
+	}
+	c.renewals = append(c.renewals, w)
+	c.settle()
+	c.mu.Unlock()
+	select {
+	case <-w.done:
+		return w.result.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// renewed ends the waiting in Reauthenticate. The caller holds mu.
+func (c *Client) renewed(err error) {
+	for _, w := range c.renewals {
+		w.complete(engine.Result{Err: err}, true)
+	}
+	c.renewals = nil
+}
+
+// authenticate runs the authenticator on a challenge. It runs on the dispatcher.
+func (c *Client) authenticate(ch *challenge) {
+	reply, err := []byte(nil), error(nil)
+	func() {
+		defer c.recovered("Authenticator")
+		err = ErrAuthentication // if it panics
+		if ch.done {
+			err = c.opts.Authenticator.Finish(ch.data)
+		} else {
+			reply, err = c.opts.Authenticator.Continue(ch.data)
+		}
+	}()
+	if err != nil && !errors.Is(err, ErrAuthentication) {
+		err = errors.Join(ErrAuthentication, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport != ch.transport {
+		return
+	}
+	now := c.loop.Now()
+	switch {
+	case !ch.done:
+		c.engine.Authenticate(now, reply, err)
+	case err != nil:
+		c.renewed(err)
+		c.engine.RejectServer(now, err)
+	default:
+		c.renewed(nil)
+	}
+	c.settle()
+}
+
+// connectTransport prepares the CONNECT of one attempt and opens its transport.
+func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, conn net.Conn, err error) {
+	packet := c.opts.Connect
+	if c.opts.PrepareConnect != nil {
+		if err := c.opts.PrepareConnect(ctx, &packet); err != nil {
+			return nil, nil, &DialError{Address: c.opts.Address, Err: err}
+		}
+		v := problems{subject: "CONNECT from PrepareConnect"}
+		c.opts.Limits.checkConnect(&v, &packet)
+		v.connect(&packet)
+		if err := v.err(); err != nil {
+			return nil, nil, err
+		}
+	}
+	connect = wireConnect(&packet)
+	if a := c.opts.Authenticator; a != nil {
+		data, err := a.Begin(ctx)
+		if err != nil {
+			return nil, nil, errors.Join(ErrAuthentication, err)
+		}
+		method := a.Method()
+		connect.AuthenticationMethod, connect.AuthenticationData = &method, data
+	}
+	conn, err = c.opts.Dial(ctx, "tcp", c.opts.Address)
+	if err != nil {
+		if ctx.Err() != nil && !errors.Is(err, ErrConnectTimeout) && errors.Is(context.Cause(ctx), ErrConnectTimeout) {
+			err = errors.Join(ErrConnectTimeout, err)
+		}
+		return nil, nil, &DialError{Address: c.opts.Address, Err: err}
+	}
+	return connect, conn, nil
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import (
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// dispatcher hands messages, completions and events to the user's code, in
+// order, on one goroutine that exists only while there is something to hand
+// over. Its fields are guarded by Client.mu, unless they say otherwise.
+type dispatcher struct {
+	running      bool
+	copyPayloads bool   // messages that arrive now point into a shared buffer
+	limit        int    // messages that wait before reading stops
+	extra        int    // what is added to limit while a handler waits for an operation
+	queue        *batch // nil if nothing waits
+
+	// Backpressure.
+	paused   *transport    // waits for room
+	pausedAt time.Duration // since then, or since the last extension
+
+	// Acknowledgements.
+	handled  atomic.Uint64 // number of the last message with one that its handler is done with; not guarded
+	owed     uint64        // number of the last one that was handed over
+	flushAt  time.Duration // when to give acknowledgements although handlers are still busy; 0: not armed
+	flushGap time.Duration
+
+	// Only for the dispatcher goroutine.
+	topics topicCache
+	result publishResult
+}
+
+// batch is what the dispatcher takes at once. The elements of the slices come
+// in the order that items tells.
+type batch struct {
+	items       []itemKind
+	messages    []inbound
+	completions []completion
+	events      []any
+	buffers     [][]byte
+}
+
+type itemKind uint8
+
+const (
+	itemMessage itemKind = iota
+	itemCompletion
+	itemEvent
+	itemRelease // of a buffer that the messages before it point into
+)
+
+// inbound is a received message, as views into a read buffer.
+type inbound struct {
+	view   wire.PublishView
+	topic  string // if the message had an alias only
+	ack    uint64
+	copied bool // the payload has to be copied before it is handed over
+}
+
+// completion is a finished PublishAsync.
+type completion struct {
+	callback callback
+	publish  wire.Publish // topic, QoS and retain only
+	result   engine.Result
+	err      error // if the operation was not even submitted
+	sent     bool
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+func (b *batch) recycle() {
+	clear(b.messages)
+	clear(b.completions)
+	clear(b.events)
+	clear(b.buffers)
+	b.items, b.messages, b.completions = b.items[:0], b.messages[:0], b.completions[:0]
+	b.events, b.buffers = b.events[:0], b.buffers[:0]
+	batches.Put(b)
+}
+
+func (d *dispatcher) fill() *batch {
+	if d.queue == nil {
+		d.queue = batches.Get().(*batch)
+	}
+	return d.queue
+}
+
+func (d *dispatcher) pending() bool { return d.queue != nil }
+
+func (d *dispatcher) messages() int {
+	if d.queue == nil {
+		return 0
+	}
+	return len(d.queue.messages)
+}
+
+func (d *dispatcher) full() bool { return d.messages() >= d.limit+d.extra }
+
+func (d *dispatcher) deliver(m *engine.Message) {
+	b := d.fill()
+	b.items = append(b.items, itemMessage)
+	b.messages = append(b.messages, inbound{view: m.PublishView, topic: m.AliasedTopic, ack: m.Ack, copied: d.copyPayloads})
+}
+
+func (d *dispatcher) complete(done completion) {
+	b := d.fill()
+	b.items = append(b.items, itemCompletion)
+	b.completions = append(b.completions, done)
+}
+
+func (d *dispatcher) notify(event any) {
+	b := d.fill()
+	b.items = append(b.items, itemEvent)
+	b.events = append(b.events, event)
+}
+
+func (d *dispatcher) release(buffer []byte) {
+	b := d.fill()
+	b.items = append(b.items, itemRelease)
+	b.buffers = append(b.buffers, buffer)
+}
+
+const (
+	// firstFlush is how long acknowledgements of handled messages wait for the
+	// rest of their batch; the interval doubles up to lastFlush while handlers
+	// take longer than that.
+	firstFlush = 2 * time.Millisecond
+	lastFlush  = 256 * time.Millisecond
+	// stuckAfter is how long reading pauses before it goes on although the
+	// handlers are behind, if somebody waits for an operation: it may be a
+	// handler, and its answer lies behind the messages that were not read yet.
+	stuckAfter = 50 * time.Millisecond
+)
+
+// deadline returns when tick has to be called.
+func (d *dispatcher) deadline() time.Duration {
+	at := never
+	if d.flushAt != 0 {
+		at = d.flushAt
+	}
+	if d.paused != nil {
+		at = min(at, d.pausedAt+stuckAfter)
+	}
+	return at
+}
+
+// tick does what is due at now. The caller holds mu.
+func (d *dispatcher) tick(c *Client, now time.Duration) {
+	if d.flushAt != 0 && now >= d.flushAt {
+		d.flushAt = 0
+		handled := d.handled.Load()
+		c.engine.AcknowledgeThrough(now, handled)
+		if handled < d.owed {
+			d.flushGap = min(2*d.flushGap, lastFlush)
+			d.flushAt = now + d.flushGap
+		}
+	}
+	if d.paused != nil && now >= d.pausedAt+stuckAfter {
+		d.pausedAt = now
+		if c.stats.waiting > 0 {
+			d.extra += d.limit + d.extra
+			c.resume(now)
+		}
+	}
+}
+
+// pause makes the reader wait for the handlers. The caller holds mu, and
+// receives from t.resume afterwards.
+func (c *Client) pause(now time.Duration, t *transport) {
+	if t.resume == nil {
+		t.resume = make(chan struct{}, 1)
+	}
+	c.dispatch.paused = t
+	c.dispatch.pausedAt = now
+	c.engine.SetPaused(now, true)
+	c.stats.pauses++
+	c.settle()
+}
+
+// resume lets the reader go on.
+func (c *Client) resume(now time.Duration) {
+	t := c.dispatch.paused
+	c.dispatch.paused = nil
+	if t == nil {
+		return
+	}
+	if t.current() {
+		c.engine.SetPaused(now, false)
+	}
+	select {
+	case t.resume <- struct{}{}:
+	default: // closing did it already
+	}
+}
+
+// runDispatcher runs user code until nothing waits.
+func (c *Client) runDispatcher() {
+	d := &c.dispatch
+	for {
+		now := c.loop.Now()
+		c.mu.Lock()
+		if d.owed != 0 {
+			c.engine.AcknowledgeThrough(now, d.handled.Load())
+		}
+		b := d.queue
+		d.queue = nil
+		d.extra = 0
+		c.resume(now)
+		if b == nil {
+			d.running = false
+			c.settle()
+			c.mu.Unlock()
+			return
+		}
+		for i := len(b.messages) - 1; i >= 0; i-- {
+			if ack := b.messages[i].ack; ack != 0 {
+				d.owed = ack
+				if d.flushAt == 0 {
+					d.flushGap = firstFlush
+					d.flushAt = now + firstFlush
+				}
+				break
+			}
+		}
+		c.settle()
+		c.mu.Unlock()
+
+		var messages, completions, events, buffers int
+		for _, kind := range b.items {
+			switch kind {
+			case itemMessage:
+				m := &b.messages[messages]
+				messages++
+				c.handleMessage(m)
+				if m.ack != 0 {
+					d.handled.Store(m.ack)
+				}
+			case itemCompletion:
+				c.handleCompletion(&b.completions[completions])
+				completions++
+			case itemEvent:
+				c.handleEvent(b.events[events])
+				events++
+			case itemRelease:
+				giveBuffer(b.buffers[buffers])
+				buffers++
+			}
+		}
+		b.recycle()
+	}
+}
+
+// recovered logs and reports a panic of user code. It is deferred.
+func (c *Client) recovered(name string) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	err := &PanicError{Callback: name, Value: v, Stack: debug.Stack()}
+	c.log.Error("panic in a handler", zap.String("handler", name), zap.Any("panic", v), zap.ByteString("stack", err.Stack))
+	if c.opts.OnPanic == nil {
+		return
+	}
+	defer func() { _ = recover() }() // a panic of the panic handler has been logged in its cause
+	c.opts.OnPanic(err)
+}
+
+func (c *Client) handleMessage(in *inbound) {
+	defer c.recovered("message handler")
+	if c.opts.BorrowPayloads {
+		m := c.message(in)
+		c.route(m)
+		return
+	}
+	c.route(c.message(in))
+}
+
+func (c *Client) handleCompletion(done *completion) {
+	defer c.recovered("PublishAsync callback")
+	switch {
+	case done.err != nil:
+		done.callback(nil, done.err)
+	case done.result.Err != nil:
+		done.callback(nil, operationError("publish", done.sent, done.result.Err))
+	default:
+		done.callback(c.publishResult(&c.dispatch.result, &done.publish, done.result))
+	}
+}

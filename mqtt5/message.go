@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// Message is a received message.
+//
+// It belongs to its handlers and may be kept, unless
+// [ClientOptions.BorrowPayloads] is set: then it is valid only until the
+// handler returns, and Clone makes a copy to keep.
+//
+// A QoS 1 or 2 message is acknowledged when its last handler returns, unless a
+// handler takes the acknowledgement over with [Message.TakeAck].
+type Message struct {
+	PublishPacket
+	client *Client
+	ack    uint64
+}
+
+// MessageHandler handles received messages. Handlers run one at a time, in the
+// order of receipt; they may block, and may call the client and wait for its
+// operations.
+type MessageHandler func(*Message)
+
+// Clone returns a copy that shares nothing with the read buffers of the client.
+func (m *Message) Clone() *Message {
+	c := *m
+	c.Topic = strings.Clone(m.Topic)
+	c.Payload = bytes.Clone(m.Payload)
+	c.CorrelationData = bytes.Clone(m.CorrelationData)
+	c.SubscriptionIdentifiers = slices.Clone(m.SubscriptionIdentifiers)
+	c.UserProperties = slices.Clone(m.UserProperties)
+	return &c
+}
+
+// TakeAck takes the acknowledgement of the message over: the client does not
+// give it by itself any more. It has to be called before the handler returns.
+// It fails with [ErrAckTwice] if another handler took it, and with
+// [ErrAckStale] if the connection is gone.
+//
+// Acknowledgements leave in the order of receipt, as the standard demands, so
+// one that is not given holds back those of later messages; and the server
+// sends no more than [ConnectPacket.ReceiveMaximum] messages meanwhile.
+//
+// Acknowledging a QoS 0 message does nothing.
+func (m *Message) TakeAck() (*Ack, error) {
+	if m.ack == 0 {
+		return &Ack{}, nil
+	}
+	c := m.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.engine.HoldAck(m.ack); err != nil {
+		return nil, err
+	}
+	return &Ack{client: c, number: m.ack}, nil
+}
+
+// Ack is the acknowledgement of one message, to be given once, from any
+// goroutine.
+type Ack struct {
+	client *Client
+	number uint64
+}
+
+// Accept acknowledges the message. It fails with [ErrAckStale] if the
+// connection of the message is gone, in which case the server sends it again,
+// and with [ErrAckTwice] if the acknowledgement was given before.
+func (a *Ack) Accept() error { return a.give(wire.Success, nil) }
+
+// Reject acknowledges the message with a failure, and optionally says why. The
+// server does not send it again. It fails like Accept.
+func (a *Ack) Reject(code PubackReasonCode, reason string) error {
+	if !code.Failed() || !wire.ReasonCodeValid(wire.TypePuback, wire.ReasonCode(code), false) {
+		v := problems{subject: "acknowledgement"}
+		v.add("ReasonCode", "is not a failure that a client may report", "MQTT-3.4.2-1")
+		return v.err()
+	}
+	var detail *wire.Ack
+	if reason != "" {
+		detail = &wire.Ack{ReasonString: &reason}
+		if found := wire.CheckAck(wire.TypePuback, detail); len(found) > 0 {
+			v := problems{subject: "acknowledgement"}
+			v.violations("", found)
+			return v.err()
+		}
+	}
+	return a.give(wire.ReasonCode(code), detail)
+}
+
+func (a *Ack) give(code wire.ReasonCode, detail *wire.Ack) error {
+	c := a.client
+	if c == nil {
+		return nil
+	}
+	now := c.loop.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.engine.Acknowledge(now, a.number, code, detail)
+	c.settle()
+	return err
+}
+
+// message builds what handlers get. It runs on the dispatcher.
+func (c *Client) message(in *inbound) *Message {
+	v := &in.view
+	m := new(Message)
+	m.client = c
+	m.ack = in.ack
+	m.Topic = in.topic
+	if m.Topic == "" {
+		m.Topic = c.dispatch.topics.intern(v.Topic)
+	}
+	m.Payload = v.Payload
+	if in.copied {
+		m.Payload = bytes.Clone(v.Payload)
+	}
+	m.QoS = QoS(v.QoS)
+	m.Retain = v.Retain
+	m.Duplicate = v.Dup
+	if v.TopicAlias != 0 {
+		m.TopicAlias = Ptr(v.TopicAlias)
+	}
+	if len(v.Properties) > 0 {
+		m.setProperties(v)
+	}
+	return m
+}
+
+func (m *Message) setProperties(v *wire.PublishView) {
+	var p wire.PublishProperties
+	v.Decode(&p)
+	m.PayloadFormat = (*PayloadFormat)(p.PayloadFormat)
+	m.MessageExpirySeconds = p.MessageExpiryInterval
+	m.ResponseTopic = p.ResponseTopic
+	m.CorrelationData = p.CorrelationData
+	m.ContentType = p.ContentType
+	m.SubscriptionIdentifiers = p.SubscriptionIDs
+	m.UserProperties = userProperties(p.UserProperties)
+}
+
+// topicCache makes strings of topics without allocating for those seen before.
+type topicCache struct {
+	last string
+	seen map[string]string
+}
+
+// maxTopics bounds a topicCache. Beyond that it starts over.
+const maxTopics = 256
+
+func (t *topicCache) intern(topic []byte) string {
+	if string(topic) == t.last {
+		return t.last
+	}
+	if s, ok := t.seen[string(topic)]; ok {
+		t.last = s
+		return s
+	}
+	s := string(topic)
+	if t.last != "" { // a second topic: worth a table
+		if t.seen == nil || len(t.seen) >= maxTopics {
+			t.seen = make(map[string]string)
+		}
+		t.seen[t.last] = t.last
+		t.seen[s] = s
+	}
+	t.last = s
+	return s
+}

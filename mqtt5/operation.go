@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// waiter is a goroutine that waits for an operation. Its fields are guarded by
+// Client.mu until done is signalled.
+type waiter struct {
+	done      chan struct{} // capacity 1
+	completed bool
+	result    engine.Result
+	sent      bool
+	op        *engine.Operation // while queued for room, and until completed
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+
+func (w *waiter) complete(r engine.Result, sent bool) {
+	w.completed = true
+	w.result = r
+	w.sent = sent
+	w.op = nil
+	w.done <- struct{}{}
+}
+
+func (w *waiter) free() {
+	w.completed, w.sent = false, false
+	w.result = engine.Result{}
+	waiters.Put(w)
+}
+
+// callback is what PublishAsync calls when the publish completes.
+type callback func(*PublishResult, error)
+
+// Publish sends a message and waits until it is done: QoS 0 written to the
+// transport, QoS 1 and 2 acknowledged by the server.
+//
+// A refusal by the server is an [*AckError], and the result holds its packet.
+// Other failures are an [*OperationError], which matches [ErrNotSent] or
+// [ErrOutcomeUnknown], or a [*ValidationError].
+//
+// When ctx ends first, a message that was not sent yet is withdrawn. One that
+// was sent stays part of the session: the client goes on with it, and the
+// error matches ErrOutcomeUnknown.
+//
+// The packet is copied, but not what its fields point to: payload, correlation
+// data and user properties must not be modified until the publish is done. A
+// payload that was given up by ctx while it was being written must not be
+// modified afterwards either.
+func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishResult, error) {
+	w := wirePublish(packet)
+	if err := c.validatePublish(packet, &w); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	op := c.engine.NewOperation(engine.KindPublish)
+	op.Publish = w
+	r, sent, err := c.perform(ctx, op)
+	if err != nil {
+		return nil, operationError("publish", sent, err)
+	}
+	return c.publishResult(new(publishResult), &w, r)
+}
+
+// PublishAsync sends a message without waiting. When the publish is done,
+// completed is called once, like a handler, with what [Client.Publish] would
+// have returned; the result is valid during that call. completed may be nil.
+//
+// A full queue fails the publish with [ErrQueueFull], whatever
+// [ClientOptions.QueueFullPolicy] says about waiting. Everything that packet
+// points to must not be modified until completed is called.
+func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResult, error)) {
+	w := wirePublish(packet)
+	err := c.validatePublish(packet, &w)
+	now := c.loop.Now()
+	c.mu.Lock()
+	if err == nil {
+		op := c.engine.NewOperation(engine.KindPublish)
+		op.Publish = w
+		if completed != nil {
+			op.Waiter = callback(completed)
+		}
+		if err = c.engine.Submit(now, op); err != nil {
+			c.engine.Discard(op)
+			c.stats.rejected++
+			err = operationError("publish", false, err)
+		}
+	}
+	if err != nil && completed != nil {
+		c.dispatch.complete(completion{callback: completed, err: err})
+	}
+	c.settle()
+	c.mu.Unlock()
+}
+
+// Subscribe asks for the messages of one or more topic filters and waits for
+// the server's answer. The messages go to the handlers of [Client.Handle] and
+// to [ClientOptions.OnMessage]; they may arrive before Subscribe returns.
+//
+// If the server refuses any filter, the error is an [*AckError], beside the
+// packet with all reason codes. Other failures are as with [Client.Publish].
+func (c *Client) Subscribe(ctx context.Context, packet *SubscribePacket) (*SubackPacket, error) {
+	w := wireSubscribe(packet)
+	if err := c.validateSubscribe(packet, w); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	op := c.engine.NewOperation(engine.KindSubscribe)
+	op.Subscribe = w
+	r, sent, err := c.perform(ctx, op)
+	if err != nil {
+		return nil, operationError("subscribe", sent, err)
+	}
+	ack := subackPacket(r.SubscribeAck)
+	c.keepSubscriptions(packet, ack)
+	return ack, c.subscribeError(packet, ack)
+}
+
+// Unsubscribe ends subscriptions and waits for the server's answer. Messages
+// that are on their way may still arrive.
+//
+// If the server refuses any filter, the error is an [*AckError], beside the
+// packet with all reason codes. Other failures are as with [Client.Publish].
+func (c *Client) Unsubscribe(ctx context.Context, packet *UnsubscribePacket) (*UnsubackPacket, error) {
+	w := wireUnsubscribe(packet)
+	if err := c.validateUnsubscribe(packet, w); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	for _, filter := range packet.TopicFilters {
+		delete(c.kept, filter)
+	}
+	op := c.engine.NewOperation(engine.KindUnsubscribe)
+	op.Unsubscribe = w
+	r, sent, err := c.perform(ctx, op)
+	if err != nil {
+		return nil, operationError("unsubscribe", sent, err)
+	}
+	ack := unsubackPacket(r.SubscribeAck)
+	return ack, c.unsubscribeError(packet, ack)
+}
+
+// perform submits an operation and waits for it. The caller holds mu, which
+// perform unlocks.
+func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Result, sent bool, err error) {
+	w := waiters.Get().(*waiter)
+	op.Waiter = w
+	w.op = op
+	if err := c.submit(op, w); err != nil {
+		c.stats.rejected++
+		w.op = nil
+		c.engine.Discard(op)
+		c.settle()
+		c.mu.Unlock()
+		w.free()
+		return engine.Result{}, false, err
+	}
+	c.stats.waiting++
+	c.settle()
+	c.mu.Unlock()
+
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		c.mu.Lock()
+		if !w.completed {
+			c.withdraw(w, context.Cause(ctx))
+			c.settle()
+		}
+		c.mu.Unlock()
+		<-w.done
+	}
+	r, sent = w.result, w.sent
+	w.free()
+	c.mu.Lock()
+	c.stats.waiting--
+	c.mu.Unlock()
+	return r, sent, r.Err
+}
+
+// submit gives the operation to the engine, or queues its waiter for room.
+func (c *Client) submit(op *engine.Operation, w *waiter) error {
+	if len(c.room) == 0 {
+		err := c.engine.Submit(c.loop.Now(), op)
+		if !errors.Is(err, ErrQueueFull) || c.opts.QueueFullPolicy != BlockWhenFull {
+			return err
+		}
+	} else if c.opts.QueueFullPolicy != BlockWhenFull {
+		return ErrQueueFull
+	}
+	c.room = append(c.room, w)
+	return nil
+}
+
+// admit submits the operations that wait for room, oldest first.
+func (c *Client) admit() {
+	for len(c.room) > 0 {
+		w := c.room[0]
+		op := w.op
+		err := c.engine.Submit(c.loop.Now(), op)
+		if errors.Is(err, ErrQueueFull) {
+			return
+		}
+		c.room[0] = nil
+		c.room = c.room[1:]
+		if err != nil {
+			w.complete(engine.Result{Err: err}, false)
+			c.engine.Discard(op)
+		}
+		if c.engine.HasOutput() {
+			c.transport.startWriter()
+		}
+	}
+	c.room = nil
+}
+
+// withdraw ends the wait of w.
+func (c *Client) withdraw(w *waiter, cause error) {
+	for i, other := range c.room {
+		if other == w {
+			c.room = append(c.room[:i], c.room[i+1:]...)
+			op := w.op
+			w.complete(engine.Result{Err: cause}, false)
+			c.engine.Discard(op)
+			return
+		}
+	}
+	c.engine.Cancel(w.op, cause)
+}
+
+// publishResult is a result with room for the packet it points to.
+type publishResult struct {
+	PublishResult
+	puback PubackPacket
+}
+
+// publishResult fills res from what the engine says of a publish. It does not
+// fail for lack of anything but the server's consent.
+func (c *Client) publishResult(res *publishResult, p *wire.Publish, r engine.Result) (*PublishResult, error) {
+	res.Puback = nil
+	if p.QoS == 0 {
+		return &res.PublishResult, nil
+	}
+	res.puback = PubackPacket{ReasonCode: PubackReasonCode(r.Reason)}
+	if r.Ack != nil {
+		res.puback.ReasonString = r.Ack.ReasonString
+		res.puback.UserProperties = userProperties(r.Ack.UserProperties)
+	}
+	res.Puback = &res.puback
+	if !res.puback.ReasonCode.Failed() {
+		return &res.PublishResult, nil
+	}
+	// An error may be kept for longer than the result it comes with.
+	return &res.PublishResult, &AckError{
+		Operation:    "publish",
+		Failures:     []string{res.puback.ReasonCode.String()},
+		ReasonCode:   uint8(r.Reason),
+		ReasonString: deref(res.puback.ReasonString),
+		Hint:         c.hint(Refusal{Operation: "publish", Subject: p.Topic, ReasonCode: uint8(r.Reason), Retain: p.Retain}),
+	}
+}
+
+func (c *Client) subscribeError(p *SubscribePacket, ack *SubackPacket) error {
+	var failed *AckError
+	for i, code := range ack.ReasonCodes {
+		if !code.Failed() {
+			continue
+		}
+		filter := p.Subscriptions[i].TopicFilter
+		if failed == nil {
+			failed = &AckError{Operation: "subscribe", ReasonCode: uint8(code), ReasonString: deref(ack.ReasonString),
+				Hint: c.hint(Refusal{Operation: "subscribe", Subject: filter, ReasonCode: uint8(code)})}
+		}
+		failed.Failures = append(failed.Failures, fmt.Sprintf("%q: %s", filter, code))
+	}
+	if failed == nil {
+		return nil
+	}
+	return failed
+}
+
+func (c *Client) unsubscribeError(p *UnsubscribePacket, ack *UnsubackPacket) error {
+	var failed *AckError
+	for i, code := range ack.ReasonCodes {
+		if !code.Failed() {
+			continue
+		}
+		filter := p.TopicFilters[i]
+		if failed == nil {
+			failed = &AckError{Operation: "unsubscribe", ReasonCode: uint8(code), ReasonString: deref(ack.ReasonString),
+				Hint: c.hint(Refusal{Operation: "unsubscribe", Subject: filter, ReasonCode: uint8(code)})}
+		}
+		failed.Failures = append(failed.Failures, fmt.Sprintf("%q: %s", filter, code))
+	}
+	if failed == nil {
+		return nil
+	}
+	return failed
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// operationError tells how an operation failed.
+func operationError(operation string, sent bool, err error) error {
+	switch e := err.(type) {
+	case *engine.LimitError:
+		return &ValidationError{Subject: operation, Problems: []Problem{{Field: e.Field, Rule: e.Rule, ID: e.ID}}}
+	case *wire.Error:
+		err = protocolError(e)
+	}
+	return &OperationError{Operation: operation, Sent: sent, Err: err}
+}
+
+func protocolError(e *wire.Error) *ProtocolError {
+	return &ProtocolError{Packet: e.Packet.String(), ReasonCode: DisconnectReasonCode(e.Reason), Rule: e.Rule, Text: e.Text}
+}

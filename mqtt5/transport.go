@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import (
+	"context"
+	"net"
+	"runtime"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+)
+
+// transport is one attempt to connect and the connection that comes of it. Its
+// goroutines are the dialer, then the reader, and the writer while there is
+// something to write; at rest there is the reader alone.
+//
+// All fields but conn are guarded by Client.mu. A transport that the engine
+// has given up is no longer Client.transport; what its goroutines find out is
+// ignored then.
+type transport struct {
+	client  *Client
+	conn    net.Conn // set before the reader starts
+	cancel  context.CancelFunc
+	turn    eventloop.Waiter // for its turn to dial
+	resume  chan struct{}    // wakes the reader after backpressure; made when needed
+	users   int              // goroutines that may touch conn, plus a turn that is awaited
+	closing bool
+	writing bool
+}
+
+// dial begins an attempt, when the gate lets it.
+func (c *Client) dial() {
+	t := &transport{client: c, users: 1}
+	c.transport = t
+	ctx, cancel := context.WithCancel(context.Background())
+	t.cancel = cancel
+	t.turn.Init(func() { go t.open(ctx) })
+	c.gate.Acquire(&t.turn)
+}
+
+// close begins to close the transport; TransportClosed follows when its last
+// goroutine is gone. The caller holds mu.
+func (t *transport) close() {
+	if t == nil || t.closing {
+		return
+	}
+	t.closing = true
+	t.cancel()
+	if t.conn == nil {
+		if t.client.gate.Cancel(&t.turn) {
+			t.leave()
+		}
+		return
+	}
+	if t.resume != nil {
+		select {
+		case t.resume <- struct{}{}:
+		default:
+		}
+	}
+	// Closing may take time: a TLS connection says goodbye.
+	t.users++
+	go func() {
+		t.conn.Close()
+		t.client.mu.Lock()
+		t.leave()
+		t.client.settle()
+		t.client.mu.Unlock()
+	}()
+}
+
+// leave notes that a goroutine is done with the transport. The caller holds mu
+// and settles afterwards.
+func (t *transport) leave() {
+	t.users--
+	if t.users == 0 && t.client.transport == t {
+		t.client.transport = nil
+		t.client.engine.TransportClosed(t.client.loop.Now())
+	}
+}
+
+// current reports whether what happens on t still matters.
+func (t *transport) current() bool { return t.client.transport == t && !t.closing }
+
+// open dials. It runs on a goroutine of its own.
+func (t *transport) open(ctx context.Context) {
+	c := t.client
+	c.mu.Lock()
+	if t.current() {
+		c.engine.DialStarted(c.loop.Now())
+		c.settle()
+	}
+	c.mu.Unlock()
+
+	ctx, cancel := context.WithTimeoutCause(ctx, c.config.ConnectTimeout, ErrConnectTimeout)
+	connect, conn, err := c.connectTransport(ctx)
+	cancel()
+	c.gate.Release()
+
+	c.mu.Lock()
+	t.cancel() // the context of the attempt has served
+	switch {
+	case err == nil && t.current():
+		t.conn = conn
+		go t.read() // takes over this goroutine's place among users
+		c.engine.TransportOpened(c.loop.Now(), connect)
+		conn = nil
+	case err != nil && t.current():
+		c.log.Debug("connection attempt failed", zap.String("address", c.opts.Address), zap.Error(err))
+		t.users--
+		c.transport = nil
+		c.engine.TransportFailed(c.loop.Now(), err)
+	default:
+		t.leave()
+	}
+	c.settle()
+	c.mu.Unlock()
+	if conn != nil {
+		conn.Close()
+	}
+}
+
+// startWriter starts the writer unless it runs. The caller holds mu.
+func (t *transport) startWriter() {
+	if t == nil || t.writing || t.conn == nil || t.closing {
+		return
+	}
+	t.writing = true
+	t.users++
+	go t.write()
+}
+
+// buffersWriter is implemented by connections that can send several slices as
+// one unit, such as one WebSocket frame.
+type buffersWriter interface {
+	WriteBuffers(buffers [][]byte) (int64, error)
+}
+
+// write writes until there is nothing left. One write is in flight at a time,
+// and what is submitted meanwhile leaves in the next one: that is all the
+// gathering there is, without any delay.
+func (t *transport) write() {
+	c := t.client
+	// Goroutines that are ready to publish get to do so first, and share the
+	// write. If there are none, this costs next to nothing.
+	runtime.Gosched()
+	var segments [][]byte
+	now := c.loop.Now()
+	c.mu.Lock()
+	for t.current() && c.engine.HasOutput() {
+		out := c.engine.TakeOutput(now, c.spare)
+		c.spare = engine.Output{}
+		c.mu.Unlock()
+
+		var err error
+		if b, whole := out.Bytes(); whole {
+			_, err = t.conn.Write(b)
+		} else {
+			segments = out.Segments(segments[:0])
+			err = writeSegments(t.conn, segments)
+			clear(segments)
+		}
+		giveBuffer(out.Release())
+		now = c.loop.Now()
+
+		c.mu.Lock()
+		c.spare = out
+		if !t.current() {
+			break
+		}
+		if err != nil {
+			c.engine.TransportError(now, &TransportError{Op: "write", Err: err})
+		} else {
+			c.engine.WriteDone(now)
+		}
+		c.settle()
+	}
+	t.writing = false
+	t.leave()
+	c.settle()
+	c.mu.Unlock()
+}
+
+// writeSegments writes the pieces of an output without joining them: with one
+// system call where the connection can do that.
+func writeSegments(conn net.Conn, segments [][]byte) error {
+	switch w := conn.(type) {
+	case buffersWriter:
+		_, err := w.WriteBuffers(segments)
+		return err
+	case *net.TCPConn, *net.UnixConn:
+		buffers := net.Buffers(segments)
+		_, err := buffers.WriteTo(conn)
+		return err
+	}
+	for _, s := range segments {
+		if _, err := conn.Write(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const bufferSize = 64 << 10
+
+// buffers holds read and write buffers that are not in use. A client at rest
+// has none.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// takeBuffer returns an empty outbound buffer.
+func takeBuffer() []byte { return buffers.Get().(*[bufferSize]byte)[:0] }
+
+// giveBuffer takes a buffer back, unless it grew into another one.
+func giveBuffer(b []byte) {
+	if cap(b) == bufferSize {
+		buffers.Put((*[bufferSize]byte)(b[:bufferSize]))
+	}
+}
