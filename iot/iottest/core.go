@@ -87,6 +87,11 @@ type Core struct {
 	authorizers map[string]*Authorizer
 	defaultAuth string
 	keys        map[string]*AccessKey
+	roleAliases map[string]*RoleAlias
+	pools       map[string]*IdentityPool
+	identities  map[string]string // identity to pool
+	roles       map[string]*Role
+	metadata    *Metadata
 	nextConn    int64
 }
 
@@ -130,6 +135,8 @@ func New(o Options) (*Core, error) {
 		wild: map[*session]map[string]*subscription{}, shares: map[string]*shareGroup{},
 		retained: map[string]*stored{}, services: map[*service]struct{}{}, connects: map[string]*bucket{},
 		authorizers: map[string]*Authorizer{}, keys: map[string]*AccessKey{},
+		roleAliases: map[string]*RoleAlias{}, pools: map[string]*IdentityPool{}, identities: map[string]string{},
+		roles: map[string]*Role{},
 	}
 	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
 	c.events.init(o.EventCapacity)
@@ -145,7 +152,7 @@ func New(o Options) (*Core, error) {
 	}
 	names := append([]string{c.endpoint, "localhost", "127.0.0.1", "::1", c.CredentialsEndpoint(),
 		"*.iot." + o.Region + ".amazonaws.com", "*.credentials.iot." + o.Region + ".amazonaws.com",
-		"*." + o.Region + ".amazonaws.com"}, o.ServerNames...)
+		"*." + o.Region + ".amazonaws.com", "sts.amazonaws.com"}, o.ServerNames...)
 	if c.server, err = c.rootCA.serverCertificate(names, now); err != nil {
 		return nil, err
 	}
@@ -212,6 +219,9 @@ func (c *Core) Close() error {
 			}
 		}
 		_ = c.web.Close()
+		if c.metadata != nil {
+			_ = c.metadata.server.Close()
+		}
 		c.tasks.close()
 		c.wg.Wait()
 	})

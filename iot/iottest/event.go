@@ -16,8 +16,8 @@ type EventType int
 const (
 	// HandshakeFailed: TLS could not be established; Err says why.
 	HandshakeFailed EventType = iota + 1
-	// UpgradeRefused: an HTTP request for a WebSocket was refused; Err says why, Status is the HTTP status.
-	UpgradeRefused
+	// RequestRefused: an HTTP request, such as a WebSocket upgrade, was refused; Err says why, Status is the HTTP status.
+	RequestRefused
 	// Connected: a CONNECT was accepted.
 	Connected
 	// ConnectRefused: a CONNECT was answered with Reason, or, when Reason is Success, with silence; Err says why.
@@ -41,10 +41,13 @@ const (
 	Pinged
 	// WillPublished: a will was published.
 	WillPublished
+	// CredentialsIssued: temporary credentials were handed out; AccessKeyID names them, Source the endpoint.
+	CredentialsIssued
 )
 
-var eventNames = [...]string{"", "HandshakeFailed", "UpgradeRefused", "Connected", "ConnectRefused", "Disconnected",
-	"Published", "PublishRefused", "Delivered", "Acknowledged", "Subscribed", "Unsubscribed", "Pinged", "WillPublished"}
+var eventNames = [...]string{"", "HandshakeFailed", "RequestRefused", "Connected", "ConnectRefused", "Disconnected",
+	"Published", "PublishRefused", "Delivered", "Acknowledged", "Subscribed", "Unsubscribed", "Pinged", "WillPublished",
+	"CredentialsIssued"}
 
 // String gives the name of the constant.
 func (t EventType) String() string {
@@ -68,6 +71,9 @@ type Event struct {
 	Message  *Message    // Published, PublishRefused, Delivered, WillPublished; do not modify
 	PacketID uint16      // Published, Delivered, Acknowledged, Subscribed, Unsubscribed
 	Filter   string      // Subscribed, Unsubscribed
+
+	AccessKeyID string // CredentialsIssued
+	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "imds" or "container"
 }
 
 // String is a line for logs. It has no payload and no secret.
@@ -81,6 +87,9 @@ func (e Event) String() string {
 	}
 	if e.PacketID != 0 {
 		s += fmt.Sprintf(" id=%d", e.PacketID)
+	}
+	if e.AccessKeyID != "" {
+		s += fmt.Sprintf(" key=%s source=%s", e.AccessKeyID, e.Source)
 	}
 	if e.Status != 0 {
 		s += fmt.Sprintf(" status=%d", e.Status)

@@ -82,7 +82,7 @@ func (c *Core) DeleteAccessKey(id string) {
 	delete(c.keys, id)
 }
 
-// Errors of signatures, as [Event.Err] of [UpgradeRefused].
+// Errors of signatures, as [Event.Err] of [RequestRefused].
 var (
 	ErrUnknownAccessKey   = errors.New("iottest: the security token included in the request is invalid: unknown access key")
 	ErrSessionToken       = errors.New("iottest: the security token included in the request is invalid: wrong or missing session token")

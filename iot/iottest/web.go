@@ -22,20 +22,31 @@ func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Date", c.now().UTC().Format(http.TimeFormat))
 	w.Header().Set("x-amzn-RequestId", uuid())
-	if handler := c.hostHandler(tr, r); handler != nil {
-		handler(w, r)
+	host := strings.ToLower(r.Host)
+	switch {
+	case strings.Contains(host, ".credentials.iot."):
+		c.serveRoleAlias(w, r, tr)
+		return
+	case strings.HasPrefix(host, "cognito-identity."):
+		c.serveCognito(w, r, tr)
+		return
+	case strings.HasPrefix(host, "sts."):
+		c.serveSTS(w, r, tr)
+		return
+	case strings.HasPrefix(r.URL.Path, "/topics/"):
+		c.servePublish(w, r, tr)
 		return
 	}
 	if r.URL.Path == "/mqtt" && headerHas(r.Header, "Upgrade", "websocket") {
 		c.upgrade(w, r, tr)
 		return
 	}
-	c.refuseHTTP(w, tr, http.StatusForbidden, errors.New("iottest: no such path: WebSockets are on /mqtt"))
+	c.refuseHTTP(w, tr, http.StatusForbidden, errors.New("iottest: no such path: WebSockets are on /mqtt, topics on /topics/"))
 }
 
 // refuseHTTP answers as the service's gateway, and records why.
 func (c *Core) refuseHTTP(w http.ResponseWriter, tr *transport, status int, err error) {
-	c.emit(Event{Type: UpgradeRefused, Conn: tr.raw.id, Status: status, Err: err})
+	c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Status: status, Err: err})
 	w.Header().Set("Content-Type", "application/json")
 	if status == http.StatusForbidden {
 		w.Header().Set("x-amzn-ErrorType", "ForbiddenException")
@@ -110,6 +121,3 @@ type upgraded struct {
 	tr   *transport
 	conn *wsConn
 }
-
-// hostHandler finds the service that a host name stands for, nil for the data endpoint.
-func (c *Core) hostHandler(_ *transport, _ *http.Request) http.HandlerFunc { return nil }
