@@ -100,7 +100,11 @@ func publicKey(t testing.TB, key windows.Handle, algorithm string) crypto.Public
 	}
 	n := word(1)
 	curve := map[string]elliptic.Curve{"ECDSA_P256": elliptic.P256(), "ECDSA_P384": elliptic.P384(), "ECDSA_P521": elliptic.P521()}[algorithm]
-	return &ecdsa.PublicKey{Curve: curve, X: new(big.Int).SetBytes(blob[8 : 8+n]), Y: new(big.Int).SetBytes(blob[8+n : 8+2*n])}
+	pub, err := ecdsa.ParseUncompressedPublicKey(curve, append([]byte{4}, blob[8:8+2*n]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pub
 }
 
 // install puts a certificate into CurrentUser\MY until the test ends, and points it to a key if one is named.

@@ -5,8 +5,11 @@ package tlsctx
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"sync/atomic"
 )
 
 // ContextDialer is a dialer of the layer below: [net.Dialer], a socket dialer, a proxy, another Dialer.
@@ -66,24 +69,36 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{Conn: tc, explain: d.Context.explain, serverName: cfg.ServerName}, nil
+	return &Conn{Conn: tc, context: d.Context, serverName: cfg.ServerName}, nil
 }
 
-// Conn is a connection made by [Dialer]. It is the [tls.Conn], but for Read, which explains the alerts of a server.
+// Conn is a connection made by [Dialer]. It is the [tls.Conn], but for Read, which explains how servers refuse a client
+// after its side of the handshake is complete.
 type Conn struct {
 	*tls.Conn
-	explain    func(serverName string, conn net.Conn, err error) error
+	context    *Context
 	serverName string
+	heard      atomic.Bool // the server has sent something
 }
 
 // Read reads from the connection. In TLS 1.3 this is where a client learns that the server does not accept its
-// certificate: such an alert comes as a [*HandshakeError].
+// certificate: an alert, or the reset of a connection on which nothing came, is a [*HandshakeError]. The end of a
+// connection is [io.EOF] as ever.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err != nil {
-		if _, ok := remoteAlert(err); ok {
-			err = c.explain(c.serverName, c.Conn.NetConn(), err)
-		}
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	if _, ok := remoteAlert(err); ok {
+		return n, c.context.explain(c.serverName, c.NetConn(), err)
+	}
+	if !c.heard.Load() && errors.Is(err, errReset) {
+		e := c.context.explain(c.serverName, c.NetConn(), err)
+		e.Hint = "the server cut the connection before it had sent anything: it may refuse the client certificate, or what the client said first"
+		return n, e
 	}
 	return n, err
 }

@@ -71,9 +71,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Stage returns "TLS", the stage of a connection at which the error arose.
 func (e *Error) Stage() string { return stage }
 
-// HandshakeError reports a TLS handshake that failed, or a connection that the server ended with a TLS alert. In TLS
-// 1.3 a server judges the client's certificate after the client's handshake is complete; the error then comes from the
-// first Read of a connection made by [Dialer].
+// HandshakeError reports a TLS handshake that failed, or a connection that the server ended with a TLS alert or reset
+// right after the handshake. In TLS 1.3 a server judges the client's certificate after the client's handshake is complete; the
+// error then comes from the first Read of a connection made by [Dialer].
 type HandshakeError struct {
 	// ServerName is the name that was sent to the server and verified.
 	ServerName string

@@ -38,6 +38,8 @@ type fileCache[T any] struct {
 	list func() ([]string, error)
 	// parse makes the value from the contents, which are in the order of the list.
 	parse func(contents [][]byte) (T, error)
+	// lenient passes over files that cannot be read: their contents are empty.
+	lenient bool
 
 	mu      sync.Mutex
 	stamps  []stamp
@@ -70,7 +72,7 @@ func (c *fileCache[T]) load() (T, uint64, error) {
 	}
 	contents := make([][]byte, len(names))
 	for i, name := range names {
-		if contents[i], err = readFile(name); err != nil {
+		if contents[i], err = readFile(name); err != nil && !c.lenient {
 			return zero, 0, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,73 @@ func TestHandshake_alerts(t *testing.T) {
 				}
 			}
 			t.Errorf("alert %d, want one of %d", alert, tt.alerts)
+		})
+	}
+}
+
+// A server that resets the connection in silence is explained, one that has spoken is not, and an end is io.EOF.
+func TestConn_cut(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "CA")
+	for name, tt := range map[string]struct {
+		speak, reset bool
+		want         error
+		word         string
+	}{
+		"end":                  {false, false, io.EOF, ""},
+		"reset":                {false, true, tlsctx.ErrReset, "before it had sent anything"},
+		"reset after speaking": {true, true, tlsctx.ErrReset, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			defer wg.Wait()
+			defer l.Close()
+			wg.Go(func() {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				s := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{ca.server(t, "host")}, SessionTicketsDisabled: true})
+				if s.Handshake() != nil {
+					return
+				}
+				if tt.speak {
+					s.Write([]byte{1})
+				}
+				s.Read(make([]byte, 1)) // the client has heard it
+				if tt.reset {
+					conn.(*net.TCPConn).SetLinger(0)
+				}
+			})
+			d := &tlsctx.Dialer{Context: newContext(t, tlsctx.Options{CAPEM: ca.pem()})}
+			conn, err := d.DialContext(t.Context(), "tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if tt.speak {
+				if _, err := conn.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := conn.Write([]byte{2}); err != nil {
+				t.Fatal(err)
+			}
+			_, err = conn.Read(make([]byte, 1))
+			if !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			if tt.word != "" {
+				wantHandshakeError(t, err, tt.word)
+			} else if e := (*tlsctx.HandshakeError)(nil); errors.As(err, &e) {
+				t.Errorf("got %v", err)
+			}
 		})
 	}
 }

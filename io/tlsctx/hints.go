@@ -12,11 +12,10 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // explain makes the error of a failed handshake.
-func (c *Context) explain(serverName string, conn net.Conn, err error) error {
+func (c *Context) explain(serverName string, conn net.Conn, err error) *HandshakeError {
 	e := &HandshakeError{ServerName: serverName, Err: err}
 	if a := conn.RemoteAddr(); a != nil {
 		e.Address = a.String()
@@ -44,7 +43,7 @@ func (c *Context) hint(serverName string, err error) string {
 		}
 		return "the server does not speak TLS on this port: check the port (1883 is MQTT without TLS)"
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, errReset) {
 		return "the server hung up during the handshake: check host and port, the server name (SNI), and whether the port expects an application protocol (ALPN)"
 	}
 	return ""

@@ -70,13 +70,13 @@ func TestFromPath_madeByOpenSSL_notUsable(t *testing.T) {
 		"PKCS#7":               {[]string{"crl2pkcs7", "-nocrl", "-certfile", "cert.pem", "-out", "out"}, "out", "key.pem", tlsctx.ErrNoCertificate, "openssl pkcs7"},
 		"trusted certificate":  {[]string{"x509", "-in", "cert.pem", "-trustout", "-out", "out"}, "out", "key.pem", tlsctx.ErrNoCertificate, "openssl x509"},
 		"request":              {[]string{"req", "-new", "-key", "key.pem", "-subj", "/CN=device", "-out", "out"}, "out", "key.pem", tlsctx.ErrNoCertificate, "CSR"},
-		"key of another":       {[]string{"genrsa", "-out", "out", "2048"}, "cert.pem", "out", tlsctx.ErrKeyMismatch, "CN=device"},
+		"key of another":       {[]string{"genpkey", "-algorithm", "ED25519", "-out", "out"}, "cert.pem", "out", tlsctx.ErrKeyMismatch, "CN=device"},
 		"curve that TLS lacks": {[]string{"ecparam", "-name", "secp256k1", "-genkey", "-noout", "-out", "out"}, "cert.pem", "out", tlsctx.ErrUnsupportedKey, "P-256"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			openssl(t, dir, "genrsa", "-out", "key.pem", "2048")
+			openssl(t, dir, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "key.pem")
 			openssl(t, dir, "req", "-x509", "-new", "-key", "key.pem", "-subj", "/CN=device", "-days", "2", "-out", "cert.pem")
 			openssl(t, dir, tt.convert...)
 			_, err := tlsctx.New(tlsctx.Options{Identity: tlsctx.FromPath(filepath.Join(dir, tt.cert), filepath.Join(dir, tt.key))})

@@ -127,6 +127,7 @@ func TestConfig_directory(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "0.pem"), append(other.pem(), ca.pem()...))
 	writeFile(t, filepath.Join(dir, "README"), []byte("no certificate"))
 	writeFile(t, filepath.Join(dir, "key.pem"), device.keyPEM(t))
+	writeFile(t, filepath.Join(dir, "huge"), make([]byte, 5<<20))
 	writeFile(t, filepath.Join(dir, "broken.pem"), block("CERTIFICATE", []byte("junk")))
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, "sub"), 0o700), os.Symlink("nowhere", filepath.Join(dir, "dangling.pem"))); err != nil {
 		t.Fatal(err)

@@ -184,7 +184,7 @@ func notPEM(object string, text []byte, blocks []*pem.Block) error {
 	case bytes.Contains(text, []byte("-----BEGIN ")):
 		e.Hint = "the block is damaged: its BEGIN and END lines must stand alone on their lines and carry the same name, with base64 between them"
 	case isDER(text):
-		e.Err, e.Hint = explainDER(text)
+		e.Hint, e.Err = explainDER(text)
 	default:
 		e.Hint = "a text with a block that begins with -----BEGIN is expected"
 	}
@@ -193,23 +193,21 @@ func notPEM(object string, text []byte, blocks []*pem.Block) error {
 
 // isDER tells whether data begins like an ASN.1 sequence that fills it, or one of indefinite length.
 func isDER(data []byte) bool {
-	return len(data) > 2 && data[0] == 0x30 && data[1] >= 0x80
+	return len(data) > 2 && data[0] == 0x30 && (data[1] >= 0x80 || len(data) == 2+int(data[1]))
 }
 
 // explainDER tells what a file in binary form holds, and how to convert it.
-func explainDER(der []byte) (error, string) {
+func explainDER(der []byte) (hint string, err error) {
 	if _, err := x509.ParseCertificates(der); err == nil {
-		return fmt.Errorf("%w: it is a certificate in DER form", ErrNotPEM),
-			"convert it with openssl x509 -inform der -in FILE -out cert.pem"
+		return "convert it with openssl x509 -inform der -in FILE -out cert.pem", fmt.Errorf("%w: it is a certificate in DER form", ErrNotPEM)
 	}
 	if _, err := parseKeyDER(der); err == nil {
-		return fmt.Errorf("%w: it is a private key in DER form", ErrNotPEM),
-			"convert it with openssl pkey -inform der -in FILE -out key.pem"
+		return "convert it with openssl pkey -inform der -in FILE -out key.pem", fmt.Errorf("%w: it is a private key in DER form", ErrNotPEM)
 	}
 	if isPKCS12(der) {
-		return fmt.Errorf("%w: it is a PKCS#12 bundle", ErrNotPEM), "use FromPKCS12"
+		return "use FromPKCS12", fmt.Errorf("%w: it is a PKCS#12 bundle", ErrNotPEM)
 	}
-	return fmt.Errorf("%w: it is in DER or another binary form", ErrNotPEM), "convert it to PEM with openssl"
+	return "convert it to PEM with openssl", fmt.Errorf("%w: it is in DER or another binary form", ErrNotPEM)
 }
 
 // isPKCS12 looks for the version number 3 at the head of the outer sequence.

@@ -93,6 +93,7 @@ func TestParsePrivateKey_errors(t *testing.T) {
 		{"blank", []byte(" \n\t"), tlsctx.ErrNotPEM, "empty"},
 		{"text", []byte("hello"), tlsctx.ErrNotPEM, "-----BEGIN"},
 		{"DER key", der, tlsctx.ErrNotPEM, "openssl pkey -inform der"},
+		{"DER key, short", must[[]byte](t)(x509.MarshalPKCS8PrivateKey(newKey(t, "Ed25519"))), tlsctx.ErrNotPEM, "openssl pkey -inform der"},
 		{"DER certificate", device.cert.Raw, tlsctx.ErrNotPEM, "openssl x509 -inform der"},
 		{"UTF-16", []byte("\xff\xfe-\x00-\x00"), tlsctx.ErrNotPEM, "UTF-16"},
 		{"escaped line breaks", bytes.ReplaceAll(device.keyPEM(t), []byte("\n"), []byte(`\n`)), tlsctx.ErrNotPEM, "backslash"},

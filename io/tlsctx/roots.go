@@ -38,7 +38,7 @@ func newRoots(o *Options) (*roots, error) {
 		}
 	}
 	if o.CADir != "" {
-		r.dir = &fileCache[[]*x509.Certificate]{list: filesIn(o.CADir), parse: r.parseDir}
+		r.dir = &fileCache[[]*x509.Certificate]{list: filesIn(o.CADir), parse: r.parseDir, lenient: true}
 	}
 	if len(o.CAPEM) > 0 {
 		var err error
