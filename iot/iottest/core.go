@@ -33,6 +33,9 @@ type Options struct {
 	PlainTCP bool
 	// TCPAddr is where that port listens, "127.0.0.1:0" when empty.
 	TCPAddr string
+	// LateCertificateErrors lets unknown and expired certificates through the TLS handshake and closes the connection
+	// when CONNECT arrives, as for inactive ones. The service has been seen to do both.
+	LateCertificateErrors bool
 	// ServerNames are further DNS names and IP addresses for the server's certificate.
 	ServerNames []string
 	// Quotas are the limits of each connection.

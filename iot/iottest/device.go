@@ -292,33 +292,41 @@ func (d *Device) SetPolicies(documents ...string) error {
 	return nil
 }
 
-// ErrUnknownCertificate is why a TLS handshake was refused, as [Event.Err]: the certificate is not registered.
-var ErrUnknownCertificate = errors.New("iottest: certificate is not registered")
+// Errors of client certificates, as [Event.Err]. The first two make the TLS handshake fail ([HandshakeFailed]), the
+// third makes the core close the connection without an answer to CONNECT ([ConnectRefused]).
+var (
+	ErrUnknownCertificate  = errors.New("iottest: certificate is not registered")
+	ErrCertificateExpired  = errors.New("iottest: certificate is not valid at this time")
+	ErrCertificateInactive = errors.New("iottest: certificate is not active")
+)
 
-// ErrCertificateExpired is why a TLS handshake was refused: the certificate is expired or not yet valid.
-var ErrCertificateExpired = errors.New("iottest: certificate is not valid at this time")
-
-// ErrCertificateInactive is why a connection was closed without an answer to CONNECT.
-var ErrCertificateInactive = errors.New("iottest: certificate is not active")
+// Deregister makes the core forget the certificate. Connections that exist stay; [Core.Cut] ends one.
+func (d *Device) Deregister() {
+	d.core.mu.Lock()
+	defer d.core.mu.Unlock()
+	delete(d.core.devices, d.id)
+}
 
 // verifyDevice is the check during the TLS handshake. An inactive certificate passes here: the service closes such a
 // connection when CONNECT arrives.
 func (c *Core) verifyDevice(cert *x509.Certificate) error {
-	c.mu.Lock()
-	_, known := c.devices[certificateID(cert)]
-	c.mu.Unlock()
-	if !known {
-		return ErrUnknownCertificate
+	if c.opts.LateCertificateErrors {
+		return nil
 	}
-	if now := c.now(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-		return ErrCertificateExpired
-	}
-	return nil
+	_, err := c.deviceFor(cert)
+	return err
 }
 
-// deviceFor finds the device of a verified certificate.
-func (c *Core) deviceFor(cert *x509.Certificate) *Device {
+// deviceFor finds the device of a certificate whose key the client was proved to hold.
+func (c *Core) deviceFor(cert *x509.Certificate) (*Device, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.devices[certificateID(cert)]
+	d := c.devices[certificateID(cert)]
+	if d == nil {
+		return nil, ErrUnknownCertificate
+	}
+	if now := c.nowLocked(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
+		return nil, ErrCertificateExpired
+	}
+	return d, nil
 }

@@ -57,6 +57,19 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+func TestCertificates_late(t *testing.T) {
+	c := iottest.Start(t, func(o *iottest.Options) { o.LateCertificateErrors = true })
+	d := c.Device(t, "thing")
+	dialDevice(t, c, d).mustConnect(connectOptions{id: "thing"})
+	d.Deregister()
+	cl := dialDevice(t, c, d)
+	cl.sendConnect(connectOptions{id: "late"})
+	cl.expectEnd()
+	if e := wait(t, c, iottest.ConnectRefused, "late"); !errors.Is(e.Err, iottest.ErrUnknownCertificate) {
+		t.Errorf("event %v", e)
+	}
+}
+
 func TestConnect_refused(t *testing.T) {
 	c := iottest.Start(t, plain)
 	for _, tc := range []struct {

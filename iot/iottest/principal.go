@@ -99,9 +99,9 @@ func (c *Core) authenticateX509(tr *transport) (*principal, error) {
 	if tr.peer == nil {
 		return nil, fmt.Errorf("%w: no client certificate", errHangUp)
 	}
-	d := c.deviceFor(tr.peer)
-	if d == nil {
-		return nil, fmt.Errorf("%w: %w", errHangUp, ErrUnknownCertificate)
+	d, err := c.deviceFor(tr.peer)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errHangUp, err)
 	}
 	c.mu.Lock()
 	status := d.status
