@@ -344,3 +344,61 @@ func TestFirstPacketIsNotConnect(t *testing.T) {
 		cl.expectEnd()
 	}
 }
+
+func TestConnectRate(t *testing.T) {
+	c := iottest.Start(t, plain, func(o *iottest.Options) { o.Quotas.ConnectRate = 1 })
+	dialPlain(t, c).mustConnect(connectOptions{id: "a"})
+	c.Advance(-10 * time.Second) // so that no time passes for the quota
+	if f := dialPlain(t, c).connect(connectOptions{id: "a"}); f.codes[0] != byte(iottest.QuotaExceeded) {
+		t.Errorf("CONNACK %#x", f.codes[0])
+	}
+	dialPlain(t, c).mustConnect(connectOptions{id: "b"})
+	c.Advance(20 * time.Second)
+	dialPlain(t, c).mustConnect(connectOptions{id: "a"})
+}
+
+// The rates below are proved by the least time that must pass; how much more does not matter.
+
+func TestReplayRate(t *testing.T) {
+	c := iottest.Start(t, plain, func(o *iottest.Options) { o.Quotas.ReplayRate = 3 })
+	expiry := [][]byte{prop(pSessionExpiry, u32(600))}
+	cl := dialPlain(t, c)
+	cl.mustConnect(connectOptions{id: "a", props: expiry})
+	cl.subscribe("t")
+	cl.write(tDisconnect << 4)
+	wait(t, c, iottest.Disconnected, "a")
+	for i := range 5 {
+		if err := c.Publish(iottest.Message{Topic: "t", QoS: 1, Payload: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cl = dialPlain(t, c)
+	cl.mustConnect(connectOptions{id: "a", resume: true, props: expiry})
+	for i := range 5 {
+		cl.expectMessage("t", fmt.Sprint(i))
+	}
+	var times []time.Time
+	for _, e := range c.Events() {
+		if e.Type == iottest.Delivered {
+			times = append(times, e.Time)
+		}
+	}
+	if d := times[3].Sub(times[0]); d < 900*time.Millisecond {
+		t.Errorf("the fourth message came %v after the first", d)
+	}
+}
+
+func TestThroughput(t *testing.T) {
+	c := iottest.Start(t, plain, func(o *iottest.Options) { o.Quotas.Throughput = 20000 })
+	cl := dialPlain(t, c)
+	cl.mustConnect(connectOptions{id: "a"})
+	start := time.Now()
+	for i := range 2 {
+		cl.publish("t", strings.Repeat("x", 15000), 1, i+1)
+	}
+	cl.expect(tPuback)
+	cl.expect(tPuback)
+	if d := time.Since(start); d < 400*time.Millisecond {
+		t.Errorf("30,000 bytes passed in %v", d)
+	}
+}

@@ -109,12 +109,11 @@ type eventLog struct {
 	cap     int
 	first   int64 // number of the oldest kept event
 	ring    []Event
-	changed chan struct{}
+	changed chan struct{} // nil while nobody waits
 }
 
 func (l *eventLog) init(capacity int) {
 	l.cap = capacity
-	l.changed = make(chan struct{})
 }
 
 func (l *eventLog) add(e Event) {
@@ -126,8 +125,10 @@ func (l *eventLog) add(e Event) {
 		l.ring[l.first%int64(l.cap)] = e
 		l.first++
 	}
-	close(l.changed)
-	l.changed = make(chan struct{})
+	if l.changed != nil {
+		close(l.changed)
+		l.changed = nil
+	}
 }
 
 // since returns the events from number n on, the number of the next one, and a channel that is closed when there are more.
@@ -139,6 +140,9 @@ func (l *eventLog) since(n int64) ([]Event, int64, <-chan struct{}) {
 	out := make([]Event, 0, max(0, next-n))
 	for ; n < next; n++ {
 		out = append(out, l.ring[n%int64(l.cap)])
+	}
+	if l.changed == nil {
+		l.changed = make(chan struct{})
 	}
 	return out, next, l.changed
 }

@@ -44,7 +44,6 @@ type frame struct {
 	codes   []byte // reason codes
 	present bool
 	props   map[byte][]byte
-	aliases map[uint16]string
 }
 
 func (f *frame) qos() byte { return f.flags >> 1 & 3 }

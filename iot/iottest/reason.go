@@ -35,7 +35,6 @@ const (
 	QoSNotSupported               ReasonCode = 0x9B
 	SubscriptionIDsNotSupported   ReasonCode = 0xA1
 	disconnectWithWill            ReasonCode = 0x04
-	subackFailure3                ReasonCode = 0x80
 	connackUnacceptableVersion3   ReasonCode = 0x01
 	connackIdentifierRejected3    ReasonCode = 0x02
 	connackServerUnavailable3     ReasonCode = 0x03

@@ -3,6 +3,7 @@
 package iottest
 
 import (
+	"bytes"
 	"slices"
 	"time"
 )
@@ -30,13 +31,12 @@ type session struct {
 }
 
 type subscription struct {
-	session    *session
-	filter     string // without $share prefix
-	group      string
-	qos        byte
-	noLocal    bool
-	asPublish  bool // retain as published
-	identifier int
+	session   *session
+	filter    string // without $share prefix
+	group     string
+	qos       byte
+	noLocal   bool
+	asPublish bool // retain as published
 }
 
 type shareGroup struct {
@@ -349,6 +349,7 @@ func (c *Core) Publish(m Message) error {
 	if m.Topic == "" || hasWildcard(m.Topic) || m.QoS > 1 {
 		return refuse(TopicNameInvalid, "cannot publish to %q with QoS %d", m.Topic, m.QoS)
 	}
+	m.Payload = bytes.Clone(m.Payload)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.route(&m, nil)

@@ -13,7 +13,8 @@ import (
 // emptyHash is the SHA-256 of nothing.
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// serveHTTP is the HTTPS side of the port that plays 443. It serves several hosts.
+// serveHTTP is the HTTPS side of the port that plays 443. It serves several hosts; a request that came to localhost is
+// known by its form.
 func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	tr, ok := r.Context().Value(transportKey{}).(*transport)
 	if !ok {
@@ -24,13 +25,13 @@ func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("x-amzn-RequestId", uuid())
 	host := strings.ToLower(r.Host)
 	switch {
-	case strings.Contains(host, ".credentials.iot."):
+	case strings.Contains(host, ".credentials.iot."), strings.HasPrefix(r.URL.Path, "/role-aliases/"):
 		c.serveRoleAlias(w, r, tr)
 		return
-	case strings.HasPrefix(host, "cognito-identity."):
+	case strings.HasPrefix(host, "cognito-identity."), strings.HasPrefix(r.Header.Get("X-Amz-Target"), "AWSCognitoIdentityService."):
 		c.serveCognito(w, r, tr)
 		return
-	case strings.HasPrefix(host, "sts."):
+	case strings.HasPrefix(host, "sts."), r.Method == http.MethodPost && r.URL.Path == "/":
 		c.serveSTS(w, r, tr)
 		return
 	case strings.HasPrefix(r.URL.Path, "/topics/"):

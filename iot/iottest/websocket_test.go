@@ -152,13 +152,13 @@ func upgrade(t *testing.T, c *iottest.Core, o upgradeOptions) (*http.Response, *
 
 // sign makes the query of a signed upgrade.
 type signing struct {
-	id, secret, token    string
-	region, service      string
-	host                 string
-	at                   time.Time
-	expires              string
-	signToken            bool
-	tamper, unsignedHost bool
+	id, secret, token string
+	region, service   string
+	host              string
+	at                time.Time
+	expires           string
+	signToken         bool
+	tamper            bool
 }
 
 func (s signing) query() string {
