@@ -35,8 +35,9 @@ type dispatcher struct {
 	flushGap time.Duration
 
 	// Only for the dispatcher goroutine.
-	topics topicCache
-	result publishResult
+	topics  topicCache
+	result  publishResult
+	message Message // what handlers borrow
 }
 
 // batch is what the dispatcher takes at once. The elements of the slices come
@@ -69,9 +70,13 @@ type inbound struct {
 // completion is a finished PublishAsync.
 type completion struct {
 	callback callback
-	publish  wire.Publish // topic, QoS and retain only
-	result   engine.Result
-	err      error // if the operation was not even submitted
+	topic    string    // for the hint of a refusal
+	ack      *wire.Ack // nil: reason says all
+	err      error
+	reason   wire.ReasonCode
+	qos      uint8
+	retain   bool
+	final    bool // err is what the user gets already
 	sent     bool
 }
 
@@ -276,22 +281,25 @@ func (c *Client) recovered(name string) {
 
 func (c *Client) handleMessage(in *inbound) {
 	defer c.recovered("message handler")
+	m := &c.dispatch.message
 	if c.opts.BorrowPayloads {
-		m := c.message(in)
-		c.route(m)
-		return
+		*m = Message{}
+	} else {
+		m = new(Message)
 	}
-	c.route(c.message(in))
+	c.read(in, m)
+	c.route(m)
 }
 
 func (c *Client) handleCompletion(done *completion) {
 	defer c.recovered("PublishAsync callback")
 	switch {
-	case done.err != nil:
+	case done.final:
 		done.callback(nil, done.err)
-	case done.result.Err != nil:
-		done.callback(nil, operationError("publish", done.sent, done.result.Err))
+	case done.err != nil:
+		done.callback(nil, operationError("publish", done.sent, done.err))
 	default:
-		done.callback(c.publishResult(&c.dispatch.result, &done.publish, done.result))
+		p := wire.Publish{Topic: done.topic, QoS: done.qos, Retain: done.retain}
+		done.callback(c.publishResult(&c.dispatch.result, &p, engine.Result{Reason: done.reason, Ack: done.ack}))
 	}
 }

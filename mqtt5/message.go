@@ -108,10 +108,9 @@ func (a *Ack) give(code wire.ReasonCode, detail *wire.Ack) error {
 	return err
 }
 
-// message builds what handlers get. It runs on the dispatcher.
-func (c *Client) message(in *inbound) *Message {
+// read fills an empty message. It runs on the dispatcher.
+func (c *Client) read(in *inbound, m *Message) {
 	v := &in.view
-	m := new(Message)
 	m.client = c
 	m.ack = in.ack
 	m.Topic = in.topic
@@ -131,7 +130,6 @@ func (c *Client) message(in *inbound) *Message {
 	if len(v.Properties) > 0 {
 		m.setProperties(v)
 	}
-	return m
 }
 
 func (m *Message) setProperties(v *wire.PublishView) {

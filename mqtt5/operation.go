@@ -96,7 +96,7 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 		}
 	}
 	if err != nil && completed != nil {
-		c.dispatch.complete(completion{callback: completed, err: err})
+		c.dispatch.complete(completion{callback: completed, err: err, final: true})
 	}
 	c.settle()
 	c.mu.Unlock()

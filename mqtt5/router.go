@@ -5,6 +5,7 @@ package mqtt5
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
@@ -13,6 +14,7 @@ import (
 // topic levels, so its cost depends on the levels of the topic and not on the
 // number of filters. The zero value is empty.
 type router struct {
+	used atomic.Bool // some filter was added: without any, matching costs nothing
 	mu   sync.RWMutex
 	root *node
 	n    int
@@ -61,6 +63,7 @@ func (r *router) add(filter string, handler MessageHandler) (remove func()) {
 		r.root = new(node)
 	}
 	r.n++
+	r.used.Store(true)
 	added := route{handler, r.n}
 	var path []*node
 	var levels []string
@@ -124,11 +127,11 @@ func (n *node) empty() bool {
 
 // match appends the handlers that match topic to found.
 func (r *router) match(topic string, found []route) []route {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if r.root == nil {
+	if !r.used.Load() {
 		return found
 	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
 	return r.root.match(topic, found, strings.HasPrefix(topic, "$"))
 }
 

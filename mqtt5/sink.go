@@ -22,7 +22,8 @@ func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 		w.complete(r, op.Sent())
 	case callback:
 		p := &op.Publish
-		c.dispatch.complete(completion{callback: w, publish: wire.Publish{Topic: p.Topic, QoS: p.QoS, Retain: p.Retain}, result: r, sent: op.Sent()})
+		c.dispatch.complete(completion{callback: w, topic: p.Topic, ack: r.Ack, err: r.Err, reason: r.Reason,
+			qos: p.QoS, retain: p.Retain, sent: op.Sent()})
 	case *resubscription:
 		w.answered(c, op, r)
 	}

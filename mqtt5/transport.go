@@ -205,7 +205,8 @@ func writeSegments(conn net.Conn, segments [][]byte) error {
 	return nil
 }
 
-const bufferSize = 64 << 10
+// bufferSize leaves room behind a full gathering for the packet that filled it.
+const bufferSize = 80 << 10
 
 // buffers holds read and write buffers that are not in use. A client at rest
 // has none.

@@ -10,12 +10,12 @@ import (
 
 const (
 	// gatherLimit is how many bytes wait for the next write before packets
-	// wait in the queue instead. It is also the capacity that outbound
-	// buffers should have.
+	// wait in the queue instead. Outbound buffers should have referenceSize
+	// more than that, for the packet that goes beyond it.
 	gatherLimit = 64 << 10
 	// referenceSize is the payload size from which a payload is not copied to
 	// the outbound buffer but written from where it is.
-	referenceSize = 16 << 10
+	referenceSize = 14 << 10
 )
 
 // Output is what one write sends: a buffer, into which payloads are to be
