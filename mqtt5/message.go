@@ -118,9 +118,6 @@ func (c *Client) read(in *inbound, m *Message) {
 		m.Topic = c.dispatch.topics.intern(v.Topic)
 	}
 	m.Payload = v.Payload
-	if in.copied {
-		m.Payload = bytes.Clone(v.Payload)
-	}
 	m.QoS = QoS(v.QoS)
 	m.Retain = v.Retain
 	m.Duplicate = v.Dup

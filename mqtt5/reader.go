@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 const (
@@ -13,6 +15,9 @@ const (
 	// copied out of the pooled buffer, so that a slow handler of a few small
 	// messages does not keep a large buffer from other clients.
 	smallRead = 4 << 10
+	// largePacket is the size from which a packet is read into a buffer of its
+	// own, which then becomes the message's payload.
+	largePacket = 32 << 10
 	// trustedGrowth is the packet size up to which a read buffer grows at
 	// once; for larger packets it grows as the bytes really arrive.
 	trustedGrowth = 1 << 20
@@ -21,20 +26,32 @@ const (
 // inbox holds received bytes, from a packet boundary on.
 type inbox struct {
 	b      []byte // the received bytes; its capacity is what one read may add to
-	pooled bool   // b is from the pool, otherwise it is garbage collected
+	pooled bool   // b is from the pool of read buffers, otherwise it is garbage collected
+	large  bool   // b was made for one large packet
 }
 
 func (in *inbox) release() {
-	if in.pooled {
+	switch {
+	case in.pooled:
 		giveBuffer(in.b)
+	case in.large:
+		giveLarge(in.b)
 	}
 	*in = inbox{}
+}
+
+// fits reports whether a buffer made for a large packet got one: a small one
+// must not keep the whole buffer alive.
+func (in *inbox) fits() bool {
+	var f wire.Frame
+	need, err := f.Parse(in.b, 0)
+	return err == nil && max(need, int(f.Size)) > cap(in.b)/2
 }
 
 // grow makes room for a packet of need bytes. The bytes of rest are kept; they
 // may be part of in.b.
 func (in *inbox) grow(rest []byte, need int, shared bool) {
-	if need <= bufferSize {
+	if need <= bufferSize && (need < largePacket || len(rest) >= need/2) {
 		if in.pooled && !shared {
 			in.b = in.b[:copy(in.b[:bufferSize], rest)]
 			return
@@ -44,22 +61,26 @@ func (in *inbox) grow(rest []byte, need int, shared bool) {
 		if !shared {
 			in.release()
 		}
-		in.b, in.pooled = b, true
+		in.b, in.pooled, in.large = b, true, false
 		return
 	}
 	if !shared && !in.pooled && cap(in.b) >= need && len(rest) == len(in.b) {
 		return
 	}
-	size := need
-	if size > trustedGrowth {
-		size = min(need, max(trustedGrowth, 2*len(rest)))
+	if need <= trustedGrowth {
+		b := append(takeLarge(need), rest...)
+		if !shared {
+			in.release()
+		}
+		in.b, in.pooled, in.large = b, false, true
+		return
 	}
-	b := make([]byte, len(rest), size)
+	b := make([]byte, len(rest), min(need, max(trustedGrowth, 2*len(rest))))
 	copy(b, rest)
 	if !shared {
 		in.release()
 	}
-	in.b, in.pooled = b, false
+	in.b, in.pooled, in.large = b, false, false
 }
 
 // source waits for bytes on a connection. Between packets it holds no buffer.
@@ -69,14 +90,15 @@ type source struct {
 	first [64]byte // without raw: what the first read after a rest goes to
 }
 
-// await waits for the first bytes after a rest and returns them.
-func (s *source) await() (inbox, error) {
+// await waits for the first bytes after a rest and returns them. If expect is
+// not 0, it is the likely size of the packet that comes.
+func (s *source) await(expect int) (inbox, error) {
 	if s.raw != nil {
-		b, err := s.raw.read()
+		b, err := s.raw.read(expect)
 		if err != nil {
 			return inbox{}, err
 		}
-		return inbox{b: b, pooled: true}, nil
+		return inbox{b: b, pooled: expect == 0, large: expect != 0}, nil
 	}
 	n, err := s.conn.Read(s.first[:])
 	if n > 0 {
@@ -111,14 +133,25 @@ func (t *transport) read() {
 	src := source{conn: t.conn, raw: newRawReader(t.conn)}
 	var in inbox
 	var err error
+	expect := 0
 	for {
 		if in.b == nil {
-			in, err = src.await()
+			in, err = src.await(expect)
 		} else {
 			err = src.more(&in)
 		}
-		if err != nil || !t.receive(&in) {
+		if err != nil {
 			break
+		}
+		last := 0
+		if in.large && len(in.b) == cap(in.b) {
+			last = len(in.b)
+		}
+		if !t.receive(&in) {
+			break
+		}
+		if in.b == nil {
+			expect = last
 		}
 	}
 	in.release()
@@ -139,6 +172,16 @@ func (t *transport) read() {
 // packet in it. It reports whether to go on reading.
 func (t *transport) receive(in *inbox) bool {
 	c := t.client
+	if in.large && !in.fits() {
+		b := takeBuffer()
+		if len(in.b) < cap(b)-1 {
+			b = append(b, in.b...)
+			in.release()
+			in.b, in.pooled = b, true
+		} else {
+			giveBuffer(b)
+		}
+	}
 	if in.pooled && !c.opts.BorrowPayloads && len(in.b) < smallRead && in.b[0]>>4 == 3 { // PUBLISH
 		own := append([]byte(nil), in.b...)
 		in.release()
@@ -155,7 +198,7 @@ func (t *transport) receive(in *inbox) bool {
 	d.copyPayloads = in.pooled && !c.opts.BorrowPayloads
 	consumed, need := c.engine.Receive(now, in.b)
 	shared := d.messages() > before
-	if shared && in.pooled {
+	if shared && (in.pooled || in.large && c.opts.BorrowPayloads) {
 		d.release(in.b)
 	}
 	c.settle()

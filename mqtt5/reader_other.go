@@ -11,4 +11,4 @@ type rawReader struct{}
 
 func newRawReader(net.Conn) *rawReader { return nil }
 
-func (*rawReader) read() ([]byte, error) { panic("unreachable") }
+func (*rawReader) read(int) ([]byte, error) { panic("unreachable") }

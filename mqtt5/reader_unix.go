@@ -16,6 +16,7 @@ import (
 type rawReader struct {
 	conn  syscall.RawConn
 	ready func(fd uintptr) bool // r.try, bound once
+	size  int                   // expected size of the packet; 0: unknown
 	b     []byte
 	err   error
 }
@@ -41,8 +42,10 @@ func newRawReader(conn net.Conn) *rawReader {
 	return r
 }
 
-// read returns the next bytes in a pooled buffer.
-func (r *rawReader) read() ([]byte, error) {
+// read returns the next bytes in a pooled buffer, or in a large one if expect
+// is not 0.
+func (r *rawReader) read(expect int) ([]byte, error) {
+	r.size = expect
 	if err := r.conn.Read(r.ready); err != nil {
 		return nil, err
 	}
@@ -53,24 +56,32 @@ func (r *rawReader) read() ([]byte, error) {
 
 // try reads if there is something to read; false waits for that.
 func (r *rawReader) try(fd uintptr) bool {
-	b := takeBuffer()
-	for {
-		n, err := syscall.Read(int(fd), b[:cap(b)])
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			giveBuffer(b)
-			return false
-		case err != nil:
-			r.err = os.NewSyscallError("read", err)
-		case n == 0:
-			r.err = io.EOF
-		default:
-			r.b = b[:n]
-			return true
-		}
-		giveBuffer(b)
+	var b []byte
+	if r.size > 0 {
+		b = takeLarge(r.size)
+	} else {
+		b = takeBuffer()
+	}
+	n, err := syscall.Read(int(fd), b[:cap(b)])
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), b[:cap(b)])
+	}
+	if n > 0 {
+		r.b = b[:n]
 		return true
 	}
+	if r.size > 0 {
+		giveLarge(b)
+	} else {
+		giveBuffer(b)
+	}
+	switch {
+	case err == syscall.EAGAIN:
+		return false
+	case err != nil:
+		r.err = os.NewSyscallError("read", err)
+	default:
+		r.err = io.EOF
+	}
+	return true
 }

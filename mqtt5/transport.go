@@ -30,6 +30,10 @@ type transport struct {
 	users   int              // goroutines that may touch conn, plus a turn that is awaited
 	closing bool
 	writing bool
+
+	// Only for the writer.
+	segments [][]byte
+	vector   net.Buffers
 }
 
 // dial begins an attempt, when the gate lets it.
@@ -148,7 +152,6 @@ func (t *transport) write() {
 	// Goroutines that are ready to publish get to do so first, and share the
 	// write. If there are none, this costs next to nothing.
 	runtime.Gosched()
-	var segments [][]byte
 	now := c.loop.Now()
 	c.mu.Lock()
 	for t.current() && c.engine.HasOutput() {
@@ -160,9 +163,9 @@ func (t *transport) write() {
 		if b, whole := out.Bytes(); whole {
 			_, err = t.conn.Write(b)
 		} else {
-			segments = out.Segments(segments[:0])
-			err = writeSegments(t.conn, segments)
-			clear(segments)
+			t.segments = out.Segments(t.segments[:0])
+			err = t.writeSegments()
+			clear(t.segments[:cap(t.segments)])
 		}
 		giveBuffer(out.Release())
 		now = c.loop.Now()
@@ -187,22 +190,23 @@ func (t *transport) write() {
 
 // writeSegments writes the pieces of an output without joining them: with one
 // system call where the connection can do that.
-func writeSegments(conn net.Conn, segments [][]byte) error {
-	switch w := conn.(type) {
+func (t *transport) writeSegments() error {
+	switch conn := t.conn.(type) {
 	case buffersWriter:
-		_, err := w.WriteBuffers(segments)
+		_, err := conn.WriteBuffers(t.segments)
 		return err
 	case *net.TCPConn, *net.UnixConn:
-		buffers := net.Buffers(segments)
-		_, err := buffers.WriteTo(conn)
+		t.vector = t.segments // WriteTo consumes it
+		_, err := t.vector.WriteTo(conn)
 		return err
-	}
-	for _, s := range segments {
-		if _, err := conn.Write(s); err != nil {
-			return err
+	default:
+		for _, s := range t.segments {
+			if _, err := conn.Write(s); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
 }
 
 // bufferSize leaves room behind a full gathering for the packet that filled it.
@@ -220,4 +224,20 @@ func giveBuffer(b []byte) {
 	if cap(b) == bufferSize {
 		buffers.Put((*[bufferSize]byte)(b[:bufferSize]))
 	}
+}
+
+// largeBuffers holds read buffers of the size of some large packet.
+var largeBuffers sync.Pool
+
+// takeLarge returns an empty buffer with room for exactly size bytes.
+func takeLarge(size int) []byte {
+	if b, ok := largeBuffers.Get().(*[]byte); ok && cap(*b) == size {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+func giveLarge(b []byte) {
+	b = b[:0]
+	largeBuffers.Put(&b)
 }
