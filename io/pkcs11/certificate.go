@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+)
+
+// tokenCertificate is a certificate from a source.
+type tokenCertificate struct {
+	cert *x509.Certificate
+	// label is that of the object on the token.
+	label string
+}
+
+// source is where the certificate of a key comes from.
+type source interface {
+	// read returns the certificates that are there. The slice of an earlier call means that nothing has changed.
+	read(ctx context.Context) ([]tokenCertificate, error)
+	// chain picks the certificate of a key and its intermediate CAs.
+	chain(certs []tokenCertificate, key crypto.PublicKey) ([]*x509.Certificate, error)
+}
+
+func newSource(t *Token, o KeyOptions) source {
+	switch {
+	case o.CertificateFile != "":
+		return &pemSource{token: t, opts: o, name: o.CertificateFile, contents: func() ([]byte, error) { return os.ReadFile(o.CertificateFile) }}
+	case len(o.CertificatePEM) > 0:
+		data := bytes.Clone(o.CertificatePEM)
+		return &pemSource{token: t, opts: o, name: "CertificatePEM", contents: func() ([]byte, error) { return data, nil }}
+	}
+	return &tokenSource{token: t, opts: o}
+}
+
+// pemSource is a PEM file, or its contents.
+type pemSource struct {
+	token    *Token
+	opts     KeyOptions
+	name     string
+	contents func() ([]byte, error)
+
+	// Used by one load at a time.
+	last  []byte
+	certs []tokenCertificate
+}
+
+func (p *pemSource) read(context.Context) ([]tokenCertificate, error) {
+	data, err := p.contents()
+	if err != nil {
+		return nil, p.token.failKey("read certificate", p.opts, both(ErrCertificateInvalid, err), "check CertificateFile")
+	}
+	if p.certs != nil && bytes.Equal(data, p.last) {
+		return p.certs, nil
+	}
+	certs, hint, err := parsePEM(p.name, data)
+	if err != nil {
+		return nil, p.token.failKey("read certificate", p.opts, both(ErrCertificateInvalid, err), hint)
+	}
+	p.last, p.certs = data, certs
+	return certs, nil
+}
+
+func parsePEM(name string, data []byte) (certs []tokenCertificate, hint string, err error) {
+	rest := data
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, "", fmt.Errorf("certificate %d in %s: %w", len(certs)+1, name, err)
+		}
+		certs = append(certs, tokenCertificate{cert: cert})
+	}
+	if len(certs) > 0 {
+		return certs, "", nil
+	}
+	err = fmt.Errorf("no certificate in PEM form in %s", name)
+	if _, e := x509.ParseCertificate(data); e == nil {
+		return nil, "it is in DER form: convert it with openssl x509 -inform der -in FILE -out FILE.pem", err
+	}
+	return nil, "it must contain -----BEGIN CERTIFICATE-----", err
+}
+
+// chain puts the certificate of the key first, whatever the order in the file.
+func (p *pemSource) chain(certs []tokenCertificate, key crypto.PublicKey) ([]*x509.Certificate, error) {
+	var chain []*x509.Certificate
+	found := false
+	for _, c := range certs {
+		if !found && samePublicKey(key, c.cert.PublicKey) {
+			found = true
+			chain = append([]*x509.Certificate{c.cert}, chain...)
+			continue
+		}
+		chain = append(chain, c.cert)
+	}
+	if !found {
+		return nil, p.token.failKey("use certificate", p.opts, ErrCertificateMismatch,
+			fmt.Sprintf("%s is for %q: give the certificate that was issued for this key, or name the key that it was issued for", p.name, certs[0].cert.Subject))
+	}
+	return chain, nil
+}
+
+// tokenSource is the token of the key.
+type tokenSource struct {
+	token *Token
+	opts  KeyOptions
+
+	// Used by one load at a time.
+	certs []tokenCertificate
+}
+
+func (ts *tokenSource) read(ctx context.Context) ([]tokenCertificate, error) {
+	t := ts.token
+	var certs []tokenCertificate
+	err := t.do(ctx, "read certificates", func(s session) error {
+		return t.mod.use(s.epoch, func(api cryptoki) error {
+			certs = certs[:0]
+			objects, err := api.Find(s.handle, []attribute{
+				{attrClass, uint(classCertificate)}, {attrCertificateType, uint(certificateX509)},
+			})
+			if err != nil {
+				return err
+			}
+			for _, object := range objects {
+				der, err := optional(api, s, object, attrValue)
+				if err != nil {
+					return err
+				}
+				label, err := optional(api, s, object, attrLabel)
+				if err != nil {
+					return err
+				}
+				// What cannot be read cannot be ours, and tokens hold all sorts of things.
+				if cert, err := x509.ParseCertificate(der); err == nil {
+					certs = append(certs, tokenCertificate{cert: cert, label: string(label)})
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !sameCertificates(certs, ts.certs) {
+		ts.certs = certs
+	}
+	return ts.certs, nil
+}
+
+func sameCertificates(a, b []tokenCertificate) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].label != b[i].label || !a[i].cert.Equal(b[i].cert) {
+			return false
+		}
+	}
+	return true
+}
+
+// chain takes the latest certificate of the key and those on the token that lead from it to a root.
+func (ts *tokenSource) chain(certs []tokenCertificate, key crypto.PublicKey) ([]*x509.Certificate, error) {
+	var leaf *x509.Certificate
+	for _, c := range certs {
+		if ts.opts.CertificateLabel != "" && c.label != ts.opts.CertificateLabel || !samePublicKey(key, c.cert.PublicKey) {
+			continue
+		}
+		if leaf == nil || c.cert.NotBefore.After(leaf.NotBefore) {
+			leaf = c.cert
+		}
+	}
+	if leaf == nil {
+		return nil, ts.token.failKey("find certificate", ts.opts, ErrCertificateNotFound, ts.missing(certs))
+	}
+	chain := []*x509.Certificate{leaf}
+	for len(chain) <= len(certs) {
+		last := chain[len(chain)-1]
+		var issuer *x509.Certificate
+		for _, c := range certs {
+			if bytes.Equal(last.RawIssuer, c.cert.RawSubject) && !c.cert.Equal(last) && last.CheckSignatureFrom(c.cert) == nil {
+				issuer = c.cert
+				break
+			}
+		}
+		// A root is known to the server or else worth nothing.
+		if issuer == nil || bytes.Equal(issuer.RawIssuer, issuer.RawSubject) {
+			break
+		}
+		chain = append(chain, issuer)
+	}
+	return chain, nil
+}
+
+func (ts *tokenSource) missing(certs []tokenCertificate) string {
+	if len(certs) == 0 {
+		return "the token holds no certificate: give it with CertificateFile or CertificatePEM"
+	}
+	var names []string
+	for _, c := range certs {
+		names = append(names, fmt.Sprintf("%q for %q", c.label, c.cert.Subject))
+	}
+	return "none of the certificates on the token (" + list(names) + ") has the public key: give the certificate with CertificateFile or CertificatePEM"
+}
+
+// join makes what TLS wants of a key and its chain.
+func join(key *Key, chain []*x509.Certificate) *tls.Certificate {
+	c := &tls.Certificate{PrivateKey: key, Leaf: chain[0], SupportedSignatureAlgorithms: key.SupportedSignatureAlgorithms()}
+	for _, cert := range chain {
+		c.Certificate = append(c.Certificate, cert.Raw)
+	}
+	return c
+}

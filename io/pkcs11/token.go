@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pkcs11
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Defaults of [TokenOptions].
+const (
+	// DefaultMaxSessions is the number of sessions that a token opens at most.
+	DefaultMaxSessions = 8
+	// DefaultSessionTimeout is how long a signature waits for a session.
+	DefaultSessionTimeout = 30 * time.Second
+)
+
+// TokenOptions says which token is meant and how it is opened. All of SlotID, Label, Serial, Manufacturer and Model that
+// are given must match. If none is given, the only initialised token is meant.
+type TokenOptions struct {
+	// SlotID is the number of the slot that the token is in. Many libraries number slots anew when they start: prefer
+	// Label or Serial. Nil means any.
+	SlotID *uint
+	// Label is the name of the token. Empty means any.
+	Label string
+	// Serial is the serial number of the token. Empty means any.
+	Serial string
+	// Manufacturer and Model name the make of the token. Empty means any.
+	Manufacturer, Model string
+
+	// PIN is the PIN of the normal user. If it is empty and PINFunc is nil, the token must ask for the PIN by its own
+	// means (a protected authentication path, such as a keypad), or want none.
+	PIN PIN
+	// PINFunc is asked for the PIN at every login, instead of PIN. It may be called by several goroutines at once.
+	PINFunc func(ctx context.Context) (PIN, error)
+
+	// MaxSessions is the number of sessions that are open at once at most. More signatures at once than sessions wait for
+	// each other. Zero means [DefaultMaxSessions]. If the token has fewer, those are used.
+	MaxSessions int
+	// SessionTimeout is how long a signature waits for a session. Zero means [DefaultSessionTimeout].
+	SessionTimeout time.Duration
+
+	// Logger hears about lost sessions and refused PINs. Nil is silent.
+	Logger *zap.Logger
+}
+
+func (o TokenOptions) validate() error {
+	var errs []error
+	if o.PIN != "" && o.PINFunc != nil {
+		errs = append(errs, errors.New("PIN and PINFunc exclude each other"))
+	}
+	if strings.ContainsRune(string(o.PIN), 0) {
+		errs = append(errs, errors.New("PIN contains a zero byte"))
+	}
+	if o.MaxSessions < 0 {
+		errs = append(errs, errors.New("MaxSessions is negative"))
+	}
+	if o.SessionTimeout < 0 {
+		errs = append(errs, errors.New("SessionTimeout is negative"))
+	}
+	return invalid(errs)
+}
+
+// invalid joins complaints about options.
+func invalid(errs []error) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	texts := make([]string, len(errs))
+	for i, e := range errs {
+		texts[i] = e.Error()
+	}
+	return fmt.Errorf("%w: %s", ErrInvalidOptions, strings.Join(texts, "; "))
+}
+
+// describe says which token is meant.
+func (o TokenOptions) describe() string {
+	var parts []string
+	if o.SlotID != nil {
+		parts = append(parts, fmt.Sprintf("in slot %d", *o.SlotID))
+	}
+	for _, p := range []struct{ name, value string }{
+		{"label", o.Label}, {"serial", o.Serial}, {"manufacturer", o.Manufacturer}, {"model", o.Model},
+	} {
+		if p.value != "" {
+			parts = append(parts, fmt.Sprintf("with %s %q", p.name, p.value))
+		}
+	}
+	if len(parts) == 0 {
+		return "the only token"
+	}
+	return "token " + strings.Join(parts, " and ")
+}
+
+func (o TokenOptions) matches(t TokenInfo) bool {
+	if o.SlotID != nil && *o.SlotID != t.SlotID {
+		return false
+	}
+	is := func(want, have string) bool { return want == "" || want == have }
+	return t.Initialized() && is(o.Label, t.Label) && is(o.Serial, t.Serial) &&
+		is(o.Manufacturer, t.Manufacturer) && is(o.Model, t.Model)
+}
+
+// Token is a device, or a part of one, with a bounded pool of sessions that all its keys share. It may be used by several
+// goroutines at once. Many clients of one process should share one Token.
+type Token struct {
+	name string
+	path string
+	mod  *module
+	opts TokenOptions
+	pin  func(context.Context) (string, error)
+	log  *zap.Logger
+	pool pool
+
+	// setup is held while the token is looked for and a session is opened; it guards what follows.
+	setup chan struct{}
+	// found is the generation in which info and shared were found; 0 is never.
+	found  uint64
+	info   *TokenInfo
+	shared *tokenState
+
+	closing sync.Once
+}
+
+// Token prepares the use of a token. It does not touch the device: the token is looked for, and the PIN is shown, when the
+// first key is used. Errors are of type [*Error] with [ErrInvalidOptions] or [ErrClosed].
+func (l *Library) Token(o TokenOptions) (*Token, error) {
+	if err := o.validate(); err != nil {
+		return nil, &Error{Op: "open token", Library: l.path, Token: o.describe(), Err: err}
+	}
+	if o.SlotID != nil {
+		id := *o.SlotID
+		o.SlotID = &id
+	}
+	if o.MaxSessions == 0 {
+		o.MaxSessions = DefaultMaxSessions
+	}
+	if o.SessionTimeout == 0 {
+		o.SessionTimeout = DefaultSessionTimeout
+	}
+	if err := l.retain(); err != nil {
+		return nil, err
+	}
+	t := &Token{name: o.describe(), path: l.path, mod: l.mod, setup: make(chan struct{}, 1), log: o.Logger}
+	if t.log == nil {
+		t.log = zap.NewNop()
+	}
+	t.log = t.log.With(zap.String("library", l.path), zap.String("token", t.name))
+	// The PIN is kept where no verb of package fmt finds it.
+	pin, ask := string(o.PIN), pinFunc(o.PINFunc)
+	t.pin = func(ctx context.Context) (string, error) {
+		if ask == nil {
+			return pin, nil
+		}
+		return ask.call(ctx)
+	}
+	o.PIN, o.PINFunc = "", nil
+	t.opts = o
+	t.pool.init(o.MaxSessions, t.openSession, t.closeSession)
+	return t, nil
+}
+
+// String says which token is meant.
+func (t *Token) String() string { return t.name }
+
+// GoString says which token is meant.
+func (t *Token) GoString() string { return "pkcs11.Token(" + t.name + ")" }
+
+// SessionStats counts the sessions of a [Token].
+type SessionStats struct {
+	// Open is the number of sessions, in use or not.
+	Open int
+	// InUse is the number of sessions that are in use.
+	InUse int
+	// Waiting is the number of signatures that wait for a session.
+	Waiting int
+	// Limit is the number of sessions that may be open.
+	Limit int
+}
+
+// Stats counts the sessions.
+func (t *Token) Stats() SessionStats { return t.pool.stats() }
+
+// Close closes the sessions. Those in use are closed when they are not used any more; what waits for one, and what comes
+// later, fails with [ErrClosed]. Other users of the device, in this process or not, keep their sessions. Closing again does
+// nothing. The error is that of finalising the library, if that was due.
+func (t *Token) Close() error {
+	var err error
+	t.closing.Do(func() {
+		// The last session to be closed gives up the library, because none can outlive it. That may be later, when nobody
+		// asks for the error any more.
+		result := make(chan error, 1)
+		t.pool.close(func() { result <- t.mod.release() })
+		select {
+		case err = <-result:
+		default:
+		}
+	})
+	return err
+}
+
+func (t *Token) fail(op string, err error, hint string) error {
+	return &Error{Op: op, Library: t.path, Token: t.name, Err: err, Hint: hint}
+}
+
+// mostRecoveries bounds how often one operation starts anew.
+const mostRecoveries = 3
+
+// do runs f with a session, anew with everything if the library says that something is gone. The context bounds the waits
+// for a session and for other logins; calls into the library cannot be cancelled.
+func (t *Token) do(ctx context.Context, op string, f func(s session) error) error {
+	for attempt := 0; ; attempt++ {
+		generation := t.pool.currentGeneration()
+		epoch := t.mod.currentEpoch()
+		err := t.once(ctx, f)
+		if err == nil {
+			return nil
+		}
+		if attempt == mostRecoveries || !recoverable(err) || ctx.Err() != nil {
+			return t.explain(op, err)
+		}
+		t.log.Warn("token lost, opening it again", zap.String("operation", op), zap.Error(err))
+		if hasCode(err, rvCryptokiNotInitialized) {
+			if err := t.mod.revive(epoch); err != nil {
+				t.pool.reset(generation)
+				return t.explain(op, err)
+			}
+		}
+		t.pool.reset(generation)
+	}
+}
+
+func (t *Token) once(ctx context.Context, f func(s session) error) error {
+	waiting, cancel := context.WithTimeoutCause(ctx, t.opts.SessionTimeout, ErrSessionTimeout)
+	defer cancel()
+	s, err := t.pool.acquire(waiting)
+	if err != nil {
+		return err
+	}
+	healthy := false
+	defer func() { t.pool.release(s, healthy) }()
+	err = f(s)
+	// After an answer of the library that was not expected, the session may be in the middle of something.
+	_, answered := codeOf(err)
+	healthy = err == nil || !answered && !errors.Is(err, errStale)
+	return err
+}
+
+// explain makes an error for the caller.
+func (t *Token) explain(op string, err error) error {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return err
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, errStale):
+		err = rvCryptokiNotInitialized
+		hint = "another part of the program keeps finalising the library"
+	case errors.Is(err, ErrSessionTimeout):
+		hint = fmt.Sprintf("%d sessions are in use and none became free in %v: raise MaxSessions or SessionTimeout, "+
+			"or let fewer handshakes run at once", t.Stats().InUse, t.opts.SessionTimeout)
+	case errors.Is(err, ErrNotInitialized):
+		hint = "the program has finalised the library: with InitOmit it must initialise it again"
+	case hasCode(err, rvSessionCount):
+		hint = "the token has no session left for this process: set MaxSessions lower where it is used, or close other programs that use it"
+	case hasCode(err, rvDeviceRemoved, rvTokenNotPresent):
+		hint = "the token was removed: put it back"
+	case hasCode(err, rvDeviceError, rvGeneralError, rvFunctionFailed):
+		hint = "look into the log of the device or of its library"
+	}
+	return t.fail(op, err, hint)
+}
+
+// openSession opens a session on the token, logged in. The token is looked for if the generation is new.
+func (t *Token) openSession(ctx context.Context, generation uint64) (session, error) {
+	select {
+	case t.setup <- struct{}{}:
+		defer func() { <-t.setup }()
+	case <-ctx.Done():
+		return session{}, context.Cause(ctx)
+	}
+	epoch := t.mod.currentEpoch()
+	if t.found != generation {
+		if err := t.find(); err != nil {
+			return session{}, err
+		}
+		t.found = generation
+	}
+	s := session{epoch: epoch, generation: generation, info: t.info, shared: t.shared}
+	state := uint(statePublicRO)
+	err := t.mod.use(epoch, func(api cryptoki) (err error) {
+		if s.handle, err = api.OpenSession(s.info.SlotID); err != nil {
+			return err
+		}
+		if state, err = api.SessionState(s.handle); err != nil {
+			// Not worth failing for: logging in twice is harmless.
+			state = statePublicRO
+		}
+		return nil
+	})
+	if err != nil {
+		return session{}, err
+	}
+	if public(state) && s.info.flags&flagLoginRequired != 0 {
+		if err := t.login(ctx, s); err != nil {
+			t.closeSession(s)
+			return session{}, err
+		}
+	}
+	return s, nil
+}
+
+func public(state uint) bool { return state == statePublicRO || state == statePublicRW }
+
+// closeSession closes a session that is still ours.
+func (t *Token) closeSession(s session) {
+	_ = t.mod.use(s.epoch, func(api cryptoki) error { return api.CloseSession(s.handle) })
+}
+
+// find looks for the token. The caller holds setup.
+func (t *Token) find() error {
+	tokens, err := t.mod.list()
+	if err != nil {
+		return err
+	}
+	var matching []TokenInfo
+	for _, info := range tokens {
+		if t.opts.matches(info) {
+			matching = append(matching, info)
+		}
+	}
+	if len(matching) != 1 {
+		e := &Error{Op: "find token", Library: t.path, Token: t.name, Tokens: tokens, Err: ErrTokenNotFound}
+		switch {
+		case len(matching) > 1:
+			e.Err, e.Hint = ErrTokenAmbiguous, "say which one with Label, Serial or SlotID"
+		case len(tokens) == 0:
+			e.Hint = "check that the device is connected and that the library is configured for it"
+		default:
+			e.Hint = "check Label, Serial and SlotID; upper and lower case matter"
+		}
+		return e
+	}
+	t.info = &matching[0]
+	t.shared = t.mod.token(matching[0])
+	return nil
+}
