@@ -34,11 +34,7 @@ type challenge struct {
 	transport *transport
 	data      []byte
 	done      bool
-	renewal   bool
 }
-
-// renewal marks a waiter of Reauthenticate.
-type renewal struct{}
 
 // Reauthenticate runs the exchange of [ClientOptions.Authenticator] again on
 // the current connection, and waits for its end. Other traffic goes on

@@ -45,8 +45,7 @@ type Client struct {
 	stopped   []chan struct{}         // callers of Stop
 	connected []chan struct{}         // callers of WaitConnected
 	gaveUp    error                   // why the client stopped by itself
-	started   bool
-	unpinned  bool
+	rested    bool                    // closed, and everything was given back
 }
 
 // NewClient returns a client that is at rest. It fails with a
@@ -174,15 +173,16 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	}
 	done := make(chan struct{})
 	c.stopped = append(c.stopped, done)
+	c.stats.waiting++
 	c.settle()
 	c.mu.Unlock()
 	select {
 	case <-done:
-		return nil
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stats.waiting--
 	select {
 	case <-done:
 		return nil
@@ -303,14 +303,14 @@ func (c *Client) settle() {
 		c.armed = d
 		c.timer.Reset(d)
 	}
-	if c.engine.State() == engine.Closed && !c.unpinned {
+	if c.engine.State() == engine.Closed && !c.rested {
 		c.rest()
 	}
 }
 
 // rest gives back what a closed client holds.
 func (c *Client) rest() {
-	c.unpinned = true
+	c.rested = true
 	c.timer.Stop()
 	c.loop.Unpin()
 	if c.own != nil {
@@ -337,14 +337,6 @@ func (c *Client) wake(list *[]chan struct{}) {
 }
 
 const never = time.Duration(1<<63 - 1)
-
-// clientID returns the identifier in use, for hints and logs.
-func (c *Client) clientID() string {
-	if id := c.engine.Settings().ClientID; id != "" {
-		return id
-	}
-	return c.opts.Connect.ClientID
-}
 
 func (c *Client) hint(r Refusal) string {
 	if c.opts.Hint == nil {

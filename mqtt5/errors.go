@@ -49,7 +49,8 @@ var (
 	// ErrDisconnectReceived: the server sent DISCONNECT. The error is a
 	// [*DisconnectError].
 	ErrDisconnectReceived = engine.ErrDisconnectReceived
-	// ErrHangup: the server closed the connection without saying why.
+	// ErrHangup: the server closed the connection without saying why. The
+	// error is a [*HangupError].
 	ErrHangup = engine.ErrHangup
 	// ErrStalled: publishes that the server never acknowledged use up its
 	// Receive Maximum, so that the connection cannot be used any more.
@@ -167,6 +168,28 @@ func (e *DisconnectError) Error() string {
 
 // Is matches [ErrDisconnectReceived].
 func (e *DisconnectError) Is(target error) bool { return target == ErrDisconnectReceived }
+
+// HangupError says that the server closed the connection without saying why.
+type HangupError struct {
+	// BeforeConnack tells that it did not even answer the CONNECT.
+	BeforeConnack bool
+	// Hint names the usual causes; "" if none is known.
+	Hint string
+}
+
+func (e *HangupError) Error() string {
+	s := ErrHangup.Error()
+	if e.BeforeConnack {
+		s = "mqtt5: server closed the connection instead of answering CONNECT"
+	}
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
+}
+
+// Is matches [ErrHangup].
+func (e *HangupError) Is(target error) bool { return target == ErrHangup }
 
 // ProtocolError says that the server broke the MQTT standard. The client ended
 // the connection with the reason code that the standard names for it.

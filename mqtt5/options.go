@@ -218,8 +218,9 @@ type RetryInfo struct {
 
 // Refusal is what [ClientOptions.Hint] is asked about.
 type Refusal struct {
-	// Operation is "connect", "publish", "subscribe", "unsubscribe", or
-	// "disconnect" for a DISCONNECT from the server.
+	// Operation is "connect", "publish", "subscribe", "unsubscribe",
+	// "disconnect" for a DISCONNECT from the server, or "hangup" if it closed
+	// the connection without one.
 	Operation string
 	// Subject is the client identifier, topic or topic filter.
 	Subject string

@@ -41,6 +41,7 @@ func (s *sink) Notify(ev *engine.Event) {
 	case engine.EventDisconnected, engine.EventFailed:
 		c.renewed(ErrConnectionLost)
 	case engine.EventStopped:
+		ev.Err = c.gaveUp
 		c.wake(&c.stopped)
 		if c.gaveUp != nil {
 			c.wake(&c.connected)
@@ -97,13 +98,10 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 			c.opts.OnDisconnection(d)
 		}
 	case engine.EventStopped:
-		c.mu.Lock()
-		err := c.gaveUp
-		c.mu.Unlock()
-		c.log.Info("stopped", zap.Error(err))
+		c.log.Info("stopped", zap.Error(ev.Err))
 		defer c.recovered("OnStopped")
 		if c.opts.OnStopped != nil {
-			c.opts.OnStopped(&Stopped{Err: err})
+			c.opts.OnStopped(&Stopped{Err: ev.Err})
 		}
 	}
 }
@@ -145,6 +143,9 @@ func (c *Client) eventError(ev *engine.Event) error {
 	case ev.Err == ErrDisconnectReceived && ev.Disconnect != nil:
 		return &DisconnectError{Packet: disconnectPacket(ev.Disconnect),
 			Hint: c.hint(Refusal{Operation: "disconnect", Subject: c.opts.Connect.ClientID, ReasonCode: uint8(ev.Disconnect.ReasonCode)})}
+	case ev.Err == ErrHangup:
+		return &HangupError{BeforeConnack: ev.Kind == engine.EventFailed,
+			Hint: c.hint(Refusal{Operation: "hangup", Subject: c.opts.Connect.ClientID})}
 	}
 	if e, ok := ev.Err.(*wire.Error); ok {
 		return protocolError(e)

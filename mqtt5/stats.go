@@ -43,7 +43,7 @@ type Stats struct {
 type clientStats struct {
 	rejected uint64
 	pauses   uint64
-	waiting  int // goroutines in Publish, Subscribe and Unsubscribe
+	waiting  int // goroutines that wait in Publish, Subscribe, Unsubscribe and Stop
 }
 
 // Stats returns a snapshot. Its cost grows with the operations in flight.
