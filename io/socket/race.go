@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// resolutionDelay is how long to wait for IPv6 addresses when those of IPv4 are known already; RFC 8305, section 3.
+// resolutionDelay is how long to wait for the answers of other lookups when all that is known is IPv4 addresses or
+// addresses that failed lately; RFC 8305, section 3.
 const resolutionDelay = 50 * time.Millisecond
 
 // race finds the addresses of one host and connects to the one that answers first. It is driven by one goroutine; lookups
@@ -33,11 +34,11 @@ type race struct {
 	answers chan lookupAnswer
 	results chan attemptResult
 
-	lookups    int     // under way
-	lookupErrs []error // of those that found nothing
-	waiting    [2][]candidate
-	found6     bool   // there are or were IPv6 addresses to try
-	latest     Family // of the latest attempt
+	lookups    int            // under way
+	lookupErrs []error        // of those that found nothing
+	waiting    [2][]candidate // of IPv4 and of IPv6
+	good6      bool           // an IPv6 address is known that did not fail lately
+	latest     Family         // of the latest attempt
 	attempts   []attempt
 	running    int
 }
@@ -78,11 +79,11 @@ func (r *race) run(literal netip.Addr) (net.Conn, error) {
 		connectLimit = orDefault(r.dialer.ConnectTimeout, DefaultConnectTimeout)
 		attemptDelay = orDefault(r.dialer.AttemptDelay, DefaultAttemptDelay)
 
-		resolveTimeout, connectTimeout, six, next timer
+		resolveTimeout, connectTimeout, late, next timer
 	)
 	defer resolveTimeout.stop()
 	defer connectTimeout.stop()
-	defer six.stop()
+	defer late.stop()
 	defer next.stop()
 
 	if literal.IsValid() {
@@ -94,7 +95,7 @@ func (r *race) run(literal netip.Addr) (net.Conn, error) {
 			resolveTimeout.start(resolveLimit)
 		}
 	}
-	wait6 := true // give IPv6 addresses the chance to be first
+	wait := true // give the address that is to be first the chance to become known
 	for {
 		if err := r.ctx.Err(); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
@@ -102,12 +103,12 @@ func (r *race) run(literal netip.Addr) (net.Conn, error) {
 			}
 			return nil, r.fail(nil)
 		}
-		if r.lookups == 0 || r.found6 {
-			wait6 = false
-		} else if wait6 && !six.armed() && r.candidates() > 0 {
-			six.start(resolutionDelay)
+		if r.lookups == 0 || r.good6 {
+			wait = false
+		} else if wait && !late.armed() && r.candidates() > 0 {
+			late.start(resolutionDelay)
 		}
-		if !wait6 && r.candidates() > 0 && (r.running == 0 || !next.armed()) {
+		if !wait && r.candidates() > 0 && (r.running == 0 || !next.armed()) {
 			if len(r.attempts) == 0 {
 				connectTimeout.start(connectLimit)
 			}
@@ -136,9 +137,9 @@ func (r *race) run(literal netip.Addr) (net.Conn, error) {
 			next.stop()
 		case <-next.c:
 			next.stop()
-		case <-six.c:
-			wait6 = false
-			six.stop()
+		case <-late.c:
+			wait = false
+			late.stop()
 		case <-resolveTimeout.c:
 			resolveTimeout.stop()
 			err := timeoutError("no answer within", resolveLimit)
@@ -199,10 +200,13 @@ func (r *race) add(addrs []netip.Addr) {
 		f := 0
 		if familyOf(a) == IPv6 {
 			f = 1
-			r.found6 = true
 		}
 		p := netip.AddrPortFrom(a, r.port)
-		r.waiting[f] = append(r.waiting[f], candidate{p, r.cache.lastFailure(p)})
+		c := candidate{p, r.cache.lastFailure(p)}
+		if f == 1 && c.failed.IsZero() {
+			r.good6 = true
+		}
+		r.waiting[f] = append(r.waiting[f], c)
 	}
 	for f := range r.waiting {
 		slices.SortStableFunc(r.waiting[f], func(a, b candidate) int { return a.failed.Compare(b.failed) })
