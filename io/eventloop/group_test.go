@@ -138,7 +138,6 @@ func TestClose_dropsTasksAndMayBeCalledOnALoop(t *testing.T) {
 	bubble(t, Options{}, func(t *testing.T, g *Group, l *Loop) {
 		var tm Timer
 		tm.Init(l, func() { t.Error("a timer ran") })
-		tm.Reset(0)
 		closed := false
 		l.Post(func() {
 			tm.Reset(0)

@@ -97,7 +97,7 @@ func TestPanic_isLoggedAndTheLoopGoesOn(t *testing.T) {
 		tm.Init(l, func() { panic("in a timer") })
 		tm.Reset(0)
 		l.Post(func() { panic("in a task") })
-		l.Post(func() { var m map[string]int; m["x"] = 1 })
+		l.Post(func() { s := make([]int, 1); s[len(s)]++ })
 		l.Post(nil)
 		ran := false
 		onLoop(t, l, func() { ran = true })
