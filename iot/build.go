@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iot
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// Application protocols and ports of AWS IoT Core.
+const (
+	alpnMTLS       = "x-amzn-mqtt-ca"
+	alpnCustomAuth = "mqtt"
+
+	portTLS  = 443
+	portMTLS = 8883
+	portTCP  = 1883
+)
+
+// method is what a constructor adds to the settings.
+type method struct {
+	websocket bool
+	transform websocket.HandshakeTransform
+	// upgradeHint explains why the server refused a WebSocket upgrade.
+	upgradeHint func(*websocket.UpgradeError) string
+	// defaults means that the constructor is NewDefault.
+	defaults bool
+	// source is where the certificate comes from, for the metrics.
+	source string
+}
+
+// apply collects the options.
+func apply(options []Option) *settings {
+	s := &settings{}
+	for _, o := range options {
+		if o != nil {
+			o(s)
+		}
+	}
+	return s
+}
+
+// build makes the client.
+func (s *settings) build(endpoint string, m method) (*mqtt5.Client, error) {
+	c, err := s.connector(endpoint, m)
+	if err != nil {
+		return nil, err
+	}
+	return mqtt5.NewClient(c.options)
+}
+
+// connector is what a client is made of.
+type connector struct {
+	host    string
+	port    int
+	tls     *tlsctx.Context // nil without TLS
+	tlsOpts tlsctx.Options
+	network mqtt5.DialFunc // what is below TLS
+	dial    mqtt5.DialFunc // all layers
+	options mqtt5.ClientOptions
+	profile bool
+}
+
+// connector checks the settings and puts the layers together.
+func (s *settings) connector(endpoint string, m method) (*connector, error) {
+	host, err := parseEndpoint(endpoint)
+	problems := append([]error{err}, s.problems...)
+	aws := err == nil && isAWSHost(host)
+	c := &connector{host: host, port: s.port, profile: aws}
+	if s.profile != nil {
+		c.profile = *s.profile
+	}
+	if c.port == 0 {
+		c.port = s.defaultPort(m)
+	}
+	c.tlsOpts = tlsctx.Options{Identity: s.identity, ALPN: s.applicationProtocols(m, c.port), Logger: s.logger}
+	for _, f := range s.tls {
+		f(&c.tlsOpts)
+	}
+	if s.plaintext {
+		if s.identity != nil {
+			problems = append(problems, invalid("a certificate cannot be shown without TLS: leave out WithPlaintext or the certificate"))
+		}
+	} else if c.tls, err = tlsctx.New(c.tlsOpts); err != nil {
+		problems = append(problems, &optionError{err})
+	}
+	if c.network, err = s.networkDialer(); err != nil {
+		problems = append(problems, &optionError{err})
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	if c.dial, err = s.layers(c, m); err != nil {
+		return nil, &optionError{err}
+	}
+	if err := s.clientOptions(c, m, aws); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (s *settings) defaultPort(m method) int {
+	switch {
+	case s.plaintext && !m.websocket:
+		return portTCP
+	case m.defaults && s.identity == nil && s.authorizer == nil:
+		return portMTLS
+	}
+	return portTLS
+}
+
+func (s *settings) applicationProtocols(m method, port int) []string {
+	switch {
+	case s.alpnSet:
+		return s.alpn
+	case m.websocket || port == portMTLS:
+		return nil
+	case s.authorizer != nil:
+		return []string{alpnCustomAuth}
+	case s.identity != nil:
+		return []string{alpnMTLS}
+	}
+	return nil
+}
+
+// networkDialer opens connections to the server, through the proxy if there is one.
+func (s *settings) networkDialer() (mqtt5.DialFunc, error) {
+	dial := s.dial
+	if dial == nil {
+		d := s.socket
+		if d == nil {
+			d = &socket.Dialer{}
+		}
+		if err := d.Validate(); err != nil {
+			return nil, err
+		}
+		dial = d.DialContext
+	}
+	if s.proxy == nil {
+		return dial, nil
+	}
+	o := *s.proxy
+	if o.Dial == nil {
+		o.Dial = proxy.DialFunc(dial)
+	}
+	if o.Logger == nil {
+		o.Logger = s.logger
+	}
+	build := proxy.New
+	if s.environment {
+		build = proxy.FromEnvironment
+	}
+	d, err := build(o)
+	if err != nil {
+		return nil, err
+	}
+	return d.DialContext, nil
+}
+
+// layers puts TLS and WebSocket on top of the network, and explains what fails.
+func (s *settings) layers(c *connector, m method) (mqtt5.DialFunc, error) {
+	dial := c.network
+	switch {
+	case m.websocket:
+		o := websocket.Options{Dial: websocket.DialFunc(dial), Plaintext: s.plaintext, Transform: m.transform, Logger: s.logger}
+		if !s.plaintext {
+			o.TLS = c.tls
+		}
+		for _, f := range s.websocket {
+			f(&o)
+		}
+		d, err := websocket.New(o)
+		if err != nil {
+			return nil, err
+		}
+		dial = d.DialContext
+	case !s.plaintext:
+		d := &tlsctx.Dialer{Context: c.tls, NetDialer: tlsctx.DialFunc(dial)}
+		dial = d.DialContext
+	}
+	explained := dial
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := explained(ctx, network, address)
+		if err != nil {
+			return nil, c.explainDial(err, m)
+		}
+		return conn, nil
+	}, nil
+}
+
+// clientOptions are the options of the MQTT client: defaults, then what the
+// user says, then what is wrapped around it.
+func (s *settings) clientOptions(c *connector, m method, aws bool) error {
+	o := mqtt5.ClientOptions{
+		Address: net.JoinHostPort(c.host, strconv.Itoa(c.port)),
+		Dial:    c.dial,
+		Logger:  s.logger,
+	}
+	if c.profile {
+		o.Limits = mqtt5.AWSIoTCoreLimits()
+		o.Hint = Hint
+	}
+	for _, f := range s.client {
+		f(&o)
+	}
+	if s.authorizer != nil {
+		// What is known now is checked now.
+		static := *s.authorizer
+		packet := o.Connect
+		if err := static.validate(); err != nil {
+			return err
+		}
+		if static.Refresh == nil && o.PrepareConnect == nil {
+			if err := static.apply(&packet); err != nil {
+				return err
+			}
+		}
+	}
+	s.prepareConnect(&o, aws && !s.noMetrics, m)
+	c.wrapHandlers(&o)
+	c.options = o
+	return nil
+}
+
+// prepareConnect completes the CONNECT of each attempt: first the user's own
+// function, then the custom authorizer, then the metrics.
+func (s *settings) prepareConnect(o *mqtt5.ClientOptions, withMetrics bool, m method) {
+	own, authorizer := o.PrepareConnect, s.authorizer
+	if authorizer == nil && !withMetrics {
+		return
+	}
+	var metrics Metrics
+	if withMetrics {
+		metrics = s.metrics(o, m)
+	}
+	o.PrepareConnect = func(ctx context.Context, packet *mqtt5.ConnectPacket) error {
+		if own != nil {
+			if err := own(ctx, packet); err != nil {
+				return err
+			}
+		}
+		if authorizer != nil {
+			a := *authorizer
+			if a.Refresh != nil {
+				if err := a.Refresh(ctx, &a); err != nil {
+					return &ConnectError{Stage: StageCredentials, Hint: "the Refresh function of the custom authorizer failed", Err: err}
+				}
+			}
+			if err := a.apply(packet); err != nil {
+				return err
+			}
+		}
+		if withMetrics {
+			name := ""
+			if packet.Username != nil {
+				name = *packet.Username
+			}
+			if name := metrics.Username(name); name != "" {
+				packet.Username = &name
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iot
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// Stages of a connection, as in [ConnectError] and [Explanation].
+const (
+	StageOptions     = "options"
+	StageCredentials = "credentials"
+	StageDNS         = "DNS"
+	StageTCP         = "TCP"
+	StageProxy       = "proxy"
+	StageTLS         = "TLS"
+	StageUpgrade     = "WebSocket upgrade"
+	StageConnect     = "MQTT CONNECT"
+	StageMQTT        = "MQTT"
+)
+
+// Explanation tells where an error arose and what to do about it.
+type Explanation struct {
+	// Stage is one of the Stage constants; "" if it is not known.
+	Stage string
+	// Hint says what to check; "" if nothing is known beyond the error's text.
+	Hint string
+}
+
+// Explain tells where an error of this SDK arose and what to check: one from a
+// constructor, from an event of a client, or from an operation. Hints of the
+// cause are part of it. For other errors, and nil, it is empty.
+func Explain(err error) Explanation {
+	if err == nil {
+		return Explanation{}
+	}
+	if c := (*ConnectError)(nil); errors.As(err, &c) {
+		e := Explanation{Stage: c.Stage, Hint: c.Hint}
+		if e.Hint == "" {
+			e.Hint = causeHint(c.Err)
+		}
+		return e
+	}
+	return Explanation{Stage: stageOf(err), Hint: causeHint(err)}
+}
+
+// stageOf finds the stage in the error of a layer.
+func stageOf(err error) string {
+	var staged interface{ Stage() string }
+	var connack *mqtt5.ConnackError
+	var ack *mqtt5.AckError
+	var invalid *mqtt5.ValidationError
+	switch {
+	case isCredentials(err):
+		return StageCredentials
+	case errors.As(err, &staged):
+		return staged.Stage()
+	case errors.Is(err, ErrInvalidEndpoint), errors.Is(err, ErrInvalidOptions), errors.As(err, &invalid):
+		return StageOptions
+	case errors.As(err, &connack), errors.Is(err, mqtt5.ErrConnackTimeout):
+		return StageConnect
+	case errors.As(err, &ack), errors.Is(err, mqtt5.ErrDisconnectReceived), errors.Is(err, mqtt5.ErrHangup), errors.Is(err, mqtt5.ErrPingTimeout),
+		errors.Is(err, mqtt5.ErrAckTimeout), errors.Is(err, mqtt5.ErrConnectionLost), errors.Is(err, mqtt5.ErrSessionLost), errors.Is(err, mqtt5.ErrStalled):
+		return StageMQTT
+	}
+	return ""
+}
+
+// causeHint finds the hint that the error of a layer carries.
+func causeHint(err error) string {
+	if e := (*tlsctx.HandshakeError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*tlsctx.Error)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*mqtt5.ConnackError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*mqtt5.DisconnectError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*mqtt5.AckError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+// explainDial says what to check when no transport could be opened.
+func (c *connector) explainDial(err error, m method) error {
+	e := &ConnectError{Stage: stageOf(err), Endpoint: c.host, Err: err}
+	var resolve *socket.ResolveError
+	var tunnel *proxy.Error
+	var upgrade *websocket.UpgradeError
+	var handshake *tlsctx.HandshakeError
+	switch {
+	case errors.Is(err, context.Canceled):
+	case errors.As(err, &tunnel) && tunnel.Step != proxy.StepDirect:
+		e.Hint = proxyHint(tunnel)
+	case errors.As(err, &resolve):
+		e.Hint = "check that the network is up and its DNS works"
+		if resolve.NotFound() {
+			e.Hint = "check the endpoint"
+			if c.profile {
+				e.Hint += ": " + describeEndpoint
+			}
+		}
+	case errors.As(err, &handshake):
+		e.Hint = handshake.Hint
+		if hint := c.wrongEndpoint(); hint != "" && (e.Hint == "" || strings.Contains(e.Hint, "CAFile")) {
+			e.Hint = hint
+		}
+	case errors.As(err, &upgrade):
+		if m.upgradeHint != nil {
+			e.Hint = m.upgradeHint(upgrade)
+		}
+	case e.Stage == StageTCP:
+		e.Hint = "check endpoint, port and firewalls"
+	}
+	return e
+}
+
+// wrongEndpoint recognizes the old kind of data endpoint, whose certificate is
+// from an authority that systems do not trust any more.
+func (c *connector) wrongEndpoint() string {
+	label, rest, _ := strings.Cut(strings.ToLower(c.host), ".")
+	if isAWSHost(c.host) && strings.HasPrefix(rest, "iot.") && !strings.HasSuffix(label, "-ats") && !strings.Contains(rest, "ats.") {
+		return "this is the old endpoint, whose authority is not trusted any more: use the one with -ats; " + describeEndpoint
+	}
+	return ""
+}
+
+func proxyHint(e *proxy.Error) string {
+	switch {
+	case errors.Is(e.Err, proxy.ErrAuthentication):
+		return "check the proxy's user name and password"
+	case e.Step == proxy.StepTLS:
+		return "check that the proxy speaks TLS on this port (https in its URL) and that its CA is trusted"
+	case e.StatusCode == http.StatusForbidden:
+		return "check that the proxy allows this host and port"
+	case errors.Is(e.Err, proxy.ErrRefused):
+		return "check that the proxy can reach the endpoint"
+	case e.Step == proxy.StepDial:
+		return "check host and port of the proxy"
+	}
+	return ""
+}
+
+// explainFailure completes the error of an attempt that failed.
+func (c *connector) explainFailure(err error, clientID string) error {
+	if err == nil || errors.Is(err, mqtt5.ErrStopRequested) || errors.Is(err, mqtt5.ErrClosed) {
+		return err
+	}
+	if known := (*ConnectError)(nil); errors.As(err, &known) {
+		// The text of the outer error stays; only the type is lifted.
+		if err == error(known) {
+			return err
+		}
+		return &ConnectError{Stage: known.Stage, Endpoint: c.host, Hint: known.Hint, Err: err}
+	}
+	e := &ConnectError{Stage: stageOf(err), Endpoint: c.host, Hint: causeHint(err), Err: err}
+	var transport *mqtt5.TransportError
+	switch {
+	case errors.Is(err, mqtt5.ErrHangup), errors.As(err, &transport) && e.Stage == "":
+		e.Stage = StageConnect
+		if c.profile {
+			e.Hint = "the server closed the connection instead of answering CONNECT: check that the certificate is active and registered with this endpoint's account and region, " +
+				"and that its policy allows iot:Connect on " + clientResource(clientID) +
+				"; a certificate that registers itself is meant to succeed at the next attempt"
+		} else {
+			e.Hint = "the server closed the connection instead of answering CONNECT: check what it logs"
+		}
+	case errors.Is(err, mqtt5.ErrConnackTimeout):
+		e.Hint = "the server did not answer CONNECT: check that an MQTT 5 server is on this port"
+	case e.Stage == "":
+		e.Stage = StageConnect
+	}
+	return e
+}
+
+// explainLoss completes the error of a connection that was lost.
+func (c *connector) explainLoss(err error) error {
+	if err == nil || errors.Is(err, mqtt5.ErrStopRequested) || errors.Is(err, mqtt5.ErrClosed) {
+		return err
+	}
+	e := &ConnectError{Stage: StageMQTT, Endpoint: c.host, Hint: causeHint(err), Err: err}
+	if errors.Is(err, mqtt5.ErrHangup) && c.profile {
+		e.Hint = "the usual causes: a policy does not allow what was sent or received last (iot:Publish, iot:Subscribe, iot:Receive), another client has the same client id, or a WebSocket connection is 24 hours old"
+	}
+	return e
+}
+
+// wrapHandlers lets the handlers of the user see explained errors.
+func (c *connector) wrapHandlers(o *mqtt5.ClientOptions) {
+	id := o.Connect.ClientID
+	if own := o.OnConnectionFailure; own != nil {
+		o.OnConnectionFailure = func(f *mqtt5.ConnectionFailure) {
+			explained := *f
+			explained.Err = c.explainFailure(f.Err, id)
+			own(&explained)
+		}
+	}
+	if own := o.OnDisconnection; own != nil {
+		o.OnDisconnection = func(d *mqtt5.Disconnection) {
+			explained := *d
+			explained.Err = c.explainLoss(d.Err)
+			own(&explained)
+		}
+	}
+	if own := o.ShouldRetry; own != nil {
+		o.ShouldRetry = func(r mqtt5.RetryInfo) bool {
+			r.Err = c.explainFailure(r.Err, id)
+			return own(r)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iot
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// Hint says what usually makes AWS IoT Core refuse something, and what to do:
+// the policy action and the resource that is probably missing, for instance.
+// It is empty if there is nothing to say. The constructors use it for endpoints
+// of AWS; others may set it as [mqtt5.ClientOptions.Hint].
+func Hint(r mqtt5.Refusal) string {
+	switch r.Operation {
+	case "connect":
+		return connectHint(r)
+	case "publish":
+		return publishHint(r)
+	case "subscribe":
+		return subscribeHint(r)
+	case "unsubscribe":
+		if mqtt5.UnsubackReasonCode(r.ReasonCode) == mqtt5.UnsubackNotAuthorized {
+			return fmt.Sprintf("check that a policy of this client allows iot:Subscribe on %s", filterResource(r.Subject))
+		}
+	case "disconnect":
+		return disconnectHint(r)
+	}
+	return ""
+}
+
+func connectHint(r mqtt5.Refusal) string {
+	switch mqtt5.ConnectReasonCode(r.ReasonCode) {
+	case mqtt5.ConnectNotAuthorized:
+		return fmt.Sprintf("check that a policy attached to the certificate, identity or authorizer result allows iot:Connect on %s, and that the policy's variables fit the client id; "+
+			"sessions that outlive the connection and wills may need the connect attributes PersistentConnect and LastWill", clientResource(r.Subject))
+	case mqtt5.ConnectClientIdentifierNotValid:
+		return "a client id has 1 to 128 bytes, and does not begin with $"
+	case mqtt5.ConnectBadUsernameOrPassword:
+		return "the custom authorizer did not accept the user name or password"
+	case mqtt5.ConnectQuotaExceeded, mqtt5.ConnectionRateExceeded:
+		return "one client id may connect once a second, and an account 500 times: check that no other client uses this client id, and connect less often"
+	case mqtt5.ConnectQoSNotSupported:
+		return "AWS IoT Core has no QoS 2: use QoS 0 or 1 for the will"
+	case mqtt5.ConnectRetainNotSupported:
+		return "a retained will needs iot:RetainPublish on its topic"
+	case mqtt5.ConnectPacketTooLarge:
+		return "a packet may have 128 KiB: check the will"
+	}
+	return ""
+}
+
+func publishHint(r mqtt5.Refusal) string {
+	switch mqtt5.PubackReasonCode(r.ReasonCode) {
+	case mqtt5.PubackNotAuthorized:
+		topic := arn("topic", r.Subject)
+		if r.Retain {
+			return fmt.Sprintf("check that a policy of this client allows iot:Publish and iot:RetainPublish on %s; topics that begin with $ cannot be retained", topic)
+		}
+		if strings.HasPrefix(r.Subject, "$") {
+			return fmt.Sprintf("check that a policy of this client allows iot:Publish on %s, and that this topic of the service is one to publish to", topic)
+		}
+		return fmt.Sprintf("check that a policy of this client allows iot:Publish on %s", topic)
+	case mqtt5.PubackTopicNameInvalid:
+		return "a topic has at most 256 bytes and 7 slashes"
+	case mqtt5.PubackQuotaExceeded:
+		return "a connection may publish 100 messages and 512 KiB a second: publish less often"
+	}
+	return ""
+}
+
+func subscribeHint(r mqtt5.Refusal) string {
+	switch mqtt5.SubackReasonCode(r.ReasonCode) {
+	case mqtt5.SubackNotAuthorized:
+		return fmt.Sprintf("check that a policy of this client allows iot:Subscribe on %s, and iot:Receive on %s for the messages to come",
+			filterResource(r.Subject), arn("topic", wildcard(withoutShare(r.Subject))))
+	case mqtt5.SubackTopicFilterInvalid:
+		return "a topic filter has at most 256 bytes and 7 slashes"
+	case mqtt5.SubackQuotaExceeded:
+		return "a connection may have 50 subscriptions"
+	}
+	return ""
+}
+
+func disconnectHint(r mqtt5.Refusal) string {
+	switch mqtt5.DisconnectReasonCode(r.ReasonCode) {
+	case mqtt5.DisconnectSessionTakenOver:
+		return fmt.Sprintf("another connection uses the client id %q: give each client its own", r.Subject)
+	case mqtt5.DisconnectNotAuthorized:
+		return "a policy does not allow what was sent last: check iot:Publish on topic/<topic>, iot:Subscribe on topicfilter/<filter> and iot:Receive on topic/<topic>; or the credentials of the connection have ended"
+	case mqtt5.DisconnectKeepAliveTimeout:
+		return "nothing came from this client for one and a half keep alive intervals: check the network"
+	case mqtt5.DisconnectQuotaExceeded, mqtt5.DisconnectMessageRateTooHigh:
+		return "a quota of AWS IoT Core was exceeded, such as 8 filters in one subscribe or 100 publishes a second"
+	case mqtt5.DisconnectQoSNotSupported:
+		return "AWS IoT Core has no QoS 2"
+	case mqtt5.DisconnectSubscriptionIdentifiersNotSupported:
+		return "AWS IoT Core has no subscription identifiers"
+	case mqtt5.DisconnectPacketTooLarge:
+		return "a packet may have 128 KiB"
+	case mqtt5.DisconnectTopicNameInvalid, mqtt5.DisconnectTopicFilterInvalid:
+		return "topics and filters have at most 256 bytes and 7 slashes"
+	case mqtt5.DisconnectAdministrativeAction:
+		return "an administrator ended the connection"
+	}
+	return ""
+}
+
+// arn is the resource of a policy for a topic or the like.
+func arn(kind, name string) string {
+	return fmt.Sprintf("arn:aws:iot:<region>:<account>:%s/%s", kind, name)
+}
+
+func clientResource(id string) string {
+	if id == "" {
+		id = "<client id>"
+	}
+	return arn("client", id)
+}
+
+func filterResource(filter string) string { return arn("topicfilter", withoutShare(filter)) }
+
+// withoutShare removes the prefix of a shared subscription, which policies do
+// not name.
+func withoutShare(filter string) string {
+	if rest, ok := strings.CutPrefix(filter, "$share/"); ok {
+		if _, f, ok := strings.Cut(rest, "/"); ok {
+			return f
+		}
+	}
+	return filter
+}
+
+// wildcard turns the wildcards of a filter into those of a policy.
+func wildcard(filter string) string {
+	segments := strings.Split(filter, "/")
+	for i, s := range segments {
+		if s == "+" || s == "#" {
+			segments[i] = "*"
+		}
+	}
+	return strings.Join(segments, "/")
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iot
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// Option changes how a constructor of this package makes a client. Options
+// apply in the order in which they are given.
+type Option func(*settings)
+
+// settings are what the options say.
+type settings struct {
+	port       int
+	alpn       []string
+	alpnSet    bool
+	region     string
+	logger     *zap.Logger
+	identity   tlsctx.Identity
+	authorizer *CustomAuthorizer
+	plaintext  bool
+
+	dial        mqtt5.DialFunc
+	socket      *socket.Dialer
+	proxy       *proxy.Options
+	environment bool
+
+	tls       []func(*tlsctx.Options)
+	websocket []func(*websocket.Options)
+	client    []func(*mqtt5.ClientOptions)
+
+	profile   *bool
+	noMetrics bool
+
+	problems []error
+}
+
+func (s *settings) problem(format string, args ...any) {
+	s.problems = append(s.problems, invalid(format, args...))
+}
+
+func (s *settings) onClient(f func(*mqtt5.ClientOptions)) { s.client = append(s.client, f) }
+
+// WithClientOptions lets f change the options of the MQTT client: everything
+// that has no option here. f sees what the options before it have set, and the
+// defaults of this package. It may replace Dial, or wrap it, and may set Limits
+// to nil to turn the checks of AWS IoT Core's quotas off.
+func WithClientOptions(f func(*mqtt5.ClientOptions)) Option {
+	return func(s *settings) {
+		if f != nil {
+			s.onClient(f)
+		}
+	}
+}
+
+// WithClientID sets the client identifier. AWS IoT Core allows one connection
+// for each; policies usually name the ones that a device may use. Default: with
+// AWS hosts a new random one, otherwise one that the server assigns.
+func WithClientID(id string) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Connect.ClientID = id }) }
+}
+
+// WithKeepAlive sets the longest silence before the client asks whether the
+// connection is alive, in whole seconds up to 65,535; 0 turns that off. AWS IoT
+// Core allows 30 to 1200 seconds. Default: 1200 seconds.
+func WithKeepAlive(d time.Duration) Option {
+	return func(s *settings) {
+		seconds, ok := wholeSeconds(d, 65535)
+		if !ok {
+			s.problem("WithKeepAlive(%v): not between 0 and 65535 s", d)
+			return
+		}
+		s.onClient(func(o *mqtt5.ClientOptions) { o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(seconds)) })
+	}
+}
+
+// wholeSeconds rounds up to seconds.
+func wholeSeconds(d time.Duration, most int64) (int64, bool) {
+	if d < 0 {
+		return 0, false
+	}
+	seconds := int64((d + time.Second - 1) / time.Second)
+	return seconds, seconds <= most
+}
+
+// WithUsername sets the user name of the CONNECT. AWS IoT Core ignores it
+// except for custom authorizers.
+func WithUsername(name string) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Connect.Username = &name }) }
+}
+
+// WithPassword sets the password of the CONNECT, which may be any bytes.
+func WithPassword(password []byte) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Connect.Password = password }) }
+}
+
+// WithWill sets the message that the server publishes when the connection ends
+// without a normal DISCONNECT.
+func WithWill(will *mqtt5.PublishPacket) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Connect.Will = will }) }
+}
+
+// WithSession makes connections rejoin the session of the one before, and the
+// server keep it for expiry after a connection ended: an hour at most in AWS
+// IoT Core, unless the account's quota is higher. Default: a new session for
+// each connection.
+func WithSession(behavior mqtt5.SessionBehavior, expiry time.Duration) Option {
+	return func(s *settings) {
+		seconds, ok := wholeSeconds(expiry, 1<<32-1)
+		if !ok {
+			s.problem("WithSession: expiry of %v is not between 0 and 4294967295 s", expiry)
+			return
+		}
+		s.onClient(func(o *mqtt5.ClientOptions) {
+			o.SessionBehavior = behavior
+			o.Connect.SessionExpiryIntervalSeconds = mqtt5.Ptr(uint32(seconds))
+		})
+	}
+}
+
+// WithResubscribe subscribes again to the filters of the client when a
+// connection finds that the server has no session.
+func WithResubscribe() Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Resubscribe = true }) }
+}
+
+// WithOnMessage sets the handler of received messages that no handler of
+// [mqtt5.Client.Handle] gets.
+func WithOnMessage(f mqtt5.MessageHandler) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnMessage = f }) }
+}
+
+// WithOnAttemptingConnect sets the handler for the beginning of each attempt to
+// connect.
+func WithOnAttemptingConnect(f func(*mqtt5.AttemptingConnect)) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnAttemptingConnect = f }) }
+}
+
+// WithOnConnectionSuccess sets the handler for established connections.
+func WithOnConnectionSuccess(f func(*mqtt5.ConnectionSuccess)) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnConnectionSuccess = f }) }
+}
+
+// WithOnConnectionFailure sets the handler for attempts that failed. The error
+// in the event is a [*ConnectError].
+func WithOnConnectionFailure(f func(*mqtt5.ConnectionFailure)) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnConnectionFailure = f }) }
+}
+
+// WithOnDisconnection sets the handler for connections that ended. Unless Stop
+// or Close ended it, the error in the event is a [*ConnectError].
+func WithOnDisconnection(f func(*mqtt5.Disconnection)) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnDisconnection = f }) }
+}
+
+// WithOnStopped sets the handler for the client being at rest.
+func WithOnStopped(f func(*mqtt5.Stopped)) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnStopped = f }) }
+}
+
+// WithEventLoops makes the client share the loops of a group with other
+// clients. Default: a loop of its own.
+func WithEventLoops(group *eventloop.Group) Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.EventLoops = group }) }
+}
+
+// WithLogger makes all layers of the connection log; never payloads or secrets.
+// Default: silence.
+func WithLogger(logger *zap.Logger) Option { return func(s *settings) { s.logger = logger } }
+
+// WithPort sets the port. Default: 443, and what [NewDefault] says. On port
+// 8883 certificates are shown without an application protocol (ALPN).
+func WithPort(port int) Option {
+	return func(s *settings) {
+		if port < 1 || port > 65535 {
+			s.problem("WithPort(%d): not between 1 and 65535", port)
+		}
+		s.port = port
+	}
+}
+
+// WithALPN sets the application protocols to offer in the TLS handshake, none
+// if there is no argument. It is for custom domains whose configuration wants
+// others than the documented ones.
+func WithALPN(protocols ...string) Option {
+	return func(s *settings) { s.alpn, s.alpnSet = protocols, true }
+}
+
+// WithRegion sets the AWS region for signatures. Default: the one in the name
+// of the endpoint, then AWS_REGION, AWS_DEFAULT_REGION and the region of the
+// profile.
+func WithRegion(region string) Option { return func(s *settings) { s.region = region } }
+
+// WithCAFile trusts the CAs in a PEM file, in place of the system's. The file
+// is read again when it changes.
+func WithCAFile(path string) Option {
+	return WithTLS(func(o *tlsctx.Options) { o.CAFile = path })
+}
+
+// WithCADir trusts the CAs in the PEM files of a folder, in place of the
+// system's.
+func WithCADir(path string) Option {
+	return WithTLS(func(o *tlsctx.Options) { o.CADir = path })
+}
+
+// WithCABytes trusts CAs in PEM form, in place of the system's.
+func WithCABytes(pem []byte) Option {
+	return WithTLS(func(o *tlsctx.Options) { o.CAPEM = pem })
+}
+
+// WithServerName sets the name that is sent to the server and that its
+// certificate must be valid for. Default: the endpoint. Custom domains behind
+// an address, and tests, want it.
+func WithServerName(name string) Option {
+	return WithTLS(func(o *tlsctx.Options) { o.ServerName = name })
+}
+
+// WithMinTLSVersion sets the lowest TLS version, crypto/tls.VersionTLS12 (the
+// default) or VersionTLS13.
+func WithMinTLSVersion(version uint16) Option {
+	return WithTLS(func(o *tlsctx.Options) { o.MinVersion = version })
+}
+
+// WithTLS lets f change everything about TLS. f sees what the options before it
+// have set, and the defaults of this package.
+func WithTLS(f func(*tlsctx.Options)) Option {
+	return func(s *settings) {
+		if f != nil {
+			s.tls = append(s.tls, f)
+		}
+	}
+}
+
+// WithIdentity makes the client show a certificate: beside a custom authorizer,
+// for domains that want both, or with [NewDefault].
+func WithIdentity(identity tlsctx.Identity) Option {
+	return func(s *settings) { s.identity = identity }
+}
+
+// WithCustomAuthorizer has a custom authorizer judge the client beside its
+// certificate, for domains that want both.
+func WithCustomAuthorizer(a CustomAuthorizer) Option {
+	return func(s *settings) { s.authorizer = &a }
+}
+
+// WithDialer opens the connections below TLS, and below the proxy if there is
+// one. Default: a [socket.Dialer] with its defaults.
+func WithDialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
+	return func(s *settings) { s.dial = dial }
+}
+
+// WithSocket opens TCP connections with a dialer whose options tune the
+// sockets. Clients may share one.
+func WithSocket(dialer *socket.Dialer) Option {
+	return func(s *settings) { s.socket = dialer }
+}
+
+// WithProxy connects through an HTTP or SOCKS5 proxy. The connection to the
+// proxy is opened as [WithDialer] or [WithSocket] say, unless o.Dial does.
+func WithProxy(o proxy.Options) Option {
+	return func(s *settings) { s.proxy, s.environment = &o, false }
+}
+
+// WithProxyURL is WithProxy for a URL such as
+// "http://user:password@proxy.example:3128"; see [proxy.Options].
+func WithProxyURL(url string) Option { return WithProxy(proxy.Options{URL: url}) }
+
+// WithProxyFromEnvironment connects through the proxy that HTTPS_PROXY or
+// ALL_PROXY name, except to hosts that NO_PROXY lists; see
+// [proxy.FromEnvironment]. The environment is read once, by the constructor.
+// Default: the environment is not consulted.
+func WithProxyFromEnvironment() Option {
+	return func(s *settings) { s.proxy, s.environment = &proxy.Options{}, true }
+}
+
+// WithWebsocket lets f change how WebSocket connections are opened. It has no
+// effect on direct connections.
+func WithWebsocket(f func(*websocket.Options)) Option {
+	return func(s *settings) {
+		if f != nil {
+			s.websocket = append(s.websocket, f)
+		}
+	}
+}
+
+// WithAWSProfile says whether the rules of AWS IoT Core apply: the checks of
+// its quotas, the made-up client identifier and the hints. Default: they do if
+// the endpoint's name belongs to AWS. Turn it on for a custom domain of AWS IoT
+// Core.
+func WithAWSProfile(on bool) Option { return func(s *settings) { s.profile = &on } }
+
+// WithoutMetrics keeps the name of this SDK out of the user name; see
+// [Metrics].
+func WithoutMetrics() Option { return func(s *settings) { s.noMetrics = true } }
