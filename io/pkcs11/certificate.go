@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // tokenCertificate is a certificate from a source.
@@ -186,22 +187,28 @@ func (ts *tokenSource) chain(certs []tokenCertificate, key crypto.PublicKey) ([]
 		return nil, ts.token.failKey("find certificate", ts.opts, ErrCertificateNotFound, ts.missing(certs))
 	}
 	chain := []*x509.Certificate{leaf}
-	for len(chain) <= len(certs) {
-		last := chain[len(chain)-1]
-		var issuer *x509.Certificate
-		for _, c := range certs {
-			if bytes.Equal(last.RawIssuer, c.cert.RawSubject) && !c.cert.Equal(last) && last.CheckSignatureFrom(c.cert) == nil {
-				issuer = c.cert
-				break
-			}
-		}
+	for {
+		issuer := issuerOf(chain, certs)
 		// A root is known to the server or else worth nothing.
-		if issuer == nil || bytes.Equal(issuer.RawIssuer, issuer.RawSubject) {
-			break
+		if issuer == nil || issuedBy(issuer, issuer) {
+			return chain, nil
 		}
 		chain = append(chain, issuer)
 	}
-	return chain, nil
+}
+
+// issuerOf returns the issuer of the last certificate of a chain if it is not in the chain yet.
+func issuerOf(chain []*x509.Certificate, certs []tokenCertificate) *x509.Certificate {
+	for _, c := range certs {
+		if issuedBy(chain[len(chain)-1], c.cert) && !slices.ContainsFunc(chain, c.cert.Equal) {
+			return c.cert
+		}
+	}
+	return nil
+}
+
+func issuedBy(cert, issuer *x509.Certificate) bool {
+	return bytes.Equal(cert.RawIssuer, issuer.RawSubject) && cert.CheckSignatureFrom(issuer) == nil
 }
 
 func (ts *tokenSource) missing(certs []tokenCertificate) string {
