@@ -68,7 +68,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	}
 	c := &Client{opts: opts, log: opts.Logger, armed: never}
 	if c.log == nil {
-		c.log = zap.NewNop()
+		c.log = silent
 	}
 	group := opts.EventLoops
 	if group == nil {
@@ -335,6 +335,9 @@ func (c *Client) wake(list *[]chan struct{}) {
 	}
 	*list = nil
 }
+
+// silent is the logger of clients without one.
+var silent = zap.NewNop()
 
 const never = time.Duration(1<<63 - 1)
 

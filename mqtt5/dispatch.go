@@ -36,9 +36,7 @@ type dispatcher struct {
 	flushGap time.Duration
 
 	// Only for the dispatcher goroutine.
-	topics  topicCache
-	result  publishResult
-	message Message // what handlers borrow
+	topics topicCache
 }
 
 // batch is what the dispatcher takes at once. The elements of the slices come
@@ -49,6 +47,10 @@ type batch struct {
 	completions []completion
 	events      []any
 	buffers     [][]byte
+
+	// Only for the dispatcher goroutine.
+	result  publishResult // what callbacks of PublishAsync borrow
+	message Message       // what handlers borrow, with BorrowPayloads
 }
 
 type itemKind uint8
@@ -88,6 +90,7 @@ func (b *batch) recycle() {
 	clear(b.completions)
 	clear(b.events)
 	clear(b.buffers)
+	b.result, b.message = publishResult{}, Message{}
 	b.items, b.messages, b.completions = b.items[:0], b.messages[:0], b.completions[:0]
 	b.events, b.buffers = b.events[:0], b.buffers[:0]
 	batches.Put(b)
@@ -252,8 +255,8 @@ func (c *Client) runDispatcher() {
 				m := &b.messages[messages]
 				messages++
 				if c.opts.BorrowPayloads {
-					d.message = Message{}
-					c.handleMessage(m, &d.message)
+					b.message = Message{}
+					c.handleMessage(m, &b.message)
 				} else {
 					c.handleMessage(m, &slab[0])
 					slab = slab[1:]
@@ -262,7 +265,7 @@ func (c *Client) runDispatcher() {
 					d.handled.Store(m.ack)
 				}
 			case itemCompletion:
-				c.handleCompletion(&b.completions[completions])
+				c.handleCompletion(&b.completions[completions], &b.result)
 				completions++
 			case itemEvent:
 				c.handleEvent(b.events[events])
@@ -339,7 +342,7 @@ func (c *Client) handleMessage(in *inbound, m *Message) {
 	c.route(m)
 }
 
-func (c *Client) handleCompletion(done *completion) {
+func (c *Client) handleCompletion(done *completion, result *publishResult) {
 	defer c.recovered("PublishAsync callback")
 	switch {
 	case done.final:
@@ -348,6 +351,6 @@ func (c *Client) handleCompletion(done *completion) {
 		done.callback(nil, operationError("publish", done.sent, done.err))
 	default:
 		p := wire.Publish{Topic: done.topic, QoS: done.qos, Retain: done.retain}
-		done.callback(c.publishResult(&c.dispatch.result, &p, engine.Result{Reason: done.reason, Ack: done.ack}))
+		done.callback(c.publishResult(result, &p, engine.Result{Reason: done.reason, Ack: done.ack}))
 	}
 }

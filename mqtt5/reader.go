@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
@@ -87,7 +88,18 @@ func (in *inbox) grow(rest []byte, need int, shared bool) {
 type source struct {
 	conn  net.Conn
 	raw   *rawReader
-	first [64]byte // without raw: what the first read after a rest goes to
+	first []byte // without raw: what the first read after a rest goes to
+
+	renewed time.Duration // when the reader began on a new goroutine
+	used    bool          // that goroutine has handled something
+}
+
+func newSource(conn net.Conn) *source {
+	s := &source{conn: conn, raw: newRawReader(conn), renewed: -time.Hour}
+	if s.raw == nil {
+		s.first = make([]byte, 64)
+	}
+	return s
 }
 
 // await waits for the first bytes after a rest and returns them. If expect is
@@ -100,7 +112,7 @@ func (s *source) await(expect int) (inbox, error) {
 		}
 		return inbox{b: b, pooled: expect == 0, large: expect != 0}, nil
 	}
-	n, err := s.conn.Read(s.first[:])
+	n, err := s.conn.Read(s.first)
 	if n > 0 {
 		return inbox{b: append(takeBuffer(), s.first[:n]...), pooled: true}, nil
 	}
@@ -128,15 +140,26 @@ func noProgress(err error) error {
 }
 
 // read reads until the connection ends. It runs on the reader goroutine.
+//
+// Handling packets makes a goroutine's stack grow, and a parked goroutine keeps
+// it. So before it comes to rest, the reader hands over to a new goroutine, at
+// most once a second; where many clients are idle, their stacks are most of the
+// memory.
 func (t *transport) read() {
 	c := t.client
-	src := source{conn: t.conn, raw: newRawReader(t.conn)}
+	src := t.source
 	var in inbox
 	var err error
 	expect := 0
 	for {
 		if in.b == nil {
+			if now := c.loop.Now(); src.raw != nil && src.used && now-src.renewed > time.Second {
+				src.renewed, src.used = now, false
+				go t.read()
+				return
+			}
 			in, err = src.await(expect)
+			src.used = true
 		} else {
 			err = src.more(&in)
 		}

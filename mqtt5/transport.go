@@ -23,11 +23,12 @@ import (
 // ignored then.
 type transport struct {
 	client  *Client
-	conn    net.Conn // set before the reader starts
-	cancel  context.CancelFunc
-	turn    eventloop.Waiter // for its turn to dial
-	resume  chan struct{}    // wakes the reader after backpressure; made when needed
-	users   int              // goroutines that may touch conn, plus a turn that is awaited
+	conn    net.Conn           // set before the reader starts
+	source  *source            // only for the reader
+	cancel  context.CancelFunc // of the dial; nil once that is over
+	turn    eventloop.Waiter   // for its turn to dial
+	resume  chan struct{}      // wakes the reader after backpressure; made when needed
+	users   int                // goroutines that may touch conn, plus a turn that is awaited
 	closing bool
 	writing bool
 
@@ -53,8 +54,8 @@ func (t *transport) close() {
 		return
 	}
 	t.closing = true
-	t.cancel()
 	if t.conn == nil {
+		t.cancel()
 		if t.client.gate.Cancel(&t.turn) {
 			t.leave()
 		}
@@ -106,10 +107,12 @@ func (t *transport) open(ctx context.Context) {
 	c.gate.Release()
 
 	c.mu.Lock()
-	t.cancel() // the context of the attempt has served
+	t.cancel()
+	t.cancel, t.turn = nil, eventloop.Waiter{} // they hold the context, which has served
 	switch {
 	case err == nil && t.current():
 		t.conn = conn
+		t.source = newSource(conn)
 		go t.read() // takes over this goroutine's place among users
 		c.engine.TransportOpened(c.loop.Now(), connect)
 		conn = nil
