@@ -1,0 +1,3 @@
+module github.com/gocrt/aws-iot-device-sdk-go/benchmarks
+
+go 1.25.0
