@@ -1,3 +1,25 @@
 module github.com/gocrt/aws-iot-device-sdk-go/interop
 
 go 1.25.0
+
+require (
+	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
+	github.com/google/go-cmp v0.7.0
+)
+
+require (
+	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
+	go.uber.org/multierr v1.10.0 // indirect
+	go.uber.org/zap v1.28.0 // indirect
+	golang.org/x/crypto v0.54.0 // indirect
+	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
+)
+
+replace (
+	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
+	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
+	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest => ../iot/iottest
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
+)
