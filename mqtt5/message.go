@@ -85,7 +85,7 @@ func (a *Ack) Reject(code PubackReasonCode, reason string) error {
 	}
 	var detail *wire.Ack
 	if reason != "" {
-		detail = &wire.Ack{ReasonString: &reason}
+		detail = &wire.Ack{PacketID: 1, ReasonString: &reason} // the engine knows the identifier
 		if found := wire.CheckAck(wire.TypePuback, detail); len(found) > 0 {
 			v := problems{subject: "acknowledgement"}
 			v.violations("", found)

@@ -18,6 +18,7 @@ type ackQueue struct {
 	records []ackRecord
 	head    int           // records[:head] were sent
 	base    uint64        // number of records[head]
+	first   uint64        // all below came on connections that are gone
 	passed  uint64        // AcknowledgeThrough has handled all below
 	pubrecs identifierSet // QoS 2 messages among records[head:]
 }
@@ -63,6 +64,14 @@ func (q *ackQueue) at(n uint64) *ackRecord {
 		return nil
 	}
 	return &q.records[q.head+int(n-q.base)]
+}
+
+// missing says why there is no message with that number any more.
+func (q *ackQueue) missing(n uint64) error {
+	if n < q.first {
+		return ErrAckStale
+	}
+	return ErrAckTwice
 }
 
 // answer gives the plain, positive answer to a message.
@@ -115,6 +124,7 @@ func (q *ackQueue) flush(e *Engine) {
 // invalidate drops everything: the connection is gone.
 func (q *ackQueue) invalidate() {
 	q.base = q.end()
+	q.first = q.base
 	q.passed = q.base
 	q.head = 0
 	q.records = nil
@@ -126,7 +136,7 @@ func (q *ackQueue) invalidate() {
 func (e *Engine) HoldAck(n uint64) error {
 	r := e.acks.at(n)
 	if r == nil {
-		return ErrAckStale
+		return e.acks.missing(n)
 	}
 	if r.state != ackWaiting {
 		return ErrAckTwice
@@ -140,7 +150,7 @@ func (e *Engine) HoldAck(n uint64) error {
 func (e *Engine) Acknowledge(now time.Duration, n uint64, reason wire.ReasonCode, detail *wire.Ack) error {
 	r := e.acks.at(n)
 	if r == nil {
-		return ErrAckStale
+		return e.acks.missing(n)
 	}
 	if r.state == ackGiven {
 		return ErrAckTwice
