@@ -60,11 +60,13 @@ func stageOf(err error) string {
 	var ack *mqtt5.AckError
 	var invalid *mqtt5.ValidationError
 	switch {
+	case errors.Is(err, ErrInvalidEndpoint):
+		return StageOptions
 	case isCredentials(err):
 		return StageCredentials
 	case errors.As(err, &staged):
 		return staged.Stage()
-	case errors.Is(err, ErrInvalidEndpoint), errors.Is(err, ErrInvalidOptions), errors.As(err, &invalid):
+	case errors.Is(err, ErrInvalidOptions), errors.As(err, &invalid):
 		return StageOptions
 	case errors.As(err, &connack), errors.Is(err, mqtt5.ErrConnackTimeout):
 		return StageConnect

@@ -7,6 +7,7 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
 	go.uber.org/zap v1.28.0
 )
@@ -27,6 +28,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
+	github.com/miekg/pkcs11 v1.1.2 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
 	golang.org/x/crypto v0.54.0 // indirect
 	golang.org/x/net v0.56.0 // indirect
@@ -39,5 +41,6 @@ replace (
 	github.com/gocrt/aws-iot-device-sdk-go/auth => ../auth
 	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 => ../io/pkcs11
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
 )

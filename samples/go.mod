@@ -29,6 +29,8 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0 // indirect
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0 // indirect
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0 // indirect
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0 // indirect
+	github.com/miekg/pkcs11 v1.1.2 // indirect
 	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
 	golang.org/x/crypto v0.54.0 // indirect
@@ -42,6 +44,7 @@ replace (
 	github.com/gocrt/aws-iot-device-sdk-go/auth => ../auth
 	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 => ../io/pkcs11
 	github.com/gocrt/aws-iot-device-sdk-go/iot => ../iot
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest => ../iot/iottest
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5

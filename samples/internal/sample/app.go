@@ -60,7 +60,7 @@ func New(name, summary string) *App {
 	flag.StringVar(&a.ClientID, "client-id", "", "client `identifier` (default: sample-"+name+"- and a random number)")
 	flag.StringVar(&a.Topic, "topic", "sdk/samples/"+name, "`topic` of the messages")
 	flag.StringVar(&a.Message, "message", "Hello from Go", "`text` of the messages")
-	flag.IntVar(&a.Count, "count", 10, "`number` of messages")
+	flag.IntVar(&a.Count, "count", 10, "`number` of messages; 0 publishes until Ctrl-C")
 	flag.BoolVar(&a.Verbose, "verbose", false, "log what the layers of the connection do")
 	flag.Usage = func() {
 		w := flag.CommandLine.Output()

@@ -102,6 +102,9 @@ func (s *Session) PublishAndReceive(ctx context.Context, client *mqtt5.Client) (
 	if err := s.Subscribe(ctx, client, a.Topic); err != nil {
 		return err
 	}
+	if a.Count == 0 {
+		return s.forever(ctx, client)
+	}
 	received := make(chan error, 1)
 	go func() { received <- s.Receive(ctx, a.Count, "") }()
 	for i := 1; i <= a.Count; i++ {
@@ -164,4 +167,25 @@ func (s *Session) Unsubscribe(ctx context.Context, client *mqtt5.Client, filter 
 	}
 	s.app.Printf("Unsubscribed from %s.", filter)
 	return nil
+}
+
+// forever publishes every second and prints what comes, until Ctrl-C.
+func (s *Session) forever(ctx context.Context, client *mqtt5.Client) error {
+	s.app.Printf("Publishing every second; Ctrl-C ends it.")
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for i := 1; ; {
+		select {
+		case m := <-s.received:
+			s.app.Printf("Received: %s: %s", m.Topic, m.Payload)
+		case <-tick.C:
+			if err := s.Publish(ctx, client, s.app.Topic, fmt.Sprintf("%s [%d]", s.app.Message, i)); err != nil {
+				return err
+			}
+			i++
+		case <-ctx.Done():
+			s.app.Printf("Interrupted: disconnecting.")
+			return ctx.Err()
+		}
+	}
 }
