@@ -165,8 +165,12 @@ func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Re
 		return engine.Result{}, false, err
 	}
 	c.stats.waiting++
-	c.settle()
-	c.mu.Unlock()
+	if c.stats.waiting == 1 && c.transport.writesNow() {
+		c.transport.writeNow()
+	} else {
+		c.settle()
+		c.mu.Unlock()
+	}
 
 	select {
 	case <-w.done:

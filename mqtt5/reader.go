@@ -87,7 +87,7 @@ func (in *inbox) grow(rest []byte, need int, shared bool) {
 // source waits for bytes on a connection. Between packets it holds no buffer.
 type source struct {
 	conn  net.Conn
-	raw   *rawReader
+	raw   *rawSocket
 	first []byte // without raw: what the first read after a rest goes to
 
 	renewed time.Duration // when the reader began on a new goroutine
@@ -95,7 +95,7 @@ type source struct {
 }
 
 func newSource(conn net.Conn) *source {
-	s := &source{conn: conn, raw: newRawReader(conn), renewed: -time.Hour}
+	s := &source{conn: conn, raw: newRawSocket(conn), renewed: -time.Hour}
 	if s.raw == nil {
 		s.first = make([]byte, 64)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -131,6 +132,45 @@ func (t *transport) open(ctx context.Context) {
 	}
 }
 
+// writeNow writes what is gathered on the goroutine of the caller, which is
+// about to wait for the answer anyway. It never waits itself: what the socket
+// does not take at once is left to the writer. The caller holds mu;
+// writeNow unlocks it.
+func (t *transport) writeNow() {
+	c := t.client
+	now := c.loop.Now()
+	out := c.engine.TakeOutput(now, c.spare)
+	c.spare = engine.Output{}
+	t.writing = true
+	t.users++
+	c.mu.Unlock()
+
+	b, _ := out.Bytes()
+	n := t.source.raw.write(b)
+	if n < len(b) {
+		go t.write(out, n)
+		return
+	}
+	giveBuffer(out.Release())
+	c.mu.Lock()
+	c.spare = out
+	if t.current() {
+		c.engine.WriteDone(now)
+	}
+	t.writing = false
+	t.leave()
+	c.settle()
+	c.mu.Unlock()
+}
+
+// writesNow reports whether writeNow may be called.
+func (t *transport) writesNow() bool {
+	if t == nil || t.writing || t.closing || t.conn == nil || t.source.raw == nil || !t.client.engine.HasOutput() {
+		return false
+	}
+	return t.client.engine.OutputWhole()
+}
+
 // startWriter starts the writer unless it runs. The caller holds mu.
 func (t *transport) startWriter() {
 	if t == nil || t.writing || t.conn == nil || t.closing {
@@ -138,7 +178,7 @@ func (t *transport) startWriter() {
 	}
 	t.writing = true
 	t.users++
-	go t.write()
+	go t.write(engine.Output{}, 0)
 }
 
 // buffersWriter is implemented by connections that can send several slices as
@@ -149,35 +189,47 @@ type buffersWriter interface {
 
 // write writes until there is nothing left. One write is in flight at a time,
 // and what is submitted meanwhile leaves in the next one: that is all the
-// gathering there is, without any delay.
-func (t *transport) write() {
+// gathering there is, without any delay. It begins with what is left of out,
+// of which done bytes were written.
+func (t *transport) write(out engine.Output, done int) {
 	c := t.client
-	// Goroutines that are ready to publish get to do so first, and share the
-	// write. If there are none, this costs next to nothing.
-	runtime.Gosched()
 	now := c.loop.Now()
-	c.mu.Lock()
+	if out.Len() == 0 {
+		// Goroutines that are ready to publish get to do so first, and share
+		// the write. If there are none, this costs next to nothing.
+		runtime.Gosched()
+		c.mu.Lock()
+	} else {
+		now = t.writeOut(&out, done)
+	}
 	for t.current() && c.engine.HasOutput() {
-		out := c.engine.TakeOutput(now, c.spare)
+		out = c.engine.TakeOutput(now, c.spare)
 		c.spare = engine.Output{}
 		c.mu.Unlock()
+		now = t.writeOut(&out, 0)
+	}
+	t.writing = false
+	t.leave()
+	c.settle()
+	c.mu.Unlock()
+}
 
-		var err error
-		if b, whole := out.Bytes(); whole {
-			_, err = t.conn.Write(b)
-		} else {
-			t.segments = out.Segments(t.segments[:0])
-			err = t.writeSegments()
-			clear(t.segments[:cap(t.segments)])
-		}
-		giveBuffer(out.Release())
-		now = c.loop.Now()
-
-		c.mu.Lock()
-		c.spare = out
-		if !t.current() {
-			break
-		}
+// writeOut writes one output and tells the engine. It locks mu.
+func (t *transport) writeOut(out *engine.Output, done int) (now time.Duration) {
+	c := t.client
+	var err error
+	if b, whole := out.Bytes(); whole {
+		_, err = t.conn.Write(b[done:])
+	} else {
+		t.segments = out.Segments(t.segments[:0])
+		err = t.writeSegments()
+		clear(t.segments[:cap(t.segments)])
+	}
+	giveBuffer(out.Release())
+	now = c.loop.Now()
+	c.mu.Lock()
+	c.spare = *out
+	if t.current() {
 		if err != nil {
 			c.engine.TransportError(now, &TransportError{Op: "write", Err: err})
 		} else {
@@ -185,10 +237,7 @@ func (t *transport) write() {
 		}
 		c.settle()
 	}
-	t.writing = false
-	t.leave()
-	c.settle()
-	c.mu.Unlock()
+	return now
 }
 
 // writeSegments writes the pieces of an output without joining them: with one

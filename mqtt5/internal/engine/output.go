@@ -78,6 +78,9 @@ func (e *Engine) outBuffer() []byte {
 // in flight.
 func (e *Engine) HasOutput() bool { return !e.inFlight && len(e.output.buf) > 0 }
 
+// OutputWhole reports whether the output is one contiguous piece.
+func (e *Engine) OutputWhole() bool { return len(e.output.refs) == 0 }
+
 // TakeOutput returns everything to write now; spare becomes the output that
 // gathers meanwhile. It must be followed by WriteDone, or by the end of the
 // transport.
