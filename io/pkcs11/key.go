@@ -184,6 +184,11 @@ func (t *Token) findKey(api cryptoki, s session, o KeyOptions) (uint, error) {
 	if len(o.ID) > 0 {
 		template = append(template, attribute{attrID, o.ID})
 	}
+	// A token shows no private keys to those who are not logged in, and does not say so. Others in this process may log
+	// out and in at any time, so that both before and after have to be looked at.
+	if err := loggedIn(api, s); err != nil {
+		return 0, err
+	}
 	handles, err := api.Find(s.handle, template)
 	if err != nil {
 		return 0, err
@@ -191,11 +196,8 @@ func (t *Token) findKey(api cryptoki, s session, o KeyOptions) (uint, error) {
 	if len(handles) == 1 {
 		return handles[0], nil
 	}
-	if len(handles) == 0 && s.info.flags&flagLoginRequired != 0 {
-		// A token shows no private keys to those who are not logged in, and does not say so.
-		if state, err := api.SessionState(s.handle); err == nil && public(state) {
-			return 0, rvUserNotLoggedIn
-		}
+	if err := loggedIn(api, s); err != nil {
+		return 0, err
 	}
 	e := &Error{Op: "find key", Library: t.path, Token: t.name, Key: o.describe(), Err: ErrKeyNotFound}
 	if len(handles) > 1 {
@@ -215,6 +217,21 @@ func (t *Token) findKey(api cryptoki, s session, o KeyOptions) (uint, error) {
 		e.KeyLabels = append(e.KeyLabels, string(label))
 	}
 	return 0, e
+}
+
+// loggedIn returns an error if a session should be logged in and is not.
+func loggedIn(api cryptoki, s session) error {
+	if s.info.flags&flagLoginRequired == 0 {
+		return nil
+	}
+	state, err := api.SessionState(s.handle)
+	if err == nil && public(state) {
+		return rvUserNotLoggedIn
+	}
+	if recoverable(err) {
+		return err
+	}
+	return nil
 }
 
 // optional returns an attribute, or nil if the object does not have or show it.
