@@ -22,12 +22,13 @@ import (
 // [Client.Start] and [Client.Stop]. All methods may be called from any
 // goroutine, including from handlers.
 type Client struct {
-	opts   *ClientOptions
-	config engine.Config
-	log    *zap.Logger
-	loop   *eventloop.Loop
-	gate   *eventloop.Gate
-	own    *eventloop.Group // nil if the loops are shared
+	opts      *ClientOptions
+	config    engine.Config
+	log       *zap.Logger
+	loop      *eventloop.Loop
+	observers *observers // nil: none
+	gate      *eventloop.Gate
+	own       *eventloop.Group // nil if the loops are shared
 
 	// mu guards everything below. It is never held across I/O or user code.
 	mu        sync.Mutex
@@ -78,6 +79,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.loop = group.Next()
 	c.loop.Pin()
 	c.gate = group.Gate()
+	c.observers = observersOf(opts.Observer)
 	c.timer.Init(c.loop, c.onTimer)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))

@@ -22,7 +22,21 @@ type waiter struct {
 	op        *engine.Operation // while queued for room, and until completed
 }
 
-var waiters = sync.Pool{New: func() any { return &waiter{done: make(chan struct{}, 1)} }}
+// maxWaiters bounds the waiters that a client keeps for reuse.
+const maxWaiters = 64
+
+// takeWaiter returns a waiter for one operation. The caller holds mu. Waiters
+// are kept per client and not for all, so that clients which live in different
+// bubbles of testing/synctest share no channel.
+func (c *Client) takeWaiter() *waiter {
+	if n := len(c.waiters); n > 0 {
+		w := c.waiters[n-1]
+		c.waiters[n-1] = nil
+		c.waiters = c.waiters[:n-1]
+		return w
+	}
+	return &waiter{done: make(chan struct{}, 1)}
+}
 
 func (w *waiter) complete(r engine.Result, sent bool) {
 	w.completed = true
@@ -32,10 +46,12 @@ func (w *waiter) complete(r engine.Result, sent bool) {
 	w.done <- struct{}{}
 }
 
-func (w *waiter) free() {
-	w.completed, w.sent = false, false
-	w.result = engine.Result{}
-	waiters.Put(w)
+// giveWaiter takes a waiter back. The caller holds mu.
+func (c *Client) giveWaiter(w *waiter) {
+	if len(c.waiters) < maxWaiters {
+		*w = waiter{done: w.done}
+		c.waiters = append(c.waiters, w)
+	}
 }
 
 // callback is what PublishAsync calls when the publish completes.
@@ -152,7 +168,7 @@ func (c *Client) Unsubscribe(ctx context.Context, packet *UnsubscribePacket) (*U
 // perform submits an operation and waits for it. The caller holds mu, which
 // perform unlocks.
 func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Result, sent bool, err error) {
-	w := waiters.Get().(*waiter)
+	w := c.takeWaiter()
 	op.Waiter = w
 	w.op = op
 	if err := c.submit(op, w); err != nil {

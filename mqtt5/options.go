@@ -198,6 +198,9 @@ type ClientOptions struct {
 	// Hint, if set, may add advice to the errors that come from refusals of
 	// the server.
 	Hint func(Refusal) string
+	// Observer implements any of the observer interfaces, such as
+	// [OperationObserver]. Nil: none.
+	Observer any
 
 	// EventLoops are the loops that many clients share. Nil: the client has a
 	// loop of its own.

@@ -40,10 +40,8 @@ type route struct {
 // Messages that no handler matches go to [ClientOptions.OnMessage]. remove ends
 // it; a message that is being handled is not affected.
 func (c *Client) Handle(filter string, handler MessageHandler) (remove func(), err error) {
-	if bad := wire.CheckTopicFilter(filter); bad != nil {
-		v := problems{subject: "topic filter"}
-		v.violations("Filter", []*wire.Violation{bad})
-		return nil, v.err()
+	if err := checkFilter(filter); err != nil {
+		return nil, err
 	}
 	if handler == nil {
 		v := problems{subject: "handler"}
@@ -54,6 +52,16 @@ func (c *Client) Handle(filter string, handler MessageHandler) (remove func(), e
 		filter = shared
 	}
 	return c.router.add(filter, handler), nil
+}
+
+func checkFilter(filter string) error {
+	bad := wire.CheckTopicFilter(filter)
+	if bad == nil {
+		return nil
+	}
+	v := problems{subject: "topic filter"}
+	v.violations("Filter", []*wire.Violation{bad})
+	return v.err()
 }
 
 func (r *router) add(filter string, handler MessageHandler) (remove func()) {

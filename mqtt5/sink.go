@@ -17,6 +17,9 @@ type sink Client
 // Complete tells whoever waits for an operation.
 func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	c := (*Client)(s)
+	if c.observers != nil {
+		c.observers.complete(c.loop.Now(), op, &r)
+	}
 	switch w := op.Waiter.(type) {
 	case *waiter:
 		w.complete(r, op.Sent())
@@ -30,11 +33,20 @@ func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 }
 
 // Deliver queues a message for the handlers.
-func (s *sink) Deliver(m *engine.Message) { (*Client)(s).dispatch.deliver(m) }
+func (s *sink) Deliver(m *engine.Message) {
+	c := (*Client)(s)
+	if c.observers != nil {
+		c.observers.deliver(m)
+	}
+	c.dispatch.deliver(m)
+}
 
 // Notify queues a lifecycle event for the handlers.
 func (s *sink) Notify(ev *engine.Event) {
 	c := (*Client)(s)
+	if c.observers != nil {
+		c.observers.notify(ev)
+	}
 	switch ev.Kind {
 	case engine.EventSucceeded:
 		c.wake(&c.connected)

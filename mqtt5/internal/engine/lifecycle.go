@@ -106,15 +106,18 @@ func (e *Engine) checkDrained(now time.Duration) {
 
 func (e *Engine) beginConnecting(now time.Duration) {
 	e.state = Connecting
-	e.deadline = now + e.cfg.ConnectTimeout
+	e.deadline = now + turnPatience*e.cfg.ConnectTimeout
 	e.actions |= ActionDial
 	e.attempt++
 	e.eventOpen = EventConnecting
 	e.sink.Notify(&Event{Kind: EventConnecting, Attempt: e.attempt})
 }
 
-// DialStarted restarts the deadline of an attempt: the owner may have had to
-// wait for its turn to dial.
+// turnPatience is how many connect timeouts an attempt may wait for its turn
+// to dial, when a whole fleet wants to connect at once.
+const turnPatience = 10
+
+// DialStarted begins the connect timeout: the owner has got its turn to dial.
 func (e *Engine) DialStarted(now time.Duration) {
 	if e.state == Connecting {
 		e.deadline = now + e.cfg.ConnectTimeout

@@ -43,6 +43,8 @@ type Operation struct {
 
 	// Waiter belongs to the caller. The engine only carries it.
 	Waiter any
+	// Submitted is when Submit took the operation over.
+	Submitted time.Duration
 
 	Publish     wire.Publish      // KindPublish
 	Subscribe   *wire.Subscribe   // KindSubscribe

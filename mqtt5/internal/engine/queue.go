@@ -27,6 +27,7 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	}
 	e.order++
 	op.order = e.order
+	op.Submitted = now
 	op.phase = phaseQueued
 	op.counted = true
 	e.stats.Incomplete++
