@@ -9,6 +9,7 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
+	github.com/google/go-cmp v0.7.0
 	go.uber.org/zap v1.28.0
 )
 
