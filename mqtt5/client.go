@@ -43,6 +43,7 @@ type Client struct {
 	kept      map[string]Subscription // filters to subscribe to again
 	renewals  []*waiter               // callers of Reauthenticate
 	room      []*waiter               // callers that wait for room in the queue
+	waiters   []*waiter               // for reuse
 	stopped   []chan struct{}         // callers of Stop
 	connected []chan struct{}         // callers of WaitConnected
 	gaveUp    error                   // why the client stopped by itself

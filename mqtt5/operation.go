@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
@@ -176,8 +175,8 @@ func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Re
 		w.op = nil
 		c.engine.Discard(op)
 		c.settle()
+		c.giveWaiter(w)
 		c.mu.Unlock()
-		w.free()
 		return engine.Result{}, false, err
 	}
 	c.stats.waiting++
@@ -200,9 +199,9 @@ func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Re
 		<-w.done
 	}
 	r, sent = w.result, w.sent
-	w.free()
 	c.mu.Lock()
 	c.stats.waiting--
+	c.giveWaiter(w)
 	c.mu.Unlock()
 	return r, sent, r.Err
 }
