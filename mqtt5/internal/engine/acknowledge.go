@@ -71,6 +71,9 @@ func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
 	if err := e.checkProblemInformation(f.Type, a.ReasonString != nil || a.UserProperties != nil); err != nil {
 		return err
 	}
+	if err := checkReason(f.Type, a.ReasonCode); err != nil {
+		return err
+	}
 	switch f.Type {
 	case wire.TypePuback:
 		op, err := e.published(f.Type, a.PacketID, 1)
@@ -159,6 +162,11 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 	if err := e.checkProblemInformation(f.Type, a.ReasonString != nil || a.UserProperties != nil); err != nil {
 		return err
 	}
+	for _, code := range a.ReasonCodes {
+		if err := checkReason(f.Type, code); err != nil {
+			return err
+		}
+	}
 	op := e.ids.holder(a.PacketID)
 	if op == nil || op.phase == phaseNew {
 		e.stats.UnknownAcks++
@@ -190,6 +198,21 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 		return err
 	}
 	e.settle(now, op, Result{SubscribeAck: a})
+	return nil
+}
+
+// reasonRules are the statements about the reason codes of acknowledgements.
+var reasonRules = [...]string{
+	wire.TypePuback: "MQTT-3.4.2-1", wire.TypePubrec: "MQTT-3.5.2-1", wire.TypePubrel: "MQTT-3.6.2-1", wire.TypePubcomp: "MQTT-3.7.2-1",
+	wire.TypeSuback: "MQTT-3.9.3-2", wire.TypeUnsuback: "MQTT-3.11.3-2",
+}
+
+// checkReason refuses a success that is none of the packet's: nothing could be
+// made of it. An unknown failure is a failure.
+func checkReason(t wire.Type, code wire.ReasonCode) *wire.Error {
+	if code < 0x80 && !wire.ReasonCodeValid(t, code, true) {
+		return violation(t, reasonRules[t], "reason code is neither a failure nor a success of this packet")
+	}
 	return nil
 }
 

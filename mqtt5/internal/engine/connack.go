@@ -35,6 +35,8 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 		return violation(wire.TypeConnack, "MQTT-3.2.2-4", "session present, but a clean start was asked for")
 	case c.ClientID == "" && value(ack.AssignedClientID, "") == "":
 		return violation(wire.TypeConnack, "MQTT-3.2.2-16", "no client identifier was sent, and none assigned")
+	case ack.ResponseInformation != nil && !value(c.RequestResponseInformation, false):
+		return violation(wire.TypeConnack, "MQTT-3.1.2-28", "response information that was not asked for")
 	case c.AuthenticationMethod == nil && ack.AuthenticationMethod != nil:
 		return violation(wire.TypeConnack, "MQTT-4.12.0-6", "authentication method, but CONNECT had none")
 	case c.AuthenticationMethod != nil && value(ack.AuthenticationMethod, "") != *c.AuthenticationMethod:

@@ -344,7 +344,7 @@ func (e *Engine) refuse(op *Operation, err error) {
 
 func (e *Engine) sendPublish(op *Operation) {
 	p := op.Publish
-	p.Dup = op.sent && p.QoS > 0
+	p.Dup = op.sent && p.PacketID != 0 // not after a lost session, where it starts over
 	e.outAliases.resolve(&p)
 	size := int(op.size)
 	if p.TopicAlias != 0 || op.Publish.TopicAlias != 0 {
