@@ -163,7 +163,7 @@ func TestHostile_handshake(t *testing.T) {
 			handshake: []mqtttest.Packet{mqtttest.Connack{ReasonString: str("\xff")}}},
 		{name: "CONNACK of MQTT 3.1.1", code: malformed, packet: "CONNACK", rule: "2.2.2.1",
 			handshake: []mqtttest.Packet{mqtttest.Raw{0x20, 2, 0, 0}}},
-		{name: "no MQTT at all", code: malformed, packet: "PUBREC", rule: "2.2.2.1",
+		{name: "no MQTT at all", code: malformed, packet: "PUBACK", rule: "MQTT-2.1.3-1",
 			handshake: []mqtttest.Packet{mqtttest.Raw("HTTP/1.1 400 Bad Request\r\n\r\n")}},
 	})
 }
@@ -174,7 +174,7 @@ func TestHostile_form(t *testing.T) {
 		{name: "packet type 0", code: malformed, packet: "type 0", rule: "2.1.2", send: []mqtttest.Packet{mqtttest.Raw{0, 0}}},
 		{name: "MQTT-1.5.5-1 over-long length", code: malformed, packet: "PINGRESP", rule: "MQTT-1.5.5-1",
 			send: []mqtttest.Packet{mqtttest.WithOverlongLength(mqtttest.Pingresp{})}},
-		{name: "PINGRESP with a body", code: malformed, packet: "PINGRESP", rule: "2.1.4", send: []mqtttest.Packet{mqtttest.Raw{0xD0, 1, 0}}},
+		{name: "PINGRESP with a body", code: malformed, packet: "PINGRESP", rule: "3.13.1", send: []mqtttest.Packet{mqtttest.Raw{0xD0, 1, 0}}},
 		{name: "MQTT-3.3.1-4 QoS 3", code: malformed, packet: "PUBLISH", rule: "MQTT-3.3.1-4", send: []mqtttest.Packet{mqtttest.WithFlags(pub, 6)}},
 		{name: "MQTT-3.3.1-2 DUP with QoS 0", code: malformed, packet: "PUBLISH", rule: "MQTT-3.3.1-2", send: []mqtttest.Packet{mqtttest.WithFlags(raw(0, 0, "a"), 8)}},
 		{name: "MQTT-2.2.1-4 packet identifier 0", code: protocol, packet: "PUBLISH", rule: "MQTT-2.2.1-4", send: []mqtttest.Packet{raw(1, 0, "a")}},
