@@ -350,10 +350,13 @@ func ecPublic(params, point []byte) (*ecdsa.PublicKey, error) {
 		if !c.oid.Equal(oid) {
 			continue
 		}
-		// The standard wraps the point in an OCTET STRING; some tokens do not.
-		var raw []byte
-		if rest, err := asn1.Unmarshal(point, &raw); err != nil || len(rest) > 0 {
-			raw = point
+		// The standard wraps the point in an OCTET STRING; some tokens do not. Both begin with the same byte, so that only
+		// the length tells.
+		raw := point
+		if len(point) != 1+2*((c.curve.Params().BitSize+7)/8) {
+			if rest, err := asn1.Unmarshal(point, &raw); err != nil || len(rest) > 0 {
+				return nil, fmt.Errorf("%w: its public point is not in a known form", ErrKeyUnsupported)
+			}
 		}
 		public, err := ecdsa.ParseUncompressedPublicKey(c.curve, raw)
 		if err != nil {

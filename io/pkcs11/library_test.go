@@ -200,15 +200,15 @@ func TestDiagnose(t *testing.T) {
 		dir:                              "directory",
 		"nosuchlibrary.so":               "full path",
 	} {
-		err, hint := diagnose(path, ErrLibraryLoad)
+		hint, err := diagnose(path, ErrLibraryLoad)
 		if !errors.Is(err, ErrLibraryLoad) || !strings.Contains(hint, want) {
 			t.Errorf("%s: %v; %s", path, err, hint)
 		}
 	}
-	if err, _ := diagnose(filepath.Join(dir, "missing.so"), ErrLibraryLoad); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := diagnose(filepath.Join(dir, "missing.so"), ErrLibraryLoad); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
-	if _, hint := diagnose(file, ErrLibraryLoad); hint == "" {
+	if hint, _ := diagnose(file, ErrLibraryLoad); hint == "" {
 		t.Error("no hint for a file that is no library")
 	}
 }

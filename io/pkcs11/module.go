@@ -109,7 +109,7 @@ func (m *module) open(path string, behavior InitBehavior) error {
 		if err != nil {
 			if errors.Is(err, ErrLibraryLoad) {
 				var hint string
-				err, hint = diagnose(path, err)
+				hint, err = diagnose(path, err)
 				return fail(err, hint)
 			}
 			return fail(err, "")

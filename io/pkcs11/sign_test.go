@@ -183,6 +183,23 @@ func TestSign_ECDSA(t *testing.T) {
 	}
 }
 
+// A point that is not wrapped can look as if it were.
+func TestECPublic_ambiguousPoint(t *testing.T) {
+	params, _ := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
+	for {
+		public := ecKey(t, elliptic.P256()).PublicKey
+		raw, _ := public.Bytes()
+		if raw[1] != 63 {
+			continue
+		}
+		got, err := ecPublic(params, raw)
+		if err != nil || !public.Equal(got) {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+}
+
 func TestEncodeECDSA(t *testing.T) {
 	one := []byte{0, 1}
 	for name, c := range map[string]struct {

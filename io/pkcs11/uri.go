@@ -36,7 +36,7 @@ func ParseURI(uri string) (Options, error) {
 func parseURI(uri string) (Options, error) {
 	var o Options
 	if len(uri) < len(scheme) || !strings.EqualFold(uri[:len(scheme)], scheme) {
-		return o, errors.New("it does not begin with pkcs11:")
+		return o, errors.New("it does not begin with the scheme pkcs11")
 	}
 	path, query, _ := strings.Cut(uri[len(scheme):], "?")
 	attributes := map[string]func(string) error{
