@@ -107,7 +107,7 @@ func testStopDrains(t *testing.T, f *fixture) {
 
 // testKeepAlive is about real time: PINGREQ is due after a second.
 func testKeepAlive(t *testing.T, f *fixture) {
-	d := f.connected(t, "d", func(o *mqtt5.ClientOptions) { o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(2)) })
+	d := f.connected(t, "d", func(o *mqtt5.ClientOptions) { o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(1)) })
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for ctx := within(t); d.Stats().PingRoundTrip == 0; {
@@ -122,7 +122,7 @@ func testKeepAlive(t *testing.T, f *fixture) {
 // testHalfOpen stalls the link without closing it.
 func testHalfOpen(t *testing.T, f *fixture) {
 	d := f.connected(t, "d", keepSession, func(o *mqtt5.ClientOptions) {
-		o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(2))
+		o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(1))
 	})
 	d.relay.hold(toServer, true)
 	d.relay.hold(toClient, true)

@@ -43,7 +43,7 @@ type route struct {
 	name    string
 	address string
 	// layers puts the transport on top of TCP. Nil: plain TCP.
-	layers func(t *testing.T, tcp dialFunc) dialFunc
+	layers layer
 	// options changes what the transport needs changed in MQTT.
 	options func(*mqtt5.ClientOptions)
 }

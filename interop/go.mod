@@ -3,6 +3,9 @@ module github.com/gocrt/aws-iot-device-sdk-go/interop
 go 1.25.0
 
 require (
+	github.com/aws/aws-sdk-go-v2 v1.47.7
+	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
@@ -10,14 +13,19 @@ require (
 )
 
 require (
+	github.com/aws/smithy-go v1.28.8 // indirect
+	github.com/coder/websocket v1.8.15 // indirect
 	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
 	go.uber.org/zap v1.28.0 // indirect
 	golang.org/x/crypto v0.54.0 // indirect
+	golang.org/x/net v0.56.0 // indirect
+	golang.org/x/text v0.40.0 // indirect
 	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )
 
 replace (
+	github.com/gocrt/aws-iot-device-sdk-go/auth => ../auth
 	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest => ../iot/iottest

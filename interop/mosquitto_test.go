@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
@@ -22,6 +23,7 @@ import (
 type mosquitto struct {
 	broker
 	authority               *authority
+	client                  identity
 	tcp, tls, mtls, ws, wss string // addresses
 }
 
@@ -48,7 +50,7 @@ func startMosquitto(t *testing.T) *mosquitto {
 	const attempts = 3 // another process may take a free port before mosquitto does
 	var err error
 	for range attempts {
-		m := &mosquitto{authority: a, broker: broker{
+		m := &mosquitto{authority: a, client: a.issue(t, "device"), broker: broker{
 			name:            "mosquitto",
 			qos2:            true,
 			shared:          true,
@@ -204,11 +206,21 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+func (m *mosquitto) secure(name string, below layer) *route {
+	return &route{name: name, address: m.mtls, layers: stack(below, tlsLayer(m.authority.pem, &m.client))}
+}
+
+func (m *mosquitto) websocket(name string, below layer) *route {
+	return &route{name: name, address: m.ws, layers: stack(below, wsLayer(websocket.Options{}))}
+}
+
 func TestMosquitto(t *testing.T) {
 	m := startMosquitto(t)
-	client := m.authority.issue(t, "device")
 	runSuite(t, &m.broker, []*route{
 		{name: "tcp", address: m.tcp},
-		{name: "mtls", address: m.mtls, layers: tlsLayer(m.authority.pem, &client, "")},
+		{name: "tls", address: m.tls, layers: tlsLayer(m.authority.pem, nil)},
+		m.secure("mtls", nil),
+		m.websocket("ws", nil),
+		{name: "wss", address: m.wss, layers: wssLayer(m.authority.pem, websocket.Options{})},
 	})
 }

@@ -139,6 +139,14 @@ func (r *relay) hold(d direction, yes bool) {
 	r.changed.Broadcast()
 }
 
+// limit makes the relay cut each connection that comes from now on after a number of bytes in one
+// direction. budget is called for one at a time.
+func (r *relay) limit(budget func() (d direction, bytes int, limited bool)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.budget = budget
+}
+
 // cut resets all connections. What is held is lost.
 func (r *relay) cut() {
 	r.mu.Lock()

@@ -38,6 +38,7 @@ var suite = []struct {
 func runSuite(t *testing.T, b *broker, routes []*route) {
 	for _, r := range routes {
 		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
 			for _, c := range suite {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
