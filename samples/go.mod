@@ -3,10 +3,14 @@ module github.com/gocrt/aws-iot-device-sdk-go/samples
 go 1.25.0
 
 require (
+	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
 	go.uber.org/zap v1.28.0
+	software.sslmate.com/src/go-pkcs12 v0.7.4
 )
 
 require (
@@ -26,9 +30,6 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
-	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0 // indirect
-	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0 // indirect
-	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0 // indirect
 	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0 // indirect
 	github.com/miekg/pkcs11 v1.1.2 // indirect
 	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
@@ -37,7 +38,6 @@ require (
 	golang.org/x/net v0.56.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.40.0 // indirect
-	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )
 
 replace (

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	gopkcs12 "software.sslmate.com/src/go-pkcs12"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// testContext is for what has no context of its own; tests end by their own deadlines.
+var testContext = context.Background()
+
+// method is a way to connect, and how the core is to see it.
+type method struct {
+	name string
+	make func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error)
+
+	auth, alpn, port string
+	webSocket        bool
+	plain            bool // no TLS
+}
+
+// files are the certificate and the key of a new device.
+func files(t *testing.T, core *iottest.Core, opts ...iottest.DeviceOption) iottest.Files {
+	t.Helper()
+	f, err := core.Device(t, "device", opts...).WriteFiles(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// bundle writes a PKCS#12 file for a new device.
+func bundle(t *testing.T, core *iottest.Core, password string) string {
+	t.Helper()
+	device := core.Device(t, "device")
+	data, err := gopkcs12.Modern.Encode(device.PrivateKey(), device.X509(), nil, password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "device.p12")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// static are credentials that the core knows.
+func static(t *testing.T, core *iottest.Core, o iottest.AccessKeyOptions) *credentials.Provider {
+	t.Helper()
+	key, err := core.CreateAccessKey(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := credentials.NewStatic(credentials.StaticOptions{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, SessionToken: key.SessionToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// signingKey signs the tokens of the authorizer "signed".
+var signingKey = func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}()
+
+func sign(t *testing.T, token string) string {
+	t.Helper()
+	sum := sha256.Sum256([]byte(token))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, signingKey, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(sig)
+}
+
+// addAuthorizers registers "unsigned", which wants alice's password, and "signed".
+func addAuthorizers(t *testing.T, core *iottest.Core) {
+	t.Helper()
+	allow := &iottest.AuthorizerResponse{IsAuthenticated: true, PrincipalID: "alice", Policies: []string{iottest.AllowAllPolicy}}
+	for _, a := range []iottest.Authorizer{
+		{Name: "unsigned", SigningDisabled: true, Handler: func(_ context.Context, r *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
+			if string(r.Password) != "pass\x00word" {
+				return &iottest.AuthorizerResponse{}, nil
+			}
+			return allow, nil
+		}},
+		{Name: "signed", TokenKeyName: "token", PublicKey: &signingKey.PublicKey, Handler: func(_ context.Context, r *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
+			if r.Token != "to/ken +1" {
+				return nil, errors.New("another token")
+			}
+			return allow, nil
+		}},
+		{Name: "both", SigningDisabled: true, Handler: func(_ context.Context, r *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
+			if r.CertificateID == "" {
+				return &iottest.AuthorizerResponse{}, nil
+			}
+			return allow, nil
+		}},
+	} {
+		if err := core.AddAuthorizer(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func unsigned() iot.CustomAuthorizer {
+	return iot.CustomAuthorizer{Name: "unsigned", Username: "alice?lang=go", Password: []byte("pass\x00word")}
+}
+
+func signed(t *testing.T) iot.CustomAuthorizer {
+	return iot.CustomAuthorizer{Name: "signed", TokenKeyName: "token", TokenValue: "to/ken +1", Signature: sign(t, "to/ken +1")}
+}
+
+// methods are all ways to connect but those that need hardware or Windows.
+var methods = []method{
+	{name: "MTLSFromPath", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			f := files(t, core)
+			return iot.NewMTLSFromPath(core.Endpoint(), f.Cert, f.Key, append(options, iot.WithCAFile(f.CA))...)
+		}},
+	{name: "MTLSFromPath RSA on 8883", auth: "x509", alpn: "", port: "8883",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			f := files(t, core, iottest.WithRSA())
+			return iot.NewMTLSFromPath(core.Endpoint(), f.Cert, f.Key, append(options, iot.WithPort(8883))...)
+		}},
+	{name: "MTLSFromBytes", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			d := core.Device(t, "device")
+			return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPKCS8PEM(), options...)
+		}},
+	{name: "MTLSWithPKCS12", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			return iot.NewMTLSWithPKCS12(core.Endpoint(), bundle(t, core, "pass"), "pass", options...)
+		}},
+	{name: "MTLSWithSigner", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			d := core.Device(t, "device")
+			return iot.NewMTLSWithSigner(core.Endpoint(), d.CertPEM(), d.PrivateKey(), options...)
+		}},
+	{name: "WebsocketWithSigV4", auth: "sigv4", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), options...)
+		}},
+	{name: "WebsocketWithSigV4 session token", auth: "sigv4", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{Lifetime: 1 << 40}), append(options, iot.WithRegion(core.Region()))...)
+		}},
+	{name: "WebsocketWithSigV4 default chain", auth: "sigv4", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			key, err := core.CreateAccessKey(iottest.AccessKeyOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKeyID)
+			t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)
+			t.Setenv("AWS_SESSION_TOKEN", "")
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), nil, options...)
+		}},
+	{name: "WebsocketWithSigV4 Cognito", auth: "sigv4", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			pool := core.AddIdentityPool(iottest.IdentityPool{})
+			p, err := credentials.NewCognito(credentials.CognitoOptions{IdentityPoolID: pool, HTTP: httpOptions(core)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
+		}},
+	{name: "WebsocketWithSigV4 role alias", auth: "sigv4", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			if err := core.AddRoleAlias(iottest.RoleAlias{Name: "alias"}); err != nil {
+				t.Fatal(err)
+			}
+			d := core.Device(t, "device")
+			ctx, err := tlsctx.New(tlsctx.Options{Identity: tlsctx.FromBytes(d.CertPEM(), d.KeyPEM()), CAPEM: core.CAPEM()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := credentials.NewX509(credentials.X509Options{Endpoint: core.CredentialsEndpoint(), RoleAlias: "alias", ThingName: "device",
+				HTTP: credentials.HTTPOptions{Dial: core.DialContext, TLS: ctx.Config}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
+		}},
+	{name: "WebsocketWithCustomHandshake", auth: "sigv4", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			signer, err := sigv4.New(sigv4.Options{Credentials: static(t, core, iottest.AccessKeyOptions{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(ctx context.Context, r *http.Request) error {
+				signed, err := signer.Presign(ctx, core.Endpoint()) // as somebody else might
+				if err != nil {
+					return err
+				}
+				r.URL, err = url.Parse(signed)
+				return err
+			}, options...)
+		}},
+	{name: "DirectWithCustomAuthorizer", auth: "custom", alpn: "mqtt", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), unsigned(), options...)
+		}},
+	{name: "DirectWithCustomAuthorizer signed", auth: "custom", alpn: "mqtt", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), signed(t), options...)
+		}},
+	{name: "DirectWithCustomAuthorizer and certificate", auth: "custom", alpn: "mqtt", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			d := core.Device(t, "device")
+			return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "both"}, append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
+		}},
+	{name: "WebsocketWithCustomAuthorizer", auth: "custom", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), unsigned(), options...)
+		}},
+	{name: "WebsocketWithCustomAuthorizer signed", auth: "custom", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			token := signed(t)
+			a := iot.CustomAuthorizer{Name: token.Name, TokenKeyName: token.TokenKeyName, Refresh: func(_ context.Context, a *iot.CustomAuthorizer) error {
+				a.TokenValue, a.Signature = token.TokenValue, token.Signature
+				return nil
+			}}
+			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), a, options...)
+		}},
+	{name: "Default with certificate", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			f := files(t, core)
+			return iot.NewDefault(core.Endpoint(), append(options, iot.WithIdentity(tlsctx.FromPath(f.Cert, f.Key)))...)
+		}},
+	{name: "Default in plaintext", auth: "none", port: "1883", plain: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			return iot.NewDefault(core.Endpoint(), append(options, iot.WithPlaintext())...)
+		}},
+}
+
+func httpOptions(core *iottest.Core) credentials.HTTPOptions {
+	ctx, _ := tlsctx.New(tlsctx.Options{CAPEM: core.CAPEM()})
+	return credentials.HTTPOptions{Dial: core.DialContext, TLS: ctx.Config}
+}
