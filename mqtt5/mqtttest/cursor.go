@@ -8,8 +8,6 @@ import (
 	"fmt"
 )
 
-const maxVarint = 268_435_455
-
 // cursor reads the fields of one packet. After the first violation it reads nothing but zeros, so that a decoder needs
 // to look at err only once, at its end.
 type cursor struct {
