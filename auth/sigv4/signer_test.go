@@ -365,7 +365,7 @@ func TestSecrets(t *testing.T) {
 			fmt.Fprintf(&out, verb, v)
 		}
 	}
-	if b, err := json.Marshal(any(s)); err == nil {
+	if b, err := json.Marshal([]any{s}); err == nil {
 		out.Write(b)
 	}
 	out.WriteString(s.Hint(sigv4.Refusal{Status: 403}))
