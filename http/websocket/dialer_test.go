@@ -32,7 +32,7 @@ func TestRequest(t *testing.T) {
 		host    string
 		header  http.Header // besides those of the protocol
 	}{
-		{"default", websocket.Options{}, "broker.test:80", "", "/mqtt", "broker.test", nil},
+		{"MQTT-6.0.0-3 default", websocket.Options{}, "broker.test:80", "", "/mqtt", "broker.test", nil},
 		{"other port", websocket.Options{}, "broker.test:443", "", "/mqtt", "broker.test:443", nil},
 		{"IPv6", websocket.Options{}, "[2001:db8::1]:8080", "", "/mqtt", "[2001:db8::1]:8080", nil},
 		{"IPv6 default port", websocket.Options{}, "[2001:db8::1]:80", "", "/mqtt", "[2001:db8::1]", nil},
