@@ -3,6 +3,7 @@ module github.com/gocrt/aws-iot-device-sdk-go/samples
 go 1.25.0
 
 require (
+	github.com/aws/aws-sdk-go-v2 v1.47.7
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
@@ -14,7 +15,6 @@ require (
 )
 
 require (
-	github.com/aws/aws-sdk-go-v2 v1.47.7 // indirect
 	github.com/aws/aws-sdk-go-v2/config v1.33.15 // indirect
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.15 // indirect
 	github.com/aws/aws-sdk-go-v2/feature/ec2/imds v1.20.7 // indirect
