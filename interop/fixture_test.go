@@ -28,6 +28,7 @@ type broker struct {
 	retainedToWild  bool // retained messages go to subscriptions with wildcards
 	aliasesToClient bool // it uses topic aliases itself
 	willOnRequest   bool // DISCONNECT 0x04 publishes the will
+	oneByOne        bool // it sends a QoS 1 or 2 message when the one before is acknowledged
 
 	// What mosquitto 2.0.11 gets wrong.
 	saysTakenOver     bool // the client that is taken over gets DISCONNECT 0x8E
