@@ -7,6 +7,7 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
@@ -30,7 +31,6 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
-	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0 // indirect
 	github.com/miekg/pkcs11 v1.1.2 // indirect
 	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
 	go.uber.org/multierr v1.10.0 // indirect

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,17 +45,21 @@ type App struct {
 	Count    int
 	Verbose  bool
 
+	// Out is where lines are printed. Default: standard output.
+	Out io.Writer
+
 	// Core is the embedded AWS IoT Core; nil if there is an -endpoint.
 	Core *iottest.Core
 
 	mu      sync.Mutex
 	cleanup []func()
+	allowed []string
 }
 
 // New defines the flags that all samples have. The sample defines its own
 // before it calls Main or Run.
 func New(name, summary string) *App {
-	a := &App{Name: name}
+	a := &App{Name: name, Out: os.Stdout, allowed: []string{"client-id", "topic", "message", "count", "verbose"}}
 	flag.StringVar(&a.Endpoint, "endpoint", "", "host `name` of the AWS IoT data endpoint; without it the sample starts an AWS IoT Core of its own inside this program")
 	flag.IntVar(&a.Port, "port", 0, "`port` of the endpoint (default 443)")
 	flag.StringVar(&a.CA, "ca", "", "PEM `file` with the CA of the endpoint (default: the CAs of the system)")
@@ -69,6 +75,9 @@ func New(name, summary string) *App {
 	}
 	return a
 }
+
+// Allow names flags that make sense without an -endpoint.
+func (a *App) Allow(flags ...string) { a.allowed = append(a.allowed, flags...) }
 
 // Local reports whether the sample runs against the embedded core.
 func (a *App) Local() bool { return a.Core != nil }
@@ -115,9 +124,7 @@ func (a *App) begin() error {
 	}
 	var lost []string
 	flag.Visit(func(f *flag.Flag) {
-		switch f.Name {
-		case "client-id", "topic", "message", "count", "verbose":
-		default:
+		if !slices.Contains(a.allowed, f.Name) {
 			lost = append(lost, "-"+f.Name)
 		}
 	})
@@ -230,7 +237,7 @@ func (a *App) Options() []iot.Option {
 func (a *App) Printf(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	fmt.Printf(format+"\n", args...)
+	_, _ = fmt.Fprintf(a.Out, format+"\n", args...)
 }
 
 // failure is the line that says what failed.

@@ -189,3 +189,13 @@ func (s *Session) forever(ctx context.Context, client *mqtt5.Client) error {
 		}
 	}
 }
+
+// Next waits for the next message.
+func (s *Session) Next(ctx context.Context) (*mqtt5.Message, error) {
+	select {
+	case m := <-s.received:
+		return m, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sample
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/softhsm"
+)
+
+// Methods are the ways to connect that ConnectFlags knows.
+var Methods = []string{"certificate", "pkcs12", "pkcs11", "sigv4", "custom-auth", "websocket-custom-auth", "plain"}
+
+// ConnectFlags are the flags of samples that know every way to connect.
+type ConnectFlags struct {
+	app    *App
+	Method string
+	Proxy  string
+
+	Certificate *CertFlags
+	bundle      string
+	password    string
+	region      string
+	profile     string
+	authorizer  iot.CustomAuthorizer
+	PKCS11      *PKCS11Flags
+}
+
+// ConnectFlags defines -method and the flags of all methods.
+func (a *App) ConnectFlags() *ConnectFlags {
+	c := &ConnectFlags{app: a, Certificate: a.CertFlags(), PKCS11: a.PKCS11Flags(false)}
+	flag.StringVar(&c.Method, "method", "certificate", "`way` to connect: "+strings.Join(Methods, ", "))
+	flag.StringVar(&c.Proxy, "proxy", "", "`URL` of a proxy: http, https or socks5; \"env\" takes the one in the environment")
+	flag.StringVar(&c.bundle, "p12", "", "PKCS#12 `file` with certificate and key (method pkcs12)")
+	flag.StringVar(&c.password, "password", "", "`password` of the PKCS#12 file, or for the custom authorizer")
+	flag.StringVar(&c.region, "region", "", "AWS `region` (method sigv4; default: the one in the name of the endpoint)")
+	flag.StringVar(&c.profile, "profile", "", "`name` of a profile in ~/.aws (method sigv4; default: the usual chain)")
+	flag.StringVar(&c.authorizer.Name, "authorizer", "", "`name` of the custom authorizer")
+	flag.StringVar(&c.authorizer.Username, "username", "", "user `name` for the custom authorizer")
+	flag.StringVar(&c.authorizer.TokenKeyName, "token-key-name", "", "`name` of the token parameter of a custom authorizer with signing")
+	flag.StringVar(&c.authorizer.TokenValue, "token", "", "`token` for a custom authorizer with signing")
+	flag.StringVar(&c.authorizer.Signature, "signature", "", "`signature` of the token, in base64")
+	a.Allow("method")
+	return c
+}
+
+// Options are the options that the flags say, beside those of the app.
+func (c *ConnectFlags) Options() []iot.Option {
+	switch c.Proxy {
+	case "":
+		return nil
+	case "env":
+		return []iot.Option{iot.WithProxyFromEnvironment()}
+	}
+	return []iot.Option{iot.WithProxyURL(c.Proxy)}
+}
+
+// Client makes a client by the method of the flags.
+func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err error) {
+	a := c.app
+	options = append(options, c.Options()...)
+	switch c.Method {
+	case "certificate":
+		return c.Certificate.Client(options...)
+	case "pkcs12":
+		if a.Local() {
+			c.bundle, c.password, err = a.DeviceBundle()
+		} else {
+			err = a.Require("p12")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return iot.NewMTLSWithPKCS12(a.Endpoint, c.bundle, c.password, options...)
+	case "pkcs11":
+		o, err := c.PKCS11.Options(*c.Certificate.Cert)
+		if err != nil {
+			return nil, err
+		}
+		return iot.NewMTLSWithPKCS11(a.Endpoint, o, options...)
+	case "sigv4":
+		options = append(options, iot.WithRegion(c.region))
+		var provider *credentials.Provider
+		switch {
+		case a.Local():
+			provider, err = a.LocalCredentials()
+		case c.profile != "":
+			provider, err = credentials.NewProfile(credentials.ProfileOptions{Name: c.profile})
+		default:
+			return iot.NewWebsocketWithSigV4(a.Endpoint, nil, options...)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return iot.NewWebsocketWithSigV4(a.Endpoint, provider, options...)
+	case "custom-auth", "websocket-custom-auth":
+		if c.password != "" {
+			c.authorizer.Password = []byte(c.password)
+		}
+		if a.Local() {
+			if c.authorizer, err = a.LocalAuthorizer(true); err != nil {
+				return nil, err
+			}
+		}
+		if c.Method == "custom-auth" {
+			return iot.NewDirectWithCustomAuthorizer(a.Endpoint, c.authorizer, options...)
+		}
+		return iot.NewWebsocketWithCustomAuthorizer(a.Endpoint, c.authorizer, options...)
+	case "plain":
+		if c.authorizer.Username != "" {
+			options = append(options, iot.WithUsername(c.authorizer.Username), iot.WithPassword([]byte(c.password)))
+		}
+		return iot.NewDefault(a.Endpoint, append(options, iot.WithPlaintext())...)
+	}
+	return nil, fmt.Errorf("unknown -method %q: it is one of %s", c.Method, strings.Join(Methods, ", "))
+}
+
+// PKCS11Flags are the flags of samples that connect with a key in a token.
+type PKCS11Flags struct {
+	app                             *App
+	library, token, keyLabel, pinOf string
+	slot                            int
+}
+
+// PKCS11Flags defines -library and what goes with it.
+func (a *App) PKCS11Flags(own bool) *PKCS11Flags {
+	p := &PKCS11Flags{app: a}
+	note := ""
+	if !own {
+		note = " (method pkcs11)"
+	}
+	flag.StringVar(&p.library, "library", "", "PKCS#11 `file` of the maker of the token, a .so or .dll"+note)
+	flag.StringVar(&p.token, "token-label", "", "`label` of the token (default: the only one)"+note)
+	flag.IntVar(&p.slot, "slot", -1, "`number` of the slot of the token"+note)
+	flag.StringVar(&p.keyLabel, "key-label", "", "`label` of the private key (default: the only one)"+note)
+	flag.StringVar(&p.pinOf, "pin-env", "PKCS11_PIN", "`variable` of the environment that holds the PIN"+note)
+	return p
+}
+
+// Options says which key is meant. Without an -endpoint it is one in a new
+// token of SoftHSM.
+func (p *PKCS11Flags) Options(certFile string) (pkcs11.Options, error) {
+	a := p.app
+	if a.Local() {
+		device, err := a.Device()
+		if err != nil {
+			return pkcs11.Options{}, err
+		}
+		dir, err := a.TempDir()
+		if err != nil {
+			return pkcs11.Options{}, err
+		}
+		library, err := softhsm.Setup(dir, device.KeyPKCS8PEM())
+		if err != nil {
+			return pkcs11.Options{}, err
+		}
+		a.Printf("Registered a device there and put its private key into a token of SoftHSM.")
+		return pkcs11.Options{
+			LibraryPath: library,
+			Token:       pkcs11.TokenOptions{Label: softhsm.TokenLabel, PIN: softhsm.PIN},
+			Key:         pkcs11.KeyOptions{Label: softhsm.KeyLabel, CertificatePEM: device.CertPEM()},
+		}, nil
+	}
+	if p.library == "" {
+		return pkcs11.Options{}, errors.New("-library is missing: the PKCS#11 library of the token, such as /usr/lib/softhsm/libsofthsm2.so")
+	}
+	o := pkcs11.Options{
+		LibraryPath: p.library,
+		Token:       pkcs11.TokenOptions{Label: p.token, PIN: pkcs11.PIN(os.Getenv(p.pinOf))},
+		Key:         pkcs11.KeyOptions{Label: p.keyLabel, CertificateFile: certFile},
+	}
+	if p.slot >= 0 {
+		slot := uint(p.slot)
+		o.Token.SlotID = &slot
+	}
+	return o, nil
+}
