@@ -64,7 +64,7 @@ func (e *Engine) published(t wire.Type, id uint16, qos uint8) (*Operation, *wire
 
 // receiveAck handles PUBACK, PUBREC, PUBREL and PUBCOMP.
 func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
-	a := &e.ack
+	a := new(wire.Ack) // stays on the stack
 	if err := wire.ParseAck(f, a); err != nil {
 		return err
 	}

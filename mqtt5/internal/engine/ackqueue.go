@@ -89,8 +89,7 @@ func (q *ackQueue) unanswered(id uint16) bool { return q.pubrecs.has(id) }
 func (q *ackQueue) flush(e *Engine) {
 	for q.head < len(q.records) && q.records[q.head].state == ackGiven {
 		r := &q.records[q.head]
-		a := &e.answer
-		*a = wire.Ack{PacketID: r.id, ReasonCode: r.reason}
+		a := &wire.Ack{PacketID: r.id, ReasonCode: r.reason} // stays on the stack
 		if r.detail != nil {
 			a.ReasonString, a.UserProperties = r.detail.ReasonString, r.detail.UserProperties
 		}

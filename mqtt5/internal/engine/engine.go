@@ -224,9 +224,7 @@ type Engine struct {
 	answering    identifierSet // received QoS>0 on this connection, not yet answered for good
 	authState    authState
 	authDeadline time.Duration
-	view         Message  // scratch of Receive
-	ack          wire.Ack // scratch of Receive
-	answer       wire.Ack // scratch of ackQueue.flush
+	view         Message // scratch of Receive
 
 	stats Stats
 }
