@@ -107,16 +107,22 @@ func scan(t *testing.T, fset *token.FileSet, path, name string, add func(id stri
 				}
 			}
 		case *ast.CallExpr:
-			sel, ok := n.Fun.(*ast.SelectorExpr)
-			if !ok || sel.Sel.Name != "Run" || len(n.Args) != 2 {
+			// t.Run, or a helper that is given the name and the subtest.
+			last := len(n.Args) - 1
+			if last < 1 {
 				return true
 			}
-			if body, ok := n.Args[1].(*ast.FuncLit); !ok || asserts(body) {
-				literal(n.Args[0])
+			if body, ok := n.Args[last].(*ast.FuncLit); ok && asserts(body) || !ok && isRun(n.Fun) {
+				literal(n.Args[last-1])
 			}
 		}
 		return true
 	})
+}
+
+func isRun(fun ast.Expr) bool {
+	sel, ok := fun.(*ast.SelectorExpr)
+	return ok && sel.Sel.Name == "Run"
 }
 
 var assertion = regexp.MustCompile(`^(Error|Errorf|Fatal|Fatalf|Expect\w*|Wait)$`)

@@ -33,6 +33,12 @@ func (e *Engine) keepAlive(now time.Duration) {
 	if now < e.pingDeadline() {
 		return
 	}
+	if e.pingDue != never && e.inFlight {
+		// The write is stuck, so a DISCONNECT could not leave either.
+		e.conclude(now, &Event{Err: ErrPingTimeout})
+		e.beginClosing(now)
+		return
+	}
 	if e.pingDue != never {
 		// 0x8D is the server's to send (section 3.14.2.1), so plain failure.
 		e.disconnect(now, wire.UnspecifiedError, ErrPingTimeout)
