@@ -33,6 +33,7 @@ type relay struct {
 	held      [2]bool
 	refusing  bool
 	closed    bool
+	tap       func(k *link, d direction, b []byte)
 	budget    func() (d direction, bytes int, limited bool) // of the next link
 }
 
@@ -42,6 +43,7 @@ type link struct {
 	client, server *net.TCPConn
 	cut            bool   // guarded by relay.mu
 	left           [2]int // bytes until it is cut; negative: no limit
+	tap            func(k *link, d direction, b []byte)
 }
 
 func newRelay(t *testing.T) *relay {
@@ -107,6 +109,7 @@ func (r *relay) accept(l net.Listener, address string) {
 				k.left[d] = n
 			}
 		}
+		k.tap = r.tap
 		r.links[k] = struct{}{}
 		r.mu.Unlock()
 		r.done.Go(func() {
@@ -145,6 +148,13 @@ func (r *relay) limit(budget func() (d direction, bytes int, limited bool)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.budget = budget
+}
+
+// watch makes the relay show what goes over the connections that come from now on.
+func (r *relay) watch(tap func(k *link, d direction, b []byte)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tap = tap
 }
 
 // cut resets all connections. What is held is lost.
@@ -191,6 +201,9 @@ func (k *link) pump(d direction, dst, src *net.TCPConn) {
 		n, err := src.Read(buf)
 		if n > 0 {
 			n, goesOn := k.pass(d, n)
+			if k.tap != nil {
+				k.tap(k, d, buf[:n])
+			}
 			if _, werr := dst.Write(buf[:n]); werr != nil || !goesOn {
 				k.end()
 				return
