@@ -110,7 +110,7 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 	packet := c.opts.Connect
 	if c.opts.PrepareConnect != nil {
 		if err := c.opts.PrepareConnect(ctx, &packet); err != nil {
-			return nil, nil, &DialError{Address: c.opts.Address, Err: err}
+			return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}
 		}
 		v := problems{subject: "CONNECT from PrepareConnect"}
 		c.opts.Limits.checkConnect(&v, &packet)
@@ -123,17 +123,22 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 	if a := c.opts.Authenticator; a != nil {
 		data, err := a.Begin(ctx)
 		if err != nil {
-			return nil, nil, errors.Join(ErrAuthentication, err)
+			return nil, nil, errors.Join(ErrAuthentication, attemptError(ctx, err))
 		}
 		method := a.Method()
 		connect.AuthenticationMethod, connect.AuthenticationData = &method, data
 	}
 	conn, err = c.opts.Dial(ctx, "tcp", c.opts.Address)
 	if err != nil {
-		if ctx.Err() != nil && !errors.Is(err, ErrConnectTimeout) && errors.Is(context.Cause(ctx), ErrConnectTimeout) {
-			err = errors.Join(ErrConnectTimeout, err)
-		}
-		return nil, nil, &DialError{Address: c.opts.Address, Err: err}
+		return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}
 	}
 	return connect, conn, nil
+}
+
+// attemptError names the timeout in the error of an attempt that ran into it.
+func attemptError(ctx context.Context, err error) error {
+	if ctx.Err() != nil && !errors.Is(err, ErrConnectTimeout) && errors.Is(context.Cause(ctx), ErrConnectTimeout) {
+		return errors.Join(ErrConnectTimeout, err)
+	}
+	return err
 }

@@ -72,8 +72,30 @@ func newDevice(t *testing.T, srv *mqtttest.Server, change func(*mqtt5.ClientOpti
 		cancel()
 		c.Close()
 		synctest.Wait()
+		d.checkPairs()
 	})
 	return d
+}
+
+// checkPairs checks the guarantee about lifecycle events of a closed client:
+// each attempt ends in success or failure, each success in a disconnection, and
+// a client that was started has stopped.
+func (d *device) checkPairs() {
+	d.t.Helper()
+	allowed := map[string]string{
+		"": "attempting stopped", "attempting": "success failure", "success": "disconnection",
+		"failure": "attempting stopped", "disconnection": "attempting stopped", "stopped": "attempting stopped",
+	}
+	last := ""
+	for _, e := range d.events() {
+		if !slices.Contains(strings.Fields(allowed[last]), e) {
+			d.t.Errorf("%q after %q in the events %q", e, last, d.events())
+		}
+		last = e
+	}
+	if last != "" && last != "stopped" {
+		d.t.Errorf("the last event is %q", last)
+	}
 }
 
 // connected is newDevice, started and connected.
