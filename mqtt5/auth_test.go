@@ -137,7 +137,9 @@ func TestAuthentication(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) {
 			c.ExpectConnect()
 			for {
-				c.Send(auth(mqtttest.ContinueAuthentication, "x"))
+				if c.TrySend(auth(mqtttest.ContinueAuthentication, "x")) != nil {
+					return
+				}
 				if _, err := c.Receive(); err != nil {
 					return
 				}

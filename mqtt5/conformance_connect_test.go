@@ -142,7 +142,7 @@ func TestConnect(t *testing.T) {
 			ClientID: "device"}); got != want {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
-		ack := d.success[0].Connack
+		ack := first(d, &d.success).Connack
 		if *ack.ResponseInformation != "info" || *ack.ServerReference != "ref" || *ack.ReasonString != "why" || len(ack.UserProperties) != 1 {
 			t.Errorf("event %+v", ack)
 		}

@@ -5,7 +5,6 @@ package mqtt5_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -217,6 +216,18 @@ func (d *device) lastFailure() *mqtt5.ConnectionFailure {
 	return d.failures[len(d.failures)-1]
 }
 
+// first returns the first element of one of the lists of d.
+func first[T any](d *device, list *[]T) T {
+	d.t.Helper()
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(*list) == 0 {
+		d.t.Fatal("no such event")
+	}
+	return (*list)[0]
+}
+
 // wantEvents compares the events so far, given in one string.
 func (d *device) wantEvents(want string) {
 	d.t.Helper()
@@ -329,5 +340,3 @@ func persistent(o *mqtt5.ClientOptions) {
 	o.SessionBehavior = mqtt5.SessionRejoinPostSuccess
 	o.Connect.SessionExpiryIntervalSeconds = mqtt5.Ptr[uint32](3600)
 }
-
-func seconds(from, to time.Time) string { return fmt.Sprintf("%.3f s", to.Sub(from).Seconds()) }

@@ -256,11 +256,11 @@ func TestNetwork_everyState(t *testing.T) {
 				case s.name == "handshake" && (e.name == "silence"):
 					want(t, "failure", d.lastFailure().Err, mqtt5.ErrConnackTimeout)
 				case s.name == "handshake":
-					if len(events) < 2 || events[1] != "failure" || !d.failures[0].WillRetry {
+					if len(events) < 2 || events[1] != "failure" || !first(d, &d.failures).WillRetry {
 						t.Errorf("events %q", events)
 					}
 				default:
-					if len(events) < 3 || events[2] != "disconnection" || !d.losses[0].WillRetry {
+					if len(events) < 3 || events[2] != "disconnection" || !first(d, &d.losses).WillRetry {
 						t.Errorf("events %q", events)
 					}
 				}
@@ -477,7 +477,7 @@ func TestRetry(t *testing.T) {
 		if got, want := delays, s(1, 2, 4, 8, 10, 10, 1); len(got) < 7 || [7]time.Duration(got[:7]) != [7]time.Duration(want) {
 			t.Errorf("delays %v, want %v", got, want)
 		}
-		if n := d.success[0].Attempt; n != 6 {
+		if n := first(d, &d.success).Attempt; n != 6 {
 			t.Errorf("success after %d attempts", n)
 		}
 	})
