@@ -5,6 +5,7 @@ package policy
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -167,6 +168,7 @@ func TestDocsExamples(t *testing.T) {
 	bin := filepath.Join(tmp, "bin") + string(filepath.Separator)
 	cmd := exec.Command("go", append([]string{"build", "-overlay", file, "-o", bin}, packages...)...)
 	cmd.Dir = tree.root
+	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(tree.root, "go.work")) // on, even where this module is tested alone
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("the programs in the documentation do not compile: %v\n%s", err, out)
 	}
