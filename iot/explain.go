@@ -5,6 +5,7 @@ package iot
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 
@@ -66,6 +67,10 @@ func stageOf(err error) string {
 		return StageCredentials
 	case errors.As(err, &staged):
 		return staged.Stage()
+	case isDNS(err):
+		return StageDNS
+	case isDial(err):
+		return StageTCP
 	case errors.Is(err, ErrInvalidOptions), errors.As(err, &invalid):
 		return StageOptions
 	case errors.As(err, &connack), errors.Is(err, mqtt5.ErrConnackTimeout):
@@ -75,6 +80,18 @@ func stageOf(err error) string {
 		return StageMQTT
 	}
 	return ""
+}
+
+// isDNS recognizes the error of a resolver in one of a dialer of the user.
+func isDNS(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns)
+}
+
+// isDial recognizes the error of a dialer of the user.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // causeHint finds the hint that the error of a layer carries.
@@ -125,6 +142,8 @@ func (c *connector) explainDial(err error, m method) error {
 		if m.upgradeHint != nil {
 			e.Hint = m.upgradeHint(upgrade)
 		}
+	case e.Stage == StageDNS:
+		e.Hint = "check the endpoint, and that the network is up and its DNS works"
 	case e.Stage == StageTCP:
 		e.Hint = "check endpoint, port and firewalls"
 	}

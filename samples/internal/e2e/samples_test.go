@@ -26,16 +26,20 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	if out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../../...").CombinedOutput(); err != nil {
 		return dir, errors.New(string(out))
 	}
 	return dir, nil
 })
 
+// built is the folder with the samples once there is one.
+var built string
+
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if dir, _ := programs(); dir != "" {
-		_ = os.RemoveAll(dir)
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(status)
 }
