@@ -146,7 +146,7 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 		op.Publish.Properties = nil
 		op.Publish.Topic = ""
 		op.phase = phaseReleased
-		op.sentAt = now
+		op.sentAt = stamp(now)
 		e.released.pushBack(op)
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
 	}

@@ -94,7 +94,7 @@ func (e *Engine) aliasLimit() uint16 {
 func (e *Engine) resumeSession(now time.Duration) {
 	for op := e.released.head; op != nil; op = op.next {
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: op.Publish.PacketID})
-		op.sentAt = now
+		op.sentAt = stamp(now)
 	}
 	e.stats.Retries += uint64(e.resend.n + e.released.n)
 }

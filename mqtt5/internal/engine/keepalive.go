@@ -45,7 +45,7 @@ func (e *Engine) keepAlive(now time.Duration) {
 		return
 	}
 	e.pingDue = now
-	e.pingSentAt = now
+	e.pingSentAt = stamp(now)
 	e.output.buf = wire.AppendPingreq(e.outBuffer())
 	e.stats.PacketsOut++
 	e.lastSent = now

@@ -91,7 +91,7 @@ func (e *Engine) TakeOutput(now time.Duration, spare Output) Output {
 	e.lastSent = now
 	e.stats.BytesOut += uint64(out.Len())
 	for op := e.unstamped; op != nil; op = op.next {
-		op.sentAt = now
+		op.sentAt = stamp(now)
 		op.sent = true
 	}
 	e.unstamped = nil
@@ -101,6 +101,10 @@ func (e *Engine) TakeOutput(now time.Duration, spare Output) Output {
 	e.writing.take(&e.gathered)
 	return out
 }
+
+// stamp returns now as a time to keep where 0 stands for none: under a virtual
+// clock it may be 0 itself.
+func stamp(now time.Duration) time.Duration { return max(now, 1) }
 
 // WriteDone tells that the write in flight is complete.
 func (e *Engine) WriteDone(now time.Duration) {
