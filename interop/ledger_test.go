@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -53,16 +54,17 @@ func testLedger(t *testing.T, f *fixture, seed uint64) {
 	receiver.relay.watch(server.see)
 	sender := f.connected(t, "s", keepSession, stubborn)
 
-	remaining := map[*device]*int{}
+	remaining := map[*device]*atomic.Int32{}
 	for i, d := range []*device{receiver, sender} {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
-		left := cuts
-		remaining[d] = &left
+		left := &atomic.Int32{}
+		left.Store(cuts)
+		remaining[d] = left
 		d.relay.limit(func() (direction, int, bool) {
-			if left == 0 {
+			if left.Load() == 0 {
 				return 0, 0, false
 			}
-			left--
+			left.Add(-1)
 			way := direction(random.IntN(2))
 			// Acknowledgements are shorter than messages.
 			if messages := d == sender; messages == (way == toServer) {
@@ -80,9 +82,16 @@ func testLedger(t *testing.T, f *fixture, seed uint64) {
 		}
 	}
 	succeeded(t, results, len(qualities)*each)
-	sender.publish(most, f.topic("end"), "end")
-
 	seen := map[string]int{}
+	for len(seen) < len(qualities)*each {
+		m, err := receiver.messages.take(within(t))
+		if err != nil {
+			t.Fatalf("%d of %d messages lost; %+v", len(qualities)*each-len(seen), len(qualities)*each, receiver.Stats())
+		}
+		seen[string(m.Payload)]++
+	}
+	// mosquitto changes the order when sessions are resumed, so only now is it time for the last one.
+	sender.publish(most, f.topic("end"), "end")
 	for {
 		m := receiver.receive()
 		if m.Topic == f.topic("end") {
@@ -90,14 +99,12 @@ func testLedger(t *testing.T, f *fixture, seed uint64) {
 		}
 		seen[string(m.Payload)]++
 	}
-	var lost, doubled, repeated, broken int
+	var doubled, repeated, broken int
 	for i := range each {
 		for _, qos := range qualities {
 			payload := fmt.Sprintf("%d of %v", i, qos)
 			n := seen[payload]
 			switch {
-			case n == 0:
-				lost++
 			case n > 1 && qos == mqtt5.AtLeastOnce:
 				repeated++
 			case n > 1 && n <= 1+server.broken(payload):
@@ -107,15 +114,15 @@ func testLedger(t *testing.T, f *fixture, seed uint64) {
 			}
 		}
 	}
-	if lost > 0 || doubled > 0 {
-		t.Errorf("%d messages lost, %d QoS 2 messages received more than once", lost, doubled)
+	if doubled > 0 {
+		t.Errorf("%d QoS 2 messages received more than once", doubled)
 	}
 	s, r := sender.Stats(), receiver.Stats()
 	t.Logf("%d QoS 1 messages repeated, %d QoS 2 messages repeated by the server; sender: %d connections, %d retries; receiver: %d connections",
 		repeated, broken, s.Connections, s.Retries, r.Connections)
 	for d, left := range remaining {
-		if *left > 0 {
-			t.Errorf("%d cuts did not happen; %+v", *left, d.Stats())
+		if n := left.Load(); n > 0 {
+			t.Errorf("%d cuts did not happen; %+v", n, d.Stats())
 		}
 	}
 }

@@ -34,13 +34,15 @@ func proxyLayer(s *proxytest.Server) layer {
 
 // TestProxy goes through each proxy to each broker, by TLS and by WebSocket.
 func TestProxy(t *testing.T) {
+	c, m := startCore(t), startMosquitto(t)
 	const user, password = "device7", "Sesame4711"
 	basic := proxytest.Config{Username: user, Password: password}
+	both := proxytest.Config{Username: user, Password: password, TLS: true}
 	for name, start := range map[string]func(t *testing.T) *proxytest.Server{
 		"squid":       func(t *testing.T) *proxytest.Server { return proxytest.StartSquid(t, proxytest.Config{}) },
 		"squid basic": func(t *testing.T) *proxytest.Server { return proxytest.StartSquid(t, basic) },
 		"squid TLS basic": func(t *testing.T) *proxytest.Server {
-			return proxytest.StartSquid(t, proxytest.Config{Username: user, Password: password, TLS: true})
+			return proxytest.StartSquid(t, both)
 		},
 		"tinyproxy":       func(t *testing.T) *proxytest.Server { return proxytest.StartTinyproxy(t, proxytest.Config{}) },
 		"tinyproxy basic": func(t *testing.T) *proxytest.Server { return proxytest.StartTinyproxy(t, basic) },
@@ -49,16 +51,12 @@ func TestProxy(t *testing.T) {
 		"microsocks user": func(t *testing.T) *proxytest.Server { return proxytest.StartMicrosocks(t, basic) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			through := proxyLayer(start(t))
 			t.Run("core", func(t *testing.T) {
-				c := startCore(t)
-				runSuite(t, &c.broker, []*route{
-					c.alpn("mtls", through),
-					c.websocket("wss", through),
-				})
+				runSuite(t, &c.broker, []*route{c.alpn("mtls", through), c.websocket("wss", through)})
 			})
 			t.Run("mosquitto", func(t *testing.T) {
-				m := startMosquitto(t)
 				runSuite(t, &m.broker, []*route{m.secure("mtls", through), m.websocket("ws", through)})
 			})
 		})
