@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime/debug"
+
+	"go.uber.org/zap"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
@@ -107,6 +110,14 @@ func (c *Client) authenticate(ch *challenge) {
 
 // connectTransport prepares the CONNECT of one attempt and opens its transport.
 func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, conn net.Conn, err error) {
+	callback := "PrepareConnect"
+	defer func() {
+		if v := recover(); v != nil {
+			e := &PanicError{Callback: callback, Value: v, Stack: debug.Stack()}
+			c.log.Error("panic in an attempt to connect", zap.String("handler", callback), zap.Any("panic", v), zap.ByteString("stack", e.Stack))
+			err = &DialError{Address: c.opts.Address, Err: e}
+		}
+	}()
 	packet := c.opts.Connect
 	if c.opts.PrepareConnect != nil {
 		if err := c.opts.PrepareConnect(ctx, &packet); err != nil {
@@ -121,6 +132,7 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 	}
 	connect = wireConnect(&packet)
 	if a := c.opts.Authenticator; a != nil {
+		callback = "Authenticator"
 		data, err := a.Begin(ctx)
 		if err != nil {
 			return nil, nil, errors.Join(ErrAuthentication, attemptError(ctx, err))
@@ -128,6 +140,7 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 		method := a.Method()
 		connect.AuthenticationMethod, connect.AuthenticationData = &method, data
 	}
+	callback = "Dial"
 	conn, err = c.opts.Dial(ctx, "tcp", c.opts.Address)
 	if err != nil {
 		return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}

@@ -348,5 +348,6 @@ func (c *Client) hint(r Refusal) string {
 	if c.opts.Hint == nil {
 		return ""
 	}
+	defer c.recovered("Hint")
 	return strings.TrimSpace(c.opts.Hint(r))
 }
