@@ -101,6 +101,10 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 	if c.dial, err = s.layers(c, m); err != nil {
 		return nil, &optionError{err}
 	}
+	if s.probe != nil {
+		s.probe.attach(c, s, m)
+		c.dial = s.probe.above(c.dial)
+	}
 	if err := s.clientOptions(c, m, aws); err != nil {
 		return nil, err
 	}
@@ -144,6 +148,9 @@ func (s *settings) networkDialer() (mqtt5.DialFunc, error) {
 		}
 		dial = d.DialContext
 	}
+	if s.probe != nil {
+		dial = s.probe.below(dial)
+	}
 	if s.proxy == nil {
 		return dial, nil
 	}
@@ -161,6 +168,9 @@ func (s *settings) networkDialer() (mqtt5.DialFunc, error) {
 	d, err := build(o)
 	if err != nil {
 		return nil, err
+	}
+	if s.probe != nil {
+		return s.probe.through(d.DialContext), nil
 	}
 	return d.DialContext, nil
 }
@@ -225,6 +235,9 @@ func (s *settings) clientOptions(c *connector, m method, aws bool) error {
 		}
 	}
 	s.prepareConnect(&o, aws && !s.noMetrics, m)
+	if s.probe != nil {
+		s.probe.handlers(&o)
+	}
 	c.wrapHandlers(&o)
 	c.options = o
 	return nil

@@ -201,3 +201,15 @@ func ExampleHint() {
 	fmt.Println(iot.Hint(mqtt5.Refusal{Operation: "publish", Subject: "rooms/7", ReasonCode: uint8(mqtt5.PubackNotAuthorized)}))
 	// Output: check that a policy of this client allows iot:Publish on arn:aws:iot:<region>:<account>:topic/rooms/7
 }
+
+func ExampleDiagnose() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	report := iot.Diagnose(ctx, iot.DiagnoseOptions{}, func(probe iot.Option) (*mqtt5.Client, error) {
+		return iot.NewMTLSFromPath(endpoint, "device.pem.crt", "private.pem.key", probe)
+	})
+	fmt.Print(report) // each step, with its result
+	if err := report.Err(); err != nil {
+		fmt.Println(iot.Explain(err).Stage, "is where it ends")
+	}
+}

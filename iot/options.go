@@ -43,6 +43,7 @@ type settings struct {
 
 	profile   *bool
 	noMetrics bool
+	probe     *probe
 
 	problems []error
 }

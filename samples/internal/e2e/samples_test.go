@@ -105,6 +105,7 @@ var without = map[string][]string{
 		`session present: true`, `All 10 messages are acknowledged`, `Received 10 of 10`, `Event: stopped`},
 	"request-response-topics": {`Request 1 of 10: "Hello from Go \[1\]" was answered with "HELLO FROM GO \[1\]"`, `Request 10 of 10`, `Event: stopped`},
 	"pubsub":                  {`"topic":"sdk/samples/pubsub","qos":1,"payload":"Hello from Go \[1\]"}`, `Hello from Go \[10\]"}`},
+	"doctor":                  {`ok +DNS`, `ok +TLS`, `ok +clock`, `ok +MQTT CONNECT`, `ok +round trip`},
 	"localcore":               nil, // runs until Ctrl-C
 }
 
@@ -185,6 +186,7 @@ func TestSamples_mistakes(t *testing.T) {
 		{"pkcs11", []string{"-endpoint", "127.0.0.1", "-library", file}, `failed at stage TLS: .*x\.pem`},
 		{"pubsub", []string{"-method", "pigeon"}, `unknown -method "pigeon"`},
 		{"pubsub", []string{"-qos", "2"}, `-qos 2: it is 0 or 1`},
+		{"doctor", []string{"-endpoint", "127.0.0.1", "-port", "1", "-method", "custom-auth", "-password", "hush"}, `failed at stage TCP: .*refused`},
 		{"localcore", []string{"-addr", "nonsense"}, `nonsense`},
 	} {
 		t.Run(tt.sample+" "+strings.Join(tt.args, " "), func(t *testing.T) {
@@ -195,9 +197,9 @@ func TestSamples_mistakes(t *testing.T) {
 			if status != 1 {
 				t.Errorf("exit status %d\n%s", status, stdout)
 			}
-			// The last line tells; pubsub has its events before it.
+			// The last line tells; pubsub and doctor have their events before it.
 			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
-			if len(lines) != 1 && tt.sample != "pubsub" || !regexp.MustCompile(tt.want).MatchString(lines[len(lines)-1]) {
+			if len(lines) != 1 && tt.sample != "pubsub" && tt.sample != "doctor" || !regexp.MustCompile(tt.want).MatchString(lines[len(lines)-1]) {
 				t.Errorf("want one line with %s, got:\n%s", tt.want, stderr)
 			}
 			if strings.Contains(stdout+stderr, "hush") {
