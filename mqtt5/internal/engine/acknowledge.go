@@ -34,16 +34,20 @@ func (e *Engine) settle(now time.Duration, op *Operation, r Result) {
 		if op.phase == phaseLate || op.phase == phaseLateReleased {
 			e.timedOut--
 		}
-		e.returnQuota()
+		e.returnQuota(op)
 	}
 	e.leave(op)
 	e.finish(op, r)
 }
 
-// returnQuota gives one publish back, capped because a resumed PUBREL took
-// none on this connection (section 4.9).
-func (e *Engine) returnQuota() {
-	e.quota = min(e.quota+1, int(e.settings.ReceiveMaximumFromServer))
+// returnQuota gives back what a publish took from the Receive Maximum. A PUBREL
+// of a resumed session took nothing on this connection: counting its PUBCOMP,
+// as section 4.9 allows, could exceed what the server counts.
+func (e *Engine) returnQuota(op *Operation) {
+	if op.charged {
+		op.charged = false
+		e.quota++
+	}
 }
 
 // published finds the publish with the identifier of an acknowledgement, and

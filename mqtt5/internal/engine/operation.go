@@ -59,6 +59,7 @@ type Operation struct {
 	hangups  uint8 // consecutive connections that ended while this was in flight
 	sent     bool  // some of its bytes may have reached the network, on any connection
 	orphaned bool  // nobody waits for it: kept for the session's sake only
+	charged  bool  // took one of the server's Receive Maximum, on this connection
 	counted  bool  // counts in the statistics of incomplete operations
 }
 

@@ -183,9 +183,11 @@ func (e *Engine) connectionLost(now time.Duration) {
 	e.released, e.lateReleased = e.lateReleased, list{}
 	for op := e.released.head; op != nil; op = op.next {
 		op.phase = phaseReleased
+		op.charged = false
 	}
 	for op := e.sent.popFront(); op != nil; op = e.sent.popFront() {
 		op.sentAt = 0
+		op.charged = false
 		switch {
 		case op.Kind != KindPublish:
 			id := op.identifier()
@@ -376,6 +378,7 @@ func (e *Engine) sendPublish(op *Operation) {
 		return
 	}
 	e.quota--
+	op.charged = true
 	e.await(op)
 }
 
