@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -61,6 +62,25 @@ func TestAuthentication(t *testing.T) {
 		if last != "last" {
 			t.Errorf("the authenticator was told %q", last)
 		}
+	})
+	bubble(t, "nothing of the user's is sent before the authenticator believes the server", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			c.ExpectConnect()
+			c.Send(welcome)
+			c.ExpectSilence(10*time.Second - 1)
+			p := c.ExpectPublish()
+			c.Send(mqtttest.Puback{PacketID: p.PacketID})
+			c.ExpectDisconnectWith(mqtttest.NormalDisconnection)
+		})
+		d := newDevice(t, srv, authenticated(scripted{finish: func([]byte) error {
+			time.Sleep(10 * time.Second)
+			return nil
+		}}))
+		queued := d.publish(d.ctx, message(1, "a", "x"))
+		want(t, "start", d.Start(), nil)
+		want(t, "publish", queued.wait(), nil)
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
 	})
 	bubble(t, "MQTT-4.12.0-7 no AUTH without a method", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
@@ -247,6 +267,27 @@ func TestReauthenticate(t *testing.T) {
 			want(t, "without a connection", d.Reauthenticate(d.ctx), mqtt5.ErrNotConnected)
 		})
 	}
+	bubble(t, "from a handler", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			accept(c, welcome)
+			c.ExpectAuth()
+			c.Send(auth(mqtttest.ContinueAuthentication, "more"))
+			c.ExpectAuth()
+			c.Send(auth(mqtttest.Success, ""))
+			c.ExpectDisconnectWith(mqtttest.NormalDisconnection)
+		})
+		var d *device
+		var err = errProof
+		d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+			o.Authenticator = scripted{}
+			o.OnConnectionSuccess = func(*mqtt5.ConnectionSuccess) { err = d.Reauthenticate(d.ctx) }
+		})
+		d.start()
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+		synctest.Wait()
+		want(t, "re-authentication", err, nil)
+	})
 	bubble(t, "twice at once, and given up", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {
@@ -260,9 +301,7 @@ func TestReauthenticate(t *testing.T) {
 		ctx, cancel := context.WithTimeout(d.ctx, time.Second)
 		defer cancel()
 		first := d.do(func() error { return d.Reauthenticate(ctx) })
-		if err := d.Reauthenticate(d.ctx); err == nil {
-			t.Error("two exchanges at once")
-		}
+		want(t, "a second one waits", d.Reauthenticate(ctx), context.DeadlineExceeded)
 		want(t, "given up", first.wait(), context.DeadlineExceeded)
 		time.Sleep(10 * time.Second)
 		d.wantEvents("attempting success")

@@ -24,11 +24,12 @@ type Authenticator interface {
 	// a connection it runs on the goroutine of the attempt, otherwise on that
 	// of the caller of Reauthenticate.
 	Begin(ctx context.Context) ([]byte, error)
-	// Continue answers data from the server. It runs like a lifecycle handler;
-	// an error ends the connection.
+	// Continue answers data from the server, on a goroutine of its own. An
+	// error ends the connection.
 	Continue(data []byte) ([]byte, error)
 	// Finish is told that the server is satisfied, with its last data, nil if
-	// there was none. An error says that we are not, and ends the connection.
+	// there was none. It runs like Continue. An error says that we are not, and
+	// ends the connection. No operation is sent on a new connection before.
 	Finish(data []byte) error
 }
 
@@ -39,20 +40,49 @@ type challenge struct {
 	done      bool
 }
 
+// exchange is what a Client knows of its AUTH packets. Client.mu guards it.
+type exchange struct {
+	challenges     []*challenge
+	authenticating bool            // runAuthenticator runs
+	renewing       bool            // Reauthenticate is at Begin
+	settled        []chan struct{} // wait for the end of an exchange
+}
+
 // Reauthenticate runs the exchange of [ClientOptions.Authenticator] again on
 // the current connection, and waits for its end. Other traffic goes on
-// meanwhile. A failure ends the connection, as the standard demands.
+// meanwhile. An exchange that is under way is waited for first. A failure ends
+// the connection, as the standard demands.
 func (c *Client) Reauthenticate(ctx context.Context) error {
 	if c.opts.Authenticator == nil {
 		return ErrNoAuthentication
 	}
-	data, err := c.opts.Authenticator.Begin(ctx)
-	if err != nil {
-		return errors.Join(ErrAuthentication, err)
+	c.mu.Lock()
+	for c.engine.State() == engine.Connected && (c.authenticating || c.renewing || len(c.renewals) > 0) {
+		settled := make(chan struct{})
+		c.settled = append(c.settled, settled)
+		c.mu.Unlock()
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.mu.Lock()
 	}
+	if c.engine.State() != engine.Connected {
+		c.mu.Unlock()
+		return ErrNotConnected
+	}
+	c.renewing = true
+	c.mu.Unlock()
+	data, err := c.beginExchange(ctx)
 	w := &waiter{done: make(chan struct{}, 1)}
 	c.mu.Lock()
-	if err := c.engine.Reauthenticate(c.loop.Now(), data); err != nil {
+	c.renewing = false
+	if err == nil {
+		err = c.engine.Reauthenticate(c.loop.Now(), data)
+	}
+	if err != nil {
+		c.wake(&c.settled)
 		c.mu.Unlock()
 		return err
 	}
@@ -67,15 +97,42 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 	}
 }
 
+func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {
+	err = ErrAuthentication // if it panics
+	defer c.recovered("Authenticator")
+	if data, err = c.opts.Authenticator.Begin(ctx); err != nil {
+		err = errors.Join(ErrAuthentication, err)
+	}
+	return data, err
+}
+
+// runAuthenticator hands challenges to the authenticator, one at a time. It is
+// not the dispatcher, so that a handler may wait for an exchange.
+func (c *Client) runAuthenticator() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.challenges) > 0 {
+		ch := c.challenges[0]
+		c.challenges = c.challenges[1:]
+		c.mu.Unlock()
+		c.authenticate(ch)
+		c.mu.Lock()
+	}
+	c.challenges = nil
+	c.authenticating = false
+	c.wake(&c.settled)
+}
+
 // renewed ends the waiting in Reauthenticate. The caller holds mu.
 func (c *Client) renewed(err error) {
 	for _, w := range c.renewals {
 		w.complete(engine.Result{Err: err}, true)
 	}
 	c.renewals = nil
+	c.wake(&c.settled)
 }
 
-// authenticate runs the authenticator on a challenge. It runs on the dispatcher.
+// authenticate runs the authenticator on a challenge.
 func (c *Client) authenticate(ch *challenge) {
 	reply, err := []byte(nil), error(nil)
 	func() {
@@ -104,6 +161,7 @@ func (c *Client) authenticate(ch *challenge) {
 		c.engine.RejectServer(now, err)
 	default:
 		c.renewed(nil)
+		c.engine.AcceptServer(now)
 	}
 	c.settle()
 }

@@ -42,6 +42,7 @@ type Client struct {
 	stats     clientStats
 	kept      map[string]Subscription // filters to subscribe to again
 	renewals  []*waiter               // callers of Reauthenticate
+	exchange                          // of AUTH packets
 	room      []*waiter               // callers that wait for room in the queue
 	waiters   []*waiter               // for reuse
 	stopped   []chan struct{}         // callers of Stop

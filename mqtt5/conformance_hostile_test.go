@@ -356,6 +356,8 @@ func TestHostile_authentication(t *testing.T) {
 		{name: "MQTT-4.12.0-5 AUTH with another method", code: protocol, packet: "AUTH", rule: "MQTT-4.12.0-5", handshake: []mqtttest.Packet{auth(0x18, "N")}},
 		{name: "MQTT-4.12.0-2 AUTH that asks to re-authenticate", code: protocol, packet: "AUTH", rule: "MQTT-3.15.2-1", handshake: []mqtttest.Packet{auth(0x19, "M")}},
 		{name: "MQTT-4.12.0-2 AUTH with success instead of CONNACK", code: protocol, packet: "AUTH", rule: "MQTT-3.15.2-1", handshake: []mqtttest.Packet{auth(0, "M")}},
+		{name: "AUTH before our answer to the last one", code: protocol, packet: "AUTH", rule: "4.12",
+			handshake: []mqtttest.Packet{mqtttest.Concat(auth(0x18, "M"), auth(0x18, "M"))}},
 		{name: "AUTH without a method", code: protocol, packet: "AUTH", rule: "3.15.2.2.2", handshake: []mqtttest.Packet{mqtttest.Auth{ReasonCode: 0x18}}},
 	}
 	for i := range list {

@@ -65,7 +65,11 @@ func (s *sink) Notify(ev *engine.Event) {
 // Challenge queues an AUTH for the authenticator.
 func (s *sink) Challenge(auth *wire.Auth, done bool) {
 	c := (*Client)(s)
-	c.dispatch.notify(&challenge{transport: c.transport, data: auth.AuthenticationData, done: done})
+	c.challenges = append(c.challenges, &challenge{transport: c.transport, data: auth.AuthenticationData, done: done})
+	if !c.authenticating {
+		c.authenticating = true
+		go c.runAuthenticator()
+	}
 }
 
 // handleEvent runs the user's code for an event. It runs on the dispatcher.
@@ -73,8 +77,6 @@ func (c *Client) handleEvent(event any) {
 	switch ev := event.(type) {
 	case *engine.Event:
 		c.handleLifecycle(ev)
-	case *challenge:
-		c.authenticate(ev)
 	case *Resubscription:
 		defer c.recovered("OnResubscribe")
 		if c.opts.OnResubscribe != nil {

@@ -14,6 +14,7 @@ type authState uint8
 const (
 	authNone       authState = iota // CONNECT had no authentication method
 	authConnecting                  // until CONNACK
+	authConfirming                  // until we are convinced, too: nothing of the user's is sent
 	authIdle
 	authRenewing // re-authentication
 )
@@ -29,13 +30,16 @@ func (e *Engine) receiveAuth(now time.Duration, f *wire.Frame) *wire.Error {
 	switch {
 	case e.authState == authNone:
 		return violation(wire.TypeAuth, "MQTT-4.12.0-6", "CONNECT had no authentication method")
-	case e.authState == authIdle:
+	case e.authState == authIdle || e.authState == authConfirming:
 		return violation(wire.TypeAuth, "4.12.1", "no re-authentication was started")
 	case value(a.AuthenticationMethod, "") != *e.connect.AuthenticationMethod:
 		return violation(wire.TypeAuth, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
+	case e.challenged:
+		return violation(wire.TypeAuth, "4.12", "the AUTH before was not answered yet")
 	}
 	switch {
 	case a.ReasonCode == wire.ContinueAuthentication:
+		e.challenged = true
 		e.sink.Challenge(a, false)
 	case a.ReasonCode == wire.Success && e.authState == authRenewing:
 		e.authState = authIdle
@@ -59,6 +63,14 @@ func (e *Engine) Authenticate(now time.Duration, data []byte, failure error) err
 	}
 	e.writeAuth(wire.ContinueAuthentication, data)
 	return nil
+}
+
+// AcceptServer tells that the last authentication data convinced us.
+func (e *Engine) AcceptServer(now time.Duration) {
+	if e.authState == authConfirming {
+		e.authState = authIdle
+		e.pump(now)
+	}
 }
 
 // RejectServer ends a connection whose last authentication data did not
@@ -85,6 +97,7 @@ func (e *Engine) Reauthenticate(now time.Duration, data []byte) error {
 }
 
 func (e *Engine) writeAuth(reason wire.ReasonCode, data []byte) {
+	e.challenged = false
 	e.output.buf = wire.AppendAuth(e.outBuffer(), &wire.Auth{
 		ReasonCode:           reason,
 		AuthenticationMethod: e.connect.AuthenticationMethod,

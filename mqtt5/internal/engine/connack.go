@@ -43,7 +43,7 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 		return violation(wire.TypeConnack, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
 	}
 	if e.authState == authConnecting {
-		e.authState = authIdle
+		e.authState = authConfirming
 		e.sink.Challenge(&wire.Auth{AuthenticationMethod: ack.AuthenticationMethod, AuthenticationData: ack.AuthenticationData}, true)
 	}
 	if ack.AssignedClientID != nil && c.ClientID == "" {

@@ -154,7 +154,8 @@ type Sink interface {
 	// Notify hands over a lifecycle event.
 	Notify(ev *Event)
 	// Challenge hands over an AUTH to answer with [Engine.Authenticate], or
-	// with done the end of a successful exchange.
+	// with done the end of an exchange, to answer with [Engine.AcceptServer] or
+	// [Engine.RejectServer].
 	Challenge(auth *wire.Auth, done bool)
 }
 
@@ -223,6 +224,7 @@ type Engine struct {
 	acks         ackQueue
 	answering    identifierSet // received QoS>0 on this connection, not yet answered for good
 	authState    authState
+	challenged   bool // an AUTH waits for Authenticate
 	authDeadline time.Duration
 	view         Message // scratch of Receive
 

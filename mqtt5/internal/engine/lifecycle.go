@@ -303,4 +303,5 @@ func (e *Engine) resetConnection(now time.Duration) {
 	e.acks.invalidate()
 	e.answering.clear()
 	e.authState = authNone
+	e.challenged = false
 }

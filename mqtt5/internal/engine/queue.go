@@ -246,7 +246,7 @@ func (e *Engine) poisoned(op *Operation) bool {
 // pump moves operations to the outbound buffer, as far as the buffer, the
 // server's Receive Maximum and the rate limits allow.
 func (e *Engine) pump(now time.Duration) {
-	if e.state != Connected {
+	if e.state != Connected || e.authState == authConfirming {
 		return
 	}
 	if e.throttled != never {
