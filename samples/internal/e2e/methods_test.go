@@ -64,7 +64,19 @@ func bundle(t *testing.T, core *iottest.Core, password string) string {
 	return path
 }
 
-// static are credentials that the core knows.
+// fixed are credentials that the core knows, with secrets that can be searched for.
+func fixed(t *testing.T, core *iottest.Core, token string) *credentials.Provider {
+	t.Helper()
+	k := iottest.AccessKey{AccessKeyID: "AKIAFIXED", SecretAccessKey: secretKey, SessionToken: token}
+	core.AddAccessKey(k)
+	p, err := credentials.NewStatic(credentials.StaticOptions{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey, SessionToken: k.SessionToken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// static are credentials that the core has made.
 func static(t *testing.T, core *iottest.Core, o iottest.AccessKeyOptions) *credentials.Provider {
 	t.Helper()
 	key, err := core.CreateAccessKey(o)
@@ -163,11 +175,11 @@ var methods = []method{
 		}},
 	{name: "WebsocketWithSigV4", auth: "sigv4", port: "443", webSocket: true,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), options...)
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), fixed(t, core, ""), options...)
 		}},
 	{name: "WebsocketWithSigV4 session token", auth: "sigv4", port: "443", webSocket: true,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{Lifetime: 1 << 40}), append(options, iot.WithRegion(core.Region()))...)
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), fixed(t, core, sessionToken), append(options, iot.WithRegion(core.Region()))...)
 		}},
 	{name: "WebsocketWithSigV4 default chain", auth: "sigv4", port: "443", webSocket: true,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {

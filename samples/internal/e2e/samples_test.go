@@ -331,9 +331,7 @@ func TestLocalcore(t *testing.T) {
 		t.Fatalf("%d commands in:\n%s", len(commands), strings.Join(lines, "\n"))
 	}
 	for _, c := range commands {
-		if strings.Contains(c, "-count 0") {
-			c = strings.Replace(c, "-count 0", "-count 1 -pub a/b", 1)
-		}
+		c = strings.Replace(c, "-count 0", "-count 1 -pub a/b", 1) // which has an end
 		if stdout, stderr, status := run(t, "", "sh", "-c", c); status != 0 {
 			t.Errorf("%s\nexit status %d\n%s\n%s", c, status, stdout, stderr)
 		}
