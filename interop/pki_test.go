@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -84,21 +83,4 @@ func (a *authority) issue(t *testing.T, name string) identity {
 		cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
 	}
-}
-
-// serverTLS is the configuration of a server in this process.
-func (a *authority) serverTLS(t *testing.T, clients bool) *tls.Config {
-	t.Helper()
-	id := a.issue(t, "localhost")
-	cert, err := tls.X509KeyPair(id.cert, id.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-	if clients {
-		config.ClientAuth = tls.RequireAndVerifyClientCert
-		config.ClientCAs = x509.NewCertPool()
-		config.ClientCAs.AddCert(a.cert)
-	}
-	return config
 }

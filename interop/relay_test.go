@@ -27,7 +27,7 @@ type relay struct {
 	done sync.WaitGroup
 
 	mu        sync.Mutex
-	changed   *sync.Cond // held, or a link was cut
+	changed   *sync.Cond // held, or a link was cut or ended
 	listeners map[string]net.Listener
 	links     map[*link]struct{}
 	held      [2]bool
@@ -121,6 +121,7 @@ func (r *relay) accept(l net.Listener, address string) {
 			_ = k.server.Close()
 			r.mu.Lock()
 			delete(r.links, k)
+			r.changed.Broadcast()
 			r.mu.Unlock()
 		})
 	}
@@ -166,6 +167,22 @@ func (r *relay) cut() {
 		k.end()
 	}
 	r.changed.Broadcast()
+}
+
+// ended waits until both sides have closed all connections.
+func (r *relay) ended(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.changed.Broadcast()
+	})
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.links) > 0 && ctx.Err() == nil {
+		r.changed.Wait()
+	}
+	return ctx.Err()
 }
 
 // end resets both sides: bytes that are on their way are lost.
