@@ -85,6 +85,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.timer.Init(c.loop, c.onTimer)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))
+	c.dispatch.run = c.runDispatcher
 	c.dispatch.limit = orDefault(opts.MaxPendingMessages, 1024)
 	return c, nil
 }
@@ -301,7 +302,7 @@ func (c *Client) settle() {
 	}
 	if !c.dispatch.running && c.dispatch.pending() {
 		c.dispatch.running = true
-		go c.runDispatcher()
+		go c.dispatch.run()
 	}
 	if d := min(c.engine.NextDeadline(), c.dispatch.deadline()); d < c.armed {
 		c.armed = d

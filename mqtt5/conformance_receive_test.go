@@ -291,6 +291,7 @@ func TestAliases(t *testing.T) {
 			time.Sleep(time.Second / 2)
 		}
 		time.Sleep(4 * time.Second)
+		synctest.Wait()
 		return got
 	}
 	mode := func(m mqtt5.TopicAliasMode, size uint16) func(*mqtt5.ClientOptions) {

@@ -20,6 +20,7 @@ import (
 // over. Its fields are guarded by Client.mu, unless they say otherwise.
 type dispatcher struct {
 	running      bool
+	run          func() // runDispatcher, as a value: to start it takes no allocation
 	copyPayloads bool   // messages that arrive now point into a shared buffer
 	limit        int    // messages that wait before reading stops
 	extra        int    // what is added to limit while a handler waits for an operation

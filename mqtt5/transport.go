@@ -32,6 +32,7 @@ type transport struct {
 	users   int                // goroutines that may touch conn, plus a turn that is awaited
 	closing bool
 	writing bool
+	writer  func() // write, as a value: to start it takes no allocation
 
 	// Only for the writer.
 	segments [][]byte
@@ -41,6 +42,7 @@ type transport struct {
 // dial begins an attempt, when the gate lets it.
 func (c *Client) dial() {
 	t := &transport{client: c, users: 1}
+	t.writer = func() { t.write(engine.Output{}, 0) }
 	c.transport = t
 	ctx, cancel := context.WithCancel(context.Background())
 	t.cancel = cancel
@@ -178,7 +180,7 @@ func (t *transport) startWriter() {
 	}
 	t.writing = true
 	t.users++
-	go t.write(engine.Output{}, 0)
+	go t.writer()
 }
 
 // buffersWriter is implemented by connections that can send several slices as
