@@ -53,11 +53,12 @@ func parseEndpoint(endpoint string) (string, error) {
 		}
 		return "", &EndpointError{Endpoint: scheme + "://" + host, Problem: fmt.Sprintf("it is a URL; give the host name alone: %q", host)}
 	}
+	address := endpoint
 	if strings.HasPrefix(endpoint, "[") && strings.HasSuffix(endpoint, "]") {
-		endpoint = endpoint[1 : len(endpoint)-1]
+		address = endpoint[1 : len(endpoint)-1]
 	}
-	if net.ParseIP(endpoint) != nil {
-		return endpoint, nil
+	if net.ParseIP(address) != nil {
+		return address, nil
 	}
 	if strings.ContainsAny(endpoint, " \t\r\n\"'") {
 		return problem("it contains blanks or quotes; give the host name alone")
@@ -100,6 +101,7 @@ type EndpointError struct {
 	Problem string
 }
 
+// Error names the endpoint, the problem and what to give instead.
 func (e *EndpointError) Error() string {
 	return fmt.Sprintf("iot: invalid endpoint %q: %s", e.Endpoint, e.Problem)
 }

@@ -37,6 +37,8 @@ func TestParseEndpoint(t *testing.T) {
 		{"broker.example\n", "blanks or quotes"},
 		{"bröker.example", "no host name"},
 		{"a..b", "no host name"},
+		{"[]", "no host name"},
+		{"[broker.example]", "no host name"},
 		{".example", "no host name"},
 		{strings.Repeat("a", 255), "no host name"},
 		{"c123.credentials.iot.eu-west-1.amazonaws.com", "endpoint for credentials"},
