@@ -27,6 +27,7 @@ type Client struct {
 	log       *zap.Logger
 	loop      *eventloop.Loop
 	observers *observers // nil: none
+	router    router     // has a lock of its own
 	gate      *eventloop.Gate
 	own       *eventloop.Group // nil if the loops are shared
 
@@ -38,7 +39,6 @@ type Client struct {
 	timer     eventloop.Timer // runs onTimer
 	armed     time.Duration   // when timer fires; never if not armed
 	dispatch  dispatcher
-	router    router
 	stats     clientStats
 	kept      map[string]Subscription // filters to subscribe to again
 	renewals  []*waiter               // callers of Reauthenticate

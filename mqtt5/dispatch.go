@@ -328,8 +328,11 @@ func (c *Client) recovered(name string) {
 	if v == nil {
 		return
 	}
-	err := &PanicError{Callback: name, Value: v, Stack: debug.Stack()}
-	c.log.Error("panic in a handler", zap.String("handler", name), zap.Any("panic", v), zap.ByteString("stack", err.Stack))
+	c.panicked(&PanicError{Callback: name, Value: v, Stack: debug.Stack()})
+}
+
+func (c *Client) panicked(err *PanicError) {
+	c.log.Error("panic in a handler", zap.String("handler", err.Callback), zap.Any("panic", err.Value), zap.ByteString("stack", err.Stack))
 	if c.opts.OnPanic == nil {
 		return
 	}

@@ -3,6 +3,7 @@
 package mqtt5
 
 import (
+	"runtime/debug"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
@@ -88,10 +89,19 @@ func observersOf(observer any) *observers {
 	return o
 }
 
-func (o *observers) complete(now time.Duration, op *engine.Operation, r *engine.Result) {
+// recovered reports a panic of the observer; the client's lock must be released
+// by whoever took it. It is deferred.
+func (o *observers) recovered(c *Client) {
+	if v := recover(); v != nil {
+		c.dispatch.notify(&PanicError{Callback: "Observer", Value: v, Stack: debug.Stack()})
+	}
+}
+
+func (o *observers) complete(c *Client, now time.Duration, op *engine.Operation, r *engine.Result) {
 	if o.operation == nil {
 		return
 	}
+	defer o.recovered(c)
 	obs := OperationObservation{Operation: "publish", Duration: now - op.Submitted, Err: r.Err, Sent: op.Sent()}
 	switch op.Kind {
 	case engine.KindSubscribe:
@@ -105,10 +115,11 @@ func (o *observers) complete(now time.Duration, op *engine.Operation, r *engine.
 	o.operation.ObserveOperation(obs)
 }
 
-func (o *observers) deliver(m *engine.Message) {
+func (o *observers) deliver(c *Client, m *engine.Message) {
 	if o.message == nil {
 		return
 	}
+	defer o.recovered(c)
 	topic := m.Topic
 	if m.AliasedTopic != "" {
 		topic = []byte(m.AliasedTopic)
@@ -124,8 +135,9 @@ var observedEvents = map[engine.EventKind]string{
 	engine.EventStopped:      "stopped",
 }
 
-func (o *observers) notify(ev *engine.Event) {
+func (o *observers) notify(c *Client, ev *engine.Event) {
 	if o.state != nil {
+		defer o.recovered(c)
 		o.state.ObserveState(StateObservation{Event: observedEvents[ev.Kind], Attempt: ev.Attempt, Err: ev.Err, Delay: ev.Delay})
 	}
 }

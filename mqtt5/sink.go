@@ -18,7 +18,7 @@ type sink Client
 func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	c := (*Client)(s)
 	if c.observers != nil {
-		c.observers.complete(c.loop.Now(), op, &r)
+		c.observers.complete(c, c.loop.Now(), op, &r)
 	}
 	switch w := op.Waiter.(type) {
 	case *waiter:
@@ -36,7 +36,7 @@ func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 func (s *sink) Deliver(m *engine.Message) {
 	c := (*Client)(s)
 	if c.observers != nil {
-		c.observers.deliver(m)
+		c.observers.deliver(c, m)
 	}
 	c.dispatch.deliver(m)
 }
@@ -45,7 +45,7 @@ func (s *sink) Deliver(m *engine.Message) {
 func (s *sink) Notify(ev *engine.Event) {
 	c := (*Client)(s)
 	if c.observers != nil {
-		c.observers.notify(ev)
+		c.observers.notify(c, ev)
 	}
 	switch ev.Kind {
 	case engine.EventSucceeded:
@@ -77,6 +77,8 @@ func (c *Client) handleEvent(event any) {
 	switch ev := event.(type) {
 	case *engine.Event:
 		c.handleLifecycle(ev)
+	case *PanicError:
+		c.panicked(ev)
 	case *Resubscription:
 		defer c.recovered("OnResubscribe")
 		if c.opts.OnResubscribe != nil {

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 )
@@ -120,7 +118,6 @@ func (t *transport) open(ctx context.Context) {
 		c.engine.TransportOpened(c.loop.Now(), connect)
 		conn = nil
 	case err != nil && t.current():
-		c.log.Debug("connection attempt failed", zap.String("address", c.opts.Address), zap.Error(err))
 		t.users--
 		c.transport = nil
 		c.engine.TransportFailed(c.loop.Now(), err)
