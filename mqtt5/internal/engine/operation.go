@@ -65,7 +65,10 @@ type Operation struct {
 
 // Sent reports whether the operation may have reached the server. When an
 // operation fails, it tells "not sent" from "outcome unknown".
-func (op *Operation) Sent() bool { return op.sent }
+func (op *Operation) Sent() bool {
+	// What is in the outbound buffer cannot be taken back.
+	return op.sent || op.phase == phaseGathered || op.phase == phaseSent
+}
 
 // identifier returns where the packet identifier of the operation is kept.
 func (op *Operation) identifier() *uint16 {

@@ -146,6 +146,7 @@ func (e *Engine) account(op *Operation) {
 func (e *Engine) failAll(cause error) {
 	for _, l := range [...]*list{&e.writing, &e.gathered, &e.publishes, &e.requests} {
 		for op := l.popFront(); op != nil; op = l.popFront() {
+			op.phase = phaseNew
 			e.finish(op, Result{Err: cause})
 		}
 	}
@@ -173,6 +174,7 @@ func (e *Engine) connectionLost(now time.Duration) {
 	e.resetConnection(now)
 	for _, l := range [...]*list{&e.writing, &e.gathered} {
 		for op := l.popFront(); op != nil; op = l.popFront() {
+			op.phase = phaseNew
 			e.finish(op, Result{Err: ErrConnectionLost})
 		}
 	}
@@ -193,11 +195,11 @@ func (e *Engine) connectionLost(now time.Duration) {
 			id := op.identifier()
 			e.ids.release(*id)
 			*id = 0
+			op.phase = phaseQueued
 			if op.orphaned || !e.survives(op) {
 				e.finish(op, Result{Err: ErrConnectionLost})
 				continue
 			}
-			op.phase = phaseQueued
 			requests.pushBack(op)
 		case e.poisoned(op):
 			// The identifier stays taken while the session lives: the server
