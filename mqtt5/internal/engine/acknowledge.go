@@ -30,12 +30,7 @@ func (e *Engine) leave(op *Operation) {
 // settle completes an operation that the server answered, and returns what it
 // took from the Receive Maximum.
 func (e *Engine) settle(now time.Duration, op *Operation, r Result) {
-	if op.Kind == KindPublish {
-		if op.phase == phaseLate || op.phase == phaseLateReleased {
-			e.timedOut--
-		}
-		e.returnQuota(op)
-	}
+	e.returnQuota(op)
 	e.leave(op)
 	e.finish(op, r)
 }
@@ -44,9 +39,13 @@ func (e *Engine) settle(now time.Duration, op *Operation, r Result) {
 // of a resumed session took nothing on this connection: counting its PUBCOMP,
 // as section 4.9 allows, could exceed what the server counts.
 func (e *Engine) returnQuota(op *Operation) {
-	if op.charged {
-		op.charged = false
-		e.quota++
+	if !op.charged {
+		return
+	}
+	op.charged = false
+	e.quota++
+	if op.phase == phaseLate || op.phase == phaseLateReleased {
+		e.timedOut--
 	}
 }
 
@@ -60,7 +59,7 @@ func (e *Engine) published(t wire.Type, id uint16, qos uint8) (*Operation, *wire
 	if op.Kind != KindPublish || op.Publish.QoS != qos {
 		return nil, violation(t, "MQTT-2.2.1-5", "acknowledges a packet of another type")
 	}
-	if !op.sent {
+	if !op.handed {
 		return nil, violation(t, "MQTT-2.2.1-5", "acknowledges a PUBLISH that was not sent yet")
 	}
 	return op, nil
@@ -142,7 +141,7 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 	default:
 		// The server owns the message: from now on only the identifier
 		// matters [MQTT-4.3.3-6].
-		if op.phase == phaseLate {
+		if op.phase == phaseLate && op.charged {
 			e.timedOut--
 		}
 		e.leave(op)
@@ -183,7 +182,7 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 	if op.Kind != kind {
 		return violation(f.Type, "MQTT-2.2.1-6", "acknowledges a packet of another type")
 	}
-	if !op.sent {
+	if !op.handed {
 		return violation(f.Type, "MQTT-2.2.1-6", "acknowledges a packet that was not sent yet")
 	}
 	if kind == KindSubscribe {
@@ -245,7 +244,7 @@ func (e *Engine) expireAcks(now time.Duration, l *list) {
 		l.remove(op)
 		e.stats.Timeouts++
 		e.orphan(op, ErrAckTimeout)
-		if op.Kind == KindPublish {
+		if op.charged {
 			e.timedOut++
 		}
 		if op.phase == phaseReleased {

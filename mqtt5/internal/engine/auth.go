@@ -65,6 +65,11 @@ func (e *Engine) Authenticate(now time.Duration, data []byte, failure error) err
 	return nil
 }
 
+// authPending reports whether authDeadline counts.
+func (e *Engine) authPending() bool {
+	return e.authState == authRenewing || e.authState == authConfirming
+}
+
 // AcceptServer tells that the last authentication data convinced us.
 func (e *Engine) AcceptServer(now time.Duration) {
 	if e.authState == authConfirming {

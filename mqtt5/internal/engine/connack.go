@@ -44,6 +44,7 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 	}
 	if e.authState == authConnecting {
 		e.authState = authConfirming
+		e.authDeadline = now + e.cfg.ConnackTimeout
 		e.sink.Challenge(&wire.Auth{AuthenticationMethod: ack.AuthenticationMethod, AuthenticationData: ack.AuthenticationData}, true)
 	}
 	if ack.AssignedClientID != nil && c.ClientID == "" {
@@ -111,7 +112,7 @@ func (e *Engine) discardSession() {
 	var again list
 	for op := e.resend.popFront(); op != nil; op = e.resend.popFront() {
 		op.Publish.PacketID = 0
-		op.Publish.Dup = false
+		op.handed = false
 		switch {
 		case op.orphaned || op.Publish.QoS == 2 && op.sent || e.cfg.Offline == FailAllOnDisconnect:
 			e.finish(op, Result{Err: ErrSessionLost})

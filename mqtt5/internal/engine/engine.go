@@ -177,6 +177,7 @@ type Engine struct {
 	actions   Action
 	attempt   int
 	farewell  *wire.Disconnect // the user's DISCONNECT
+	overdue   bool             // Connected: Tick has something to do at once
 	deadline  time.Duration    // of the current state
 	delay     time.Duration    // drawn for the next attempt
 	backoff   backoff
@@ -262,8 +263,11 @@ func (e *Engine) TakeActions() Action {
 func (e *Engine) NextDeadline() time.Duration {
 	d := e.deadline
 	if e.state == Connected {
+		if e.overdue {
+			return 0
+		}
 		d = min(d, e.throttled, e.pingDeadline(), e.ackDeadline(&e.sent), e.ackDeadline(&e.released))
-		if e.authState == authRenewing {
+		if e.authPending() {
 			d = min(d, e.authDeadline)
 		}
 	}
@@ -278,12 +282,13 @@ func (e *Engine) Tick(now time.Duration) {
 	if e.state != Connected {
 		return
 	}
+	e.overdue = false
 	e.expireAcks(now, &e.sent)
 	e.expireAcks(now, &e.released)
 	if e.state == Connected {
 		e.keepAlive(now)
 	}
-	if e.state == Connected && e.authState == authRenewing && now >= e.authDeadline {
+	if e.state == Connected && e.authPending() && now >= e.authDeadline {
 		e.disconnect(now, wire.UnspecifiedError, ErrAuthentication)
 	}
 	if e.state == Connected {

@@ -20,8 +20,11 @@ func (e *Engine) keepAliveInterval() time.Duration {
 // pingDeadline returns when the next step of keepAlive is due.
 func (e *Engine) pingDeadline() time.Duration {
 	interval := e.keepAliveInterval()
-	if interval == 0 || e.paused {
+	if interval == 0 {
 		return never
+	}
+	if e.paused {
+		return e.lastSent + interval // the server goes on counting
 	}
 	if e.pingDue != never {
 		return e.pingDue + min(e.cfg.PingTimeout, interval/2)
@@ -31,6 +34,14 @@ func (e *Engine) pingDeadline() time.Duration {
 
 func (e *Engine) keepAlive(now time.Duration) {
 	if now < e.pingDeadline() {
+		return
+	}
+	if e.paused {
+		e.lastSent = now
+		if !e.inFlight { // otherwise something is being sent anyway
+			e.output.buf = wire.AppendPingreq(e.outBuffer())
+			e.stats.PacketsOut++
+		}
 		return
 	}
 	if e.pingDue != never && e.inFlight {
@@ -67,7 +78,8 @@ func (e *Engine) receivePingresp(now time.Duration, f *wire.Frame) *wire.Error {
 
 // SetPaused tells that the owner has stopped or resumed reading because the
 // user's handlers are behind. Silence of our own making is no sign of a dead
-// link, so the ping deadline does not run meanwhile.
+// link, so the ping deadline does not run meanwhile; the server still gets its
+// PINGREQ [MQTT-3.1.2-20].
 func (e *Engine) SetPaused(now time.Duration, paused bool) {
 	if e.paused == paused {
 		return

@@ -187,6 +187,7 @@ func (e *Engine) TransportClosed(now time.Duration) {
 	}
 	e.TransportError(now, io.EOF)
 	if e.state == Closing {
+		e.actions &^= ActionClose
 		e.transportGone(now)
 	}
 }

@@ -58,6 +58,7 @@ type Operation struct {
 	phase    phase
 	hangups  uint8 // consecutive connections that ended while this was in flight
 	sent     bool  // some of its bytes may have reached the network, on any connection
+	handed   bool  // likewise, in the present session: the server may know its identifier
 	orphaned bool  // nobody waits for it: kept for the session's sake only
 	charged  bool  // took one of the server's Receive Maximum, on this connection
 	counted  bool  // counts in the statistics of incomplete operations

@@ -92,7 +92,7 @@ func (e *Engine) TakeOutput(now time.Duration, spare Output) Output {
 	e.stats.BytesOut += uint64(out.Len())
 	for op := e.unstamped; op != nil; op = op.next {
 		op.sentAt = stamp(now)
-		op.sent = true
+		op.sent, op.handed = true, true
 	}
 	e.unstamped = nil
 	for op := e.gathered.head; op != nil; op = op.next {

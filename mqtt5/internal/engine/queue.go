@@ -39,6 +39,7 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	}
 	if e.state == Connected {
 		e.pump(now)
+		e.checkStall(now)
 	}
 	return nil
 }
@@ -94,15 +95,20 @@ func (e *Engine) Cancel(op *Operation, cause error) (withdrawn bool) {
 		} else {
 			e.requests.remove(op)
 		}
-		e.finish(op, Result{Err: cause})
-		return true
-	case phaseGathered:
-		// Its bytes leave with the next write; only the wait ends.
+	case phaseResend:
+		if op.handed {
+			e.orphan(op, cause)
+			return false
+		}
+		e.resend.remove(op) // the server never saw its identifier
+	default:
+		// The bytes of phaseGathered leave with the next write, too.
 		e.orphan(op, cause)
-	case phaseSent, phaseResend, phaseReleased, phaseLate, phaseLateReleased:
-		e.orphan(op, cause)
+		return false
 	}
-	return false
+	e.finish(op, Result{Err: cause})
+	e.overdue = true // what waited behind it may be sent, or draining may end
+	return true
 }
 
 // orphan completes an operation for the caller, but keeps it for the session.
@@ -188,13 +194,13 @@ func (e *Engine) connectionLost(now time.Duration) {
 		op.charged = false
 	}
 	for op := e.sent.popFront(); op != nil; op = e.sent.popFront() {
-		op.sentAt = 0
 		op.charged = false
 		switch {
 		case op.Kind != KindPublish:
 			id := op.identifier()
 			e.ids.release(*id)
 			*id = 0
+			op.handed = false
 			op.phase = phaseQueued
 			if op.orphaned || !e.survives(op) {
 				e.finish(op, Result{Err: ErrConnectionLost})
@@ -202,16 +208,7 @@ func (e *Engine) connectionLost(now time.Duration) {
 			}
 			requests.pushBack(op)
 		case e.poisoned(op):
-			// The identifier stays taken while the session lives: the server
-			// may still hold it.
-			if !op.orphaned {
-				e.account(op)
-				e.sink.Complete(op, Result{Err: ErrPoisonPublish})
-				op.Waiter = nil
-			}
-			op.orphaned = true
-			op.phase = phaseNew
-			op.Publish.Payload = nil
+			e.abandon(op, ErrPoisonPublish)
 		default:
 			op.phase = phaseResend
 			resend.pushBack(op)
@@ -236,9 +233,20 @@ func (e *Engine) connectionLost(now time.Duration) {
 	}
 }
 
+// abandon completes a publish that the server may know, and that is in no list
+// any more. Its identifier stays taken while the session lives, since the
+// server could take another publish with it for this one.
+func (e *Engine) abandon(op *Operation, cause error) {
+	if !op.orphaned {
+		e.account(op)
+		e.sink.Complete(op, Result{Err: cause})
+	}
+	*op = Operation{Kind: KindPublish, orphaned: true, Publish: wire.Publish{PacketID: op.Publish.PacketID}}
+}
+
 // poisoned counts a hang-up against an operation that was in flight.
 func (e *Engine) poisoned(op *Operation) bool {
-	if e.cfg.PoisonLimit <= 0 || e.stopping || !op.sent {
+	if e.cfg.PoisonLimit <= 0 || e.stopping || op.sentAt == 0 {
 		return false
 	}
 	op.hangups++
@@ -343,12 +351,16 @@ func (e *Engine) send(now time.Duration, op *Operation) {
 // refuse completes an operation that may not be sent on this connection.
 func (e *Engine) refuse(op *Operation, err error) {
 	e.stats.Refused++
+	if op.Kind == KindPublish && op.handed {
+		e.abandon(op, err)
+		return
+	}
 	e.finish(op, Result{Err: err})
 }
 
 func (e *Engine) sendPublish(op *Operation) {
 	p := op.Publish
-	p.Dup = op.sent && p.PacketID != 0 // not after a lost session, where it starts over
+	p.Dup = op.handed // not after a lost session, where it starts over
 	e.outAliases.resolve(&p)
 	size := int(op.size)
 	if p.TopicAlias != 0 || op.Publish.TopicAlias != 0 {

@@ -104,20 +104,17 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 		}
 		m.Ack = e.acks.push(m.PacketID, 1)
 	case 2:
+		if err := e.owe(m.PacketID); err != nil {
+			return err
+		}
 		if !e.received.add(m.PacketID) {
 			// Ours already [MQTT-4.3.3-10]: no second delivery. Its PUBREC is
 			// sent again, unless the first one is still to come.
-			if err := e.owe(m.PacketID); err != nil {
-				return err
-			}
 			if !e.acks.unanswered(m.PacketID) {
 				e.acks.answer(e.acks.push(m.PacketID, 2))
 				e.acks.flush(e)
 			}
 			return nil
-		}
-		if err := e.owe(m.PacketID); err != nil {
-			return err
 		}
 		m.Ack = e.acks.push(m.PacketID, 2)
 	}

@@ -1,0 +1,615 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+// The simulation runs an engine against a model of a server, over a network
+// that delays and cuts, on a virtual clock. Everything is drawn from a seed. It
+// consists of many scenarios, each with its own configuration; a failure names
+// the seed of its scenario, which -scenario runs again, with a trace under -v.
+var (
+	simSteps    = flag.Int("steps", 100_000, "steps of the simulation in all")
+	simSeed     = flag.Uint64("seed", 0, "seed of the simulation; 0: a few fixed ones")
+	simScenario = flag.Uint64("scenario", 0, "run this one scenario of the simulation again")
+)
+
+func TestSimulation(t *testing.T) {
+	if *simScenario != 0 {
+		s := newSimulation(t, *simScenario)
+		s.tracing = testing.Verbose()
+		s.run()
+		return
+	}
+	seeds := []uint64{1, 2, 3, 4}
+	if *simSeed != 0 {
+		seeds = []uint64{*simSeed}
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			var total tally
+			source := rand.NewPCG(seed, 0)
+			for done, goal := 0, *simSteps/len(seeds); done < goal; {
+				s := newSimulation(t, source.Uint64()|1)
+				done += s.run()
+				total.add(&s.tally)
+			}
+			total.check(t)
+		})
+	}
+}
+
+// tally counts what happened, so that a simulation in which nothing does is
+// noticed.
+type tally struct {
+	connects, resumed, lost, refused, cuts, stops      int
+	success, failed, timeouts, poisoned, withdrawn     int
+	qos1, qos2, deliveries, duplicates, nacks, renewed int
+	stalled, throttled, aliased, dropped, limited      int
+}
+
+func (a *tally) add(b *tally) {
+	for _, p := range [...]struct{ a, b *int }{
+		{&a.connects, &b.connects}, {&a.resumed, &b.resumed}, {&a.lost, &b.lost}, {&a.refused, &b.refused}, {&a.cuts, &b.cuts},
+		{&a.stops, &b.stops}, {&a.success, &b.success}, {&a.failed, &b.failed}, {&a.timeouts, &b.timeouts},
+		{&a.poisoned, &b.poisoned}, {&a.withdrawn, &b.withdrawn}, {&a.qos1, &b.qos1}, {&a.qos2, &b.qos2},
+		{&a.deliveries, &b.deliveries}, {&a.duplicates, &b.duplicates}, {&a.nacks, &b.nacks}, {&a.renewed, &b.renewed},
+		{&a.stalled, &b.stalled}, {&a.throttled, &b.throttled}, {&a.aliased, &b.aliased}, {&a.dropped, &b.dropped}, {&a.limited, &b.limited},
+	} {
+		*p.a += *p.b
+	}
+}
+
+func (a *tally) check(t *testing.T) {
+	t.Logf("%+v", *a)
+	if *simSteps < 50_000 {
+		return
+	}
+	for name, n := range map[string]int{
+		"connects": a.connects, "resumed": a.resumed, "lost": a.lost, "refused": a.refused, "cuts": a.cuts, "stops": a.stops,
+		"success": a.success, "failed": a.failed, "timeouts": a.timeouts, "poisoned": a.poisoned, "withdrawn": a.withdrawn,
+		"qos1": a.qos1, "qos2": a.qos2, "deliveries": a.deliveries, "duplicates": a.duplicates, "nacks": a.nacks,
+		"renewed": a.renewed, "stalled": a.stalled, "throttled": a.throttled, "aliased": a.aliased, "dropped": a.dropped, "limited": a.limited,
+	} {
+		if n == 0 {
+			t.Errorf("the simulation had no %s", name)
+		}
+	}
+}
+
+// simulation is one scenario. It is the owner of the engine, its user and its
+// network at once, and the engine's sink.
+type simulation struct {
+	t       *testing.T
+	seed    uint64
+	rng     rand.PCG
+	tracing bool
+	tally   tally
+
+	step  int
+	calm  bool // no more faults: everything must come to an end
+	now   time.Duration
+	cfg   Config
+	hello wire.Connect
+	e     *Engine
+	inbox inTap
+	tap   outTap
+	link  link
+	srv   server
+
+	// The user.
+	ops        []*simOp // by serial number, which starts at 1
+	open       []*simOp // not completed
+	bytes      int64    // of those
+	phase      EventKind
+	attempt    int
+	stopping   bool
+	challenge  int // to be answered
+	delivered  []uint64
+	held       []uint64
+	staleAcks  []uint64
+	finishing  *simOp // being withdrawn
+	paused     bool
+	submitting *simOp
+}
+
+// simOp is what the simulation knows of an operation.
+type simOp struct {
+	op     *Operation // until it completes
+	serial uint64
+	kind   Kind
+	qos    uint8
+	retain bool
+	topic  string
+	size   int64
+	large  bool
+
+	done      bool
+	sent      bool // Sent, when it completed
+	withdrawn bool
+	err       error
+
+	id       uint16
+	epoch    int           // session in which it was handed over last
+	conn     int           // connection on which it was handed over last
+	at       time.Duration // when
+	hangups  int           // connections that ended while it was in flight
+	answered bool          // the last acknowledgement was delivered
+	reason   wire.ReasonCode
+	codes    []wire.ReasonCode
+	released bool // a PUBREC was delivered
+	arrived  int  // times that the server accepted it
+}
+
+// link is the network: a transport, and the bytes on their way.
+type link struct {
+	state   linkState
+	dead    bool // cut, but the client has not noticed
+	number  int  // of the connection
+	writing bool
+	taken   int // bytes handed over to the transport
+	moved   int // of those, how many have left
+	up      []packet
+	down    []byte // not consumed by the client
+	arrived int    // of down, how many can be read
+	base    int    // stream position of down
+	queue   []packet
+	never   bool // the dial is never answered
+	sticky  bool // closing is never confirmed
+	budget  int  // bytes until the cut; negative: none
+}
+
+type linkState uint8
+
+const (
+	linkNone linkState = iota
+	linkDialing
+	linkOpen
+	linkClosing
+)
+
+// packet is a packet on its way, in either direction.
+type packet struct {
+	end     int // stream position of its end
+	t       wire.Type
+	qos     uint8
+	dup     bool
+	flag    bool // CONNACK: session present; AUTH: success
+	id      uint16
+	reason  wire.ReasonCode
+	serial  uint64 // of the operation, or of the server's message
+	topic   string
+	codes   []wire.ReasonCode
+	connect *wire.Connect
+	connack *wire.Connack
+}
+
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	s := &simulation{t: t, seed: seed, now: time.Second}
+	s.rng.Seed(seed, seed)
+	s.configure()
+	s.e = New(&s.cfg, s)
+	s.ops = append(make([]*simOp, 0, 1024), nil)
+	s.srv.init(s)
+	return s
+}
+
+// n draws from [0, k).
+func (s *simulation) n(k int) int { return int((s.rng.Uint64() >> 32) * uint64(k) >> 32) }
+
+// one is true once in k times.
+func (s *simulation) one(k int) bool { return s.n(k) == 0 }
+
+// fault is one, unless the scenario is to end well.
+func (s *simulation) fault(k int) bool { return !s.calm && s.n(k) == 0 }
+
+func pick[T any](s *simulation, values ...T) T { return values[s.n(len(values))] }
+
+func (s *simulation) configure() {
+	s.cfg = Config{
+		Session:            SessionBehavior(s.n(3)),
+		Offline:            OfflinePolicy(s.n(3)),
+		Full:               FullPolicy(s.n(2)),
+		MaxOps:             pick(s, 3, 20, 100),
+		MaxBytes:           pick[int64](s, 0, 0, 400, 4000),
+		OutAliases:         AliasMode(s.n(3)),
+		OutAliasSize:       uint16(1 + s.n(4)),
+		InAliasMax:         uint16(s.n(4)),
+		Jitter:             Jitter(s.n(3)),
+		MinDelay:           100 * time.Millisecond,
+		MaxDelay:           5 * time.Second,
+		ResetDelayAfter:    3 * time.Second,
+		ConnectTimeout:     2 * time.Second,
+		ConnackTimeout:     2 * time.Second,
+		PingTimeout:        time.Second,
+		AckTimeout:         pick[time.Duration](s, 0, time.Second, 3*time.Second, 20*time.Second),
+		DisconnectTimeout:  time.Second,
+		CloseTimeout:       time.Second,
+		PoisonLimit:        pick(s, 0, 1, 2, 3),
+		PublishesPerSecond: pick[float64](s, 0, 0, 3, 30),
+		BytesPerSecond:     pick[float64](s, 0, 0, 200, 3000),
+		Uniform:            func(n int64) int64 { return int64(s.rng.Uint64() % uint64(n)) },
+	}
+	s.hello = wire.Connect{
+		ClientID:              pick(s, "", "client"),
+		KeepAlive:             pick[uint16](s, 0, 1, 5, 60),
+		SessionExpiryInterval: pick[*uint32](s, nil, new(uint32)),
+	}
+	if s.one(2) {
+		rm := uint16(1 + s.n(4))
+		s.hello.ReceiveMaximum = &rm
+	}
+	if s.one(4) {
+		method := "method"
+		s.hello.AuthenticationMethod = &method
+	}
+}
+
+func (s *simulation) fail(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("scenario %d, step %d, %v, %v: %s", s.seed, s.step, s.now, s.e.state, fmt.Sprintf(format, args...))
+}
+
+func (s *simulation) trace(format string, args ...any) {
+	s.t.Logf("%6d %-12v %-13v %s", s.step, s.now, s.e.state, fmt.Sprintf(format, args...))
+}
+
+// run runs the scenario and returns how many steps it took.
+func (s *simulation) run() int {
+	for length := 500 + s.n(5000); s.step < length && s.e.state != Closed; {
+		s.act()
+	}
+	if s.e.state != Closed {
+		s.finish()
+	}
+	s.checkRest()
+	return s.step
+}
+
+// finish lets everything come to an end: the network works, the user asks for
+// nothing new and answers everything, and the server answers everything.
+func (s *simulation) finish() {
+	s.calm = true
+	s.srv.mute, s.srv.swallow = false, false
+	if s.paused {
+		s.setPaused(false)
+	}
+	s.check(s.e.Start(s.now))
+	s.settle()
+	if s.link.state == linkOpen { // what was swallowed is answered after a reconnect only
+		s.cut()
+	}
+	for from := s.step; len(s.open) > 0 || s.e.state != Connected || len(s.srv.session.out) > 0 || s.flows() > 0; {
+		s.act()
+		if s.step > from+200_000 {
+			s.fail("does not come to an end: %d operations, %d flows, %d from the server", len(s.open), s.flows(), len(s.srv.session.out))
+		}
+	}
+	s.stop(pick[time.Duration](s, 0, s.now+time.Second, never))
+	for from := s.step; s.e.state != Stopped; {
+		s.act()
+		if s.step > from+100_000 {
+			s.fail("does not stop")
+		}
+	}
+	if s.one(2) {
+		s.e.Close(s.now)
+		s.settle()
+	}
+}
+
+// flows is how many operations the engine goes on with for the session's sake.
+func (s *simulation) flows() int {
+	e := s.e
+	return e.resend.n + e.sent.n + e.released.n + e.late.n + e.lateReleased.n
+}
+
+// checkRest checks that nothing is left.
+func (s *simulation) checkRest() {
+	e := s.e
+	if len(s.open) > 0 || s.bytes != 0 {
+		s.fail("%d operations of %d bytes left", len(s.open), s.bytes)
+	}
+	if st := e.Stats(); st.Incomplete != 0 || st.IncompleteBytes != 0 || st.Unacked != 0 || st.UnackedBytes != 0 || st.Queued != 0 {
+		s.fail("statistics at rest: %+v", st)
+	}
+	for i, l := range s.lists() {
+		if l.n != 0 || l.head != nil || l.tail != nil {
+			s.fail("list %d holds %d operations at rest", i, l.n)
+		}
+	}
+	if e.output.Len() != 0 || len(e.acks.records) != 0 || e.answering.n != 0 || e.freeCount > maxFree {
+		s.fail("memory at rest: %d bytes, %d acknowledgements, %d unanswered, %d free", e.output.Len(), len(e.acks.records), e.answering.n, e.freeCount)
+	}
+	if s.stopping {
+		s.fail("stopped without the event")
+	}
+	if e.NextDeadline() != never {
+		s.fail("deadline at rest: %v", e.NextDeadline())
+	}
+}
+
+func (s *simulation) check(err error) {
+	if err != nil {
+		s.fail("%v", err)
+	}
+}
+
+// act is one step: one thing happens somewhere.
+func (s *simulation) act() {
+	s.step++
+	switch d := s.n(64); {
+	case d < 12:
+		s.write()
+	case d < 24:
+		s.srv.act()
+	case d < 36:
+		s.read()
+	case d < 48:
+		s.user()
+	case d < 52:
+		s.acknowledge()
+	case d < 60:
+		s.pass()
+	case d < 62:
+		s.transport()
+	default:
+		s.authenticate()
+	}
+	s.settle()
+	s.checkStep()
+}
+
+// pass lets time go by.
+func (s *simulation) pass() {
+	step := time.Duration(s.rng.Uint64()>>1) % (time.Millisecond << s.n(12))
+	until := s.now + step
+	if s.one(4) {
+		until = max(s.now, s.e.NextDeadline())
+		if until == never {
+			until = s.now + time.Second
+		}
+	}
+	punctual := !s.one(8)
+	for n := 0; s.e.NextDeadline() <= until; n++ {
+		due := s.e.NextDeadline()
+		if n > 1000 {
+			s.fail("time does not progress beyond %v", due)
+		}
+		s.now = max(s.now, due)
+		if !punctual {
+			s.now = until
+		}
+		s.e.Tick(s.now)
+		s.settle()
+	}
+	s.now = until
+	if s.one(8) {
+		s.e.Tick(s.now)
+	}
+}
+
+// settle does what the engine asks for.
+func (s *simulation) settle() {
+	l := &s.link
+	a := s.e.TakeActions()
+	if a&ActionClose != 0 {
+		if l.state != linkDialing && l.state != linkOpen {
+			s.fail("nothing to close")
+		}
+		s.hangUp()
+		l.state = linkClosing
+		l.sticky = s.fault(8)
+	}
+	if a&ActionDial != 0 {
+		if l.state == linkClosing {
+			l.state = linkNone // given up: its end does not matter any more
+		}
+		if l.state != linkNone {
+			s.fail("a second transport")
+		}
+		*l = link{state: linkDialing, number: l.number, never: s.fault(10), budget: -1}
+		if s.fault(4) {
+			l.budget = s.n(1 << s.n(12))
+		}
+	}
+}
+
+// transport moves the transport on.
+func (s *simulation) transport() {
+	l := &s.link
+	switch l.state {
+	case linkDialing:
+		switch {
+		case s.one(2):
+			s.e.DialStarted(s.now)
+		case l.never:
+		case s.fault(6):
+			l.state = linkNone
+			s.e.TransportFailed(s.now, errors.New("no route"))
+		default:
+			l.state = linkOpen
+			s.expireAcks()
+			s.tap.begin(l.number)
+			l.number++
+			s.srv.begin()
+			s.challenge, s.paused = 0, false
+			hello := s.hello
+			s.e.TransportOpened(s.now, &hello)
+		}
+	case linkOpen:
+		if l.dead && s.one(2) {
+			if s.one(2) {
+				s.e.TransportError(s.now, pick(s, io.EOF, errors.New("reset")))
+			} else {
+				s.hangUp()
+				l.state = linkNone
+				s.e.TransportClosed(s.now)
+			}
+		}
+	case linkClosing:
+		if !l.sticky {
+			l.state = linkNone
+			s.e.TransportClosed(s.now)
+		}
+	}
+}
+
+// cut ends the connection somewhere on the way.
+func (s *simulation) cut() {
+	if s.link.dead || s.link.state != linkOpen {
+		return
+	}
+	s.tally.cuts++
+	s.hangUp()
+}
+
+// hangUp tells the server that the connection is over. What has arrived there
+// may or may not be handled.
+func (s *simulation) hangUp() {
+	l := &s.link
+	if l.state != linkOpen || l.dead {
+		return
+	}
+	if s.tracing {
+		s.trace("connection %d ends", l.number)
+	}
+	if s.one(2) {
+		s.srv.handleAll()
+	}
+	l.dead = true
+	s.srv.end()
+}
+
+// write moves bytes to the server.
+func (s *simulation) write() {
+	l := &s.link
+	if l.state != linkOpen {
+		return
+	}
+	if !l.writing {
+		if s.e.HasOutput() {
+			s.take()
+		}
+		return
+	}
+	if s.srv.mute && !s.one(8) {
+		return // stuck
+	}
+	k := l.taken - l.moved
+	if !s.one(2) {
+		k = 1 + s.n(k)
+	}
+	if l.budget >= 0 && !l.dead {
+		if k >= l.budget {
+			l.moved += l.budget
+			s.cut()
+			return
+		}
+		l.budget -= k
+	}
+	l.moved += k
+	if l.moved == l.taken {
+		l.writing = false
+		s.e.WriteDone(s.now)
+	}
+}
+
+// take takes the engine's output.
+func (s *simulation) take() {
+	l := &s.link
+	out := s.e.TakeOutput(s.now, Output{})
+	b, whole := out.Bytes()
+	if !whole {
+		b = nil
+		for _, part := range out.Segments(nil) {
+			b = append(b, part...)
+		}
+	}
+	if len(b) != out.Len() {
+		s.fail("output of %d bytes says that it has %d", len(b), out.Len())
+	}
+	l.writing = true
+	base := l.taken
+	l.taken += len(b)
+	for rest := b; len(rest) > 0; {
+		f, need, err := wire.ParseFrame(rest, 0)
+		if err != nil || need > 0 {
+			s.fail("output is not a packet: %v, need %d of %d", err, need, len(rest))
+		}
+		rest = rest[f.Size:]
+		p := s.tap.packet(s, &f)
+		p.end = base + len(b) - len(rest)
+		if !l.dead {
+			l.up = append(l.up, p)
+		}
+	}
+	s.tap.lastSent = s.now
+}
+
+// read lets bytes arrive at the client.
+func (s *simulation) read() {
+	l := &s.link
+	if l.state != linkOpen || s.paused || len(l.down) == 0 || l.dead && s.one(4) {
+		return
+	}
+	if l.arrived < len(l.down) {
+		if s.one(2) {
+			l.arrived = len(l.down)
+		} else {
+			l.arrived += 1 + s.n(len(l.down)-l.arrived)
+		}
+	}
+	counts := s.e.state == Handshake || s.e.state == Connected
+	for len(l.queue) > 0 && l.queue[0].end <= l.base+l.arrived {
+		if counts {
+			s.inbox.packet(s, &l.queue[0])
+		}
+		l.queue = l.queue[1:]
+	}
+	consumed, need := s.e.Receive(s.now, l.down[:l.arrived])
+	if consumed > l.arrived || need != 0 && need <= l.arrived-consumed {
+		s.fail("consumed %d of %d, need %d", consumed, l.arrived, need)
+	}
+	if s.srv.hostile && len(l.queue) == 0 && s.e.state == Connected {
+		s.fail("the engine puts up with a breach of the rules")
+	}
+	if counts && len(s.inbox.expected) > 0 {
+		s.fail("%d messages were not delivered", len(s.inbox.expected))
+	}
+	rest := copy(l.down, l.down[consumed:])
+	l.down = l.down[:rest]
+	l.base += consumed
+	l.arrived -= consumed
+}
+
+func (s *simulation) setPaused(paused bool) {
+	s.paused = paused
+	s.e.SetPaused(s.now, paused)
+}
+
+func (s *simulation) stop(drainUntil time.Duration) {
+	if s.e.state != Stopped && s.e.state != Closed {
+		s.stopping = true
+	}
+	if s.tracing {
+		s.trace("Stop until %v", drainUntil)
+	}
+	var farewell *wire.Disconnect
+	if s.one(3) {
+		expiry := uint32(s.n(2))
+		farewell = &wire.Disconnect{ReasonCode: wire.DisconnectWithWill, SessionExpiryInterval: &expiry}
+	}
+	s.check(s.e.Stop(s.now, farewell, drainUntil))
+	s.tally.stops++
+}
