@@ -154,6 +154,9 @@ func (e *Engine) Acknowledge(now time.Duration, n uint64, reason wire.ReasonCode
 	if r.state == ackGiven {
 		return ErrAckTwice
 	}
+	if e.state != Connected {
+		return ErrAckStale // it cannot be sent any more
+	}
 	r.state = ackGiven
 	r.reason = reason
 	r.detail = detail

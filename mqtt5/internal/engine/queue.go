@@ -160,7 +160,7 @@ func (e *Engine) failAll(cause error) {
 	for _, l := range [...]*list{&e.resend, &e.released} {
 		for op := l.head; op != nil; {
 			next := op.next
-			if keep {
+			if keep && op.handed {
 				e.orphan(op, cause)
 			} else {
 				l.remove(op)

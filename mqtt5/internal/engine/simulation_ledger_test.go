@@ -32,7 +32,8 @@ type outTap struct {
 }
 
 type owedAck struct {
-	number   uint64 // 0: nobody is asked
+	number   uint64 // 0: not delivered yet, or not at all
+	serial   uint64 // of the message
 	id       uint16
 	qos      uint8
 	answered bool
@@ -45,7 +46,13 @@ type owedRelease struct {
 }
 
 // begin is told of a new connection, and the number of the one before.
-func (o *outTap) begin(before int) {
+func (o *outTap) begin(s *simulation, before int) {
+	for _, w := range o.owed {
+		if !w.answered {
+			break
+		}
+		o.refuse(s, &w) // in the outbound buffer when the connection ended
+	}
 	*o = outTap{holders: o.holders, released: o.released}
 	for id, op := range o.holders {
 		switch {
@@ -55,6 +62,14 @@ func (o *outTap) begin(before int) {
 		case op.conn == before && !op.released:
 			op.hangups++
 		}
+	}
+}
+
+// refuse notes that the client has no part in a message that it has refused.
+func (o *outTap) refuse(s *simulation, w *owedAck) {
+	if w.qos == 2 && w.reason >= 0x80 {
+		s.inbox.received[w.id] = false
+		s.srv.messages[w.serial].delivered = 0
 	}
 }
 
@@ -76,6 +91,9 @@ func (o *outTap) packet(s *simulation, f *wire.Frame) packet {
 	}
 	if !o.accepted && f.Type != wire.TypeConnect && f.Type != wire.TypeAuth && f.Type != wire.TypeDisconnect {
 		s.fail("%v before CONNACK", f.Type)
+	}
+	if s.confirm && (f.Type == wire.TypePublish || f.Type == wire.TypeSubscribe || f.Type == wire.TypeUnsubscribe) {
+		s.fail("%v before the server has proved itself", f.Type)
 	}
 	if o.accepted && f.Size > int(o.limits.MaximumPacketSizeToServer) {
 		s.fail("%v of %d bytes", f.Type, f.Size)
@@ -245,9 +263,7 @@ func (o *outTap) ack(s *simulation, t wire.Type, a *wire.Ack) {
 		if w.id != a.PacketID || (w.qos == 2) != (t == wire.TypePubrec) || !w.answered || w.reason != a.ReasonCode {
 			s.fail("%v for %d with %#x, but it is the turn of %+v", t, a.PacketID, a.ReasonCode, w)
 		}
-		if w.qos == 2 && w.reason >= 0x80 {
-			s.inbox.received[w.id] = false
-		}
+		o.refuse(s, &w)
 	case wire.TypePubrel:
 		w := owedRelease{a.PacketID, a.ReasonCode}
 		if len(o.owedReleases) == 0 || o.owedReleases[0] != w {
@@ -284,6 +300,9 @@ func (i *inTap) packet(s *simulation, p *packet) {
 		switch {
 		case p.qos < 2 || !i.received[p.id]:
 			i.expected = append(i.expected, *p)
+			if p.qos > 0 {
+				o.owed = append(o.owed, owedAck{serial: p.serial, id: p.id, qos: p.qos})
+			}
 			if p.qos == 2 {
 				i.received[p.id] = true
 			}
@@ -480,7 +499,7 @@ func (s *simulation) checkStructure() {
 	if e.unstamped != nil && !waits {
 		s.fail("unstamped is not in the list")
 	}
-	if e.state == Connected && e.output.Len() < gatherLimit && e.NextDeadline() > s.now {
+	if e.state == Connected && e.authState != authConfirming && e.output.Len() < gatherLimit && e.NextDeadline() > s.now {
 		saved := *e
 		if op := e.eligible(s.now); op != nil {
 			s.fail("an operation in phase %d could be sent, and nothing sends it", op.phase)

@@ -294,7 +294,7 @@ func (v *server) acknowledged(p *packet) {
 		v.outstanding--
 	}
 	v.session.out = slices.Delete(v.session.out, i, i+1)
-	if m.delivered < 1 || m.qos == 2 && m.delivered > 1 {
+	if m.delivered < 1 && p.reason < 0x80 || m.qos == 2 && m.delivered > 1 {
 		s.fail("message %d of QoS %d is acknowledged, and was delivered %d times", m.serial, m.qos, m.delivered)
 	}
 }

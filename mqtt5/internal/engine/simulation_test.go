@@ -96,16 +96,17 @@ type simulation struct {
 	tracing bool
 	tally   tally
 
-	step  int
-	calm  bool // no more faults: everything must come to an end
-	now   time.Duration
-	cfg   Config
-	hello wire.Connect
-	e     *Engine
-	inbox inTap
-	tap   outTap
-	link  link
-	srv   server
+	step   int
+	ending bool // the last Stop was called
+	calm   bool // no more faults: everything must come to an end
+	now    time.Duration
+	cfg    Config
+	hello  wire.Connect
+	e      *Engine
+	inbox  inTap
+	tap    outTap
+	link   link
+	srv    server
 
 	// The user.
 	ops        []*simOp // by serial number, which starts at 1
@@ -114,7 +115,8 @@ type simulation struct {
 	phase      EventKind
 	attempt    int
 	stopping   bool
-	challenge  int // to be answered
+	challenge  int  // to be answered
+	confirm    bool // the server's last data are to be judged
 	delivered  []uint64
 	held       []uint64
 	staleAcks  []uint64
@@ -125,14 +127,15 @@ type simulation struct {
 
 // simOp is what the simulation knows of an operation.
 type simOp struct {
-	op     *Operation // until it completes
-	serial uint64
-	kind   Kind
-	qos    uint8
-	retain bool
-	topic  string
-	size   int64
-	large  bool
+	op      *Operation // until it completes
+	serial  uint64
+	kind    Kind
+	qos     uint8
+	retain  bool
+	topic   string
+	size    int64
+	large   bool
+	payload []byte
 
 	done      bool
 	sent      bool // Sent, when it completed
@@ -295,6 +298,7 @@ func (s *simulation) finish() {
 			s.fail("does not come to an end: %d operations, %d flows, %d from the server", len(s.open), s.flows(), len(s.srv.session.out))
 		}
 	}
+	s.ending = true
 	s.stop(pick[time.Duration](s, 0, s.now+time.Second, never))
 	for from := s.step; s.e.state != Stopped; {
 		s.act()
@@ -348,7 +352,18 @@ func (s *simulation) check(err error) {
 // act is one step: one thing happens somewhere.
 func (s *simulation) act() {
 	s.step++
-	switch d := s.n(64); {
+	d := s.n(64)
+	switch s.link.state { // do not linger where little happens
+	case linkNone:
+		if s.one(3) {
+			d = 52
+		}
+	case linkDialing, linkClosing:
+		if s.one(3) {
+			d = 60
+		}
+	}
+	switch {
 	case d < 12:
 		s.write()
 	case d < 24:
@@ -372,9 +387,9 @@ func (s *simulation) act() {
 
 // pass lets time go by.
 func (s *simulation) pass() {
-	step := time.Duration(s.rng.Uint64()>>1) % (time.Millisecond << s.n(12))
+	step := time.Duration(s.rng.Uint64()>>1) % (time.Millisecond << s.n(10))
 	until := s.now + step
-	if s.one(4) {
+	if s.one(16) || s.e.state == Waiting && s.one(3) {
 		until = max(s.now, s.e.NextDeadline())
 		if until == never {
 			until = s.now + time.Second
@@ -412,6 +427,7 @@ func (s *simulation) settle() {
 		l.sticky = s.fault(8)
 	}
 	if a&ActionDial != 0 {
+		s.expireAcks()
 		if l.state == linkClosing {
 			l.state = linkNone // given up: its end does not matter any more
 		}
@@ -440,10 +456,10 @@ func (s *simulation) transport() {
 		default:
 			l.state = linkOpen
 			s.expireAcks()
-			s.tap.begin(l.number)
+			s.tap.begin(s, l.number)
 			l.number++
 			s.srv.begin()
-			s.challenge, s.paused = 0, false
+			s.challenge, s.confirm, s.paused = 0, false, false
 			hello := s.hello
 			s.e.TransportOpened(s.now, &hello)
 		}
@@ -521,6 +537,7 @@ func (s *simulation) write() {
 	l.moved += k
 	if l.moved == l.taken {
 		l.writing = false
+		s.tap.lastSent = s.now
 		s.e.WriteDone(s.now)
 	}
 }

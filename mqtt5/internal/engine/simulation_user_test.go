@@ -19,7 +19,9 @@ var errCancelled = errors.New("the user does not wait any longer")
 // user does something that a user may do.
 func (s *simulation) user() {
 	if s.calm {
-		s.e.Start(s.now)
+		if !s.ending {
+			s.check(s.e.Start(s.now))
+		}
 		return
 	}
 	switch d := s.n(100); {
@@ -68,6 +70,7 @@ func (s *simulation) publish() {
 	}
 	payload := make([]byte, size)
 	binary.BigEndian.PutUint64(payload, uint64(len(s.ops)))
+	so.payload = payload
 	op.Publish = wire.Publish{Topic: so.topic, Payload: payload, QoS: so.qos, Retain: so.retain, TopicAlias: uint16(max(0, s.n(8)-3))}
 	s.submit(so, op)
 }
@@ -190,6 +193,12 @@ func (s *simulation) acknowledge() {
 		i := s.n(len(s.held))
 		n := s.held[i]
 		s.held = slices.Delete(s.held, i, i+1)
+		if s.e.state != Connected {
+			if err := s.e.Acknowledge(s.now, n, wire.Success, nil); err != ErrAckStale {
+				s.fail("acknowledgement without a connection: %v", err)
+			}
+			return
+		}
 		reason := wire.Success
 		var detail *wire.Ack
 		if s.one(3) {
@@ -227,7 +236,9 @@ func (s *simulation) acknowledge() {
 // through acknowledges all messages up to number n that are not held.
 func (s *simulation) through(n uint64) {
 	for len(s.delivered) > 0 && s.delivered[0] <= n {
-		s.tap.answer(s.delivered[0], wire.Success)
+		if s.e.state == Connected {
+			s.tap.answer(s.delivered[0], wire.Success)
+		}
 		s.delivered = s.delivered[1:]
 	}
 	s.e.AcknowledgeThrough(s.now, n)
@@ -244,6 +255,13 @@ func (s *simulation) authenticate() {
 		s.challenge--
 		if err := s.e.Authenticate(s.now, []byte("answer"), failure); err != nil {
 			s.fail("Authenticate: %v", err)
+		}
+	case s.confirm:
+		s.confirm = false
+		if s.fault(20) {
+			s.e.RejectServer(s.now, errors.New("not convinced"))
+		} else {
+			s.e.AcceptServer(s.now)
 		}
 	case s.hello.AuthenticationMethod != nil && s.e.state == Connected && s.one(8):
 		if s.e.Reauthenticate(s.now, []byte("again")) == nil {
@@ -263,8 +281,8 @@ func (s *simulation) Complete(op *Operation, r Result) {
 	}
 	so.done, so.err, so.sent, so.op = true, r.Err, op.Sent(), nil
 	s.forget(so)
-	if so.kind == KindPublish && !so.large {
-		clear(op.Publish.Payload[:min(8, len(op.Publish.Payload))]) // the user may reuse it
+	if !so.large {
+		clear(so.payload) // the user may reuse it
 	}
 	if r.Err == nil {
 		s.tally.success++
@@ -378,13 +396,22 @@ func (s *simulation) Deliver(m *Message) {
 		return
 	}
 	s.delivered = append(s.delivered, m.Ack)
-	s.tap.owed = append(s.tap.owed, owedAck{number: m.Ack, id: m.PacketID, qos: m.QoS})
+	for i := range s.tap.owed {
+		if a := &s.tap.owed[i]; a.number == 0 && !a.answered {
+			a.number = m.Ack
+			return
+		}
+	}
+	s.fail("nothing is owed for message %d", p.serial)
 }
 
 // Challenge implements Sink.
 func (s *simulation) Challenge(_ *wire.Auth, done bool) {
-	if !done {
+	switch {
+	case !done:
 		s.challenge++
+	case s.e.authState == authConfirming:
+		s.confirm = true
 	}
 }
 
