@@ -45,8 +45,13 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 }
 
 func (e *Engine) full(op *Operation) bool {
-	return e.cfg.MaxOps > 0 && e.stats.Incomplete >= e.cfg.MaxOps ||
-		e.cfg.MaxBytes > 0 && e.stats.Incomplete > 0 && e.stats.IncompleteBytes+int64(op.size) > e.cfg.MaxBytes
+	return e.exceeds(e.stats.Incomplete, e.stats.IncompleteBytes+int64(op.size))
+}
+
+// exceeds reports whether the limits forbid one more operation beside others,
+// when they have that many bytes together. One alone is never too large.
+func (e *Engine) exceeds(others int, bytes int64) bool {
+	return e.cfg.MaxOps > 0 && others >= e.cfg.MaxOps || e.cfg.MaxBytes > 0 && others > 0 && bytes > e.cfg.MaxBytes
 }
 
 // HasRoom reports whether an operation of that many bytes would be accepted.
@@ -55,9 +60,20 @@ func (e *Engine) HasRoom(op *Operation) bool {
 	return !e.full(op)
 }
 
-// makeRoom drops the oldest queued QoS 0 publishes, if the policy says so.
+// makeRoom drops the oldest queued QoS 0 publishes, if the policy says so and
+// if that helps.
 func (e *Engine) makeRoom(op *Operation) bool {
 	if e.cfg.Full != FullDropOldestQoS0 {
+		return false
+	}
+	others, bytes := e.stats.Incomplete, e.stats.IncompleteBytes+int64(op.size)
+	for old := e.publishes.head; old != nil && e.exceeds(others, bytes); old = old.next {
+		if old.Publish.QoS == 0 {
+			others--
+			bytes -= int64(old.size)
+		}
+	}
+	if e.exceeds(others, bytes) {
 		return false
 	}
 	for old := e.publishes.head; old != nil && e.full(op); {
