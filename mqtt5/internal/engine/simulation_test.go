@@ -35,18 +35,18 @@ func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		seeds = []uint64{*simSeed}
 	}
+	var total tally
 	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
-			var total tally
 			source := rand.NewPCG(seed, 0)
 			for done, goal := 0, *simSteps/len(seeds); done < goal; {
 				s := newSimulation(t, source.Uint64()|1)
 				done += s.run()
 				total.add(&s.tally)
 			}
-			total.check(t)
 		})
 	}
+	total.check(t)
 }
 
 // tally counts what happened, so that a simulation in which nothing does is
@@ -97,6 +97,7 @@ type simulation struct {
 	tally   tally
 
 	step   int
+	peace  int  // how rare faults and stops are
 	ending bool // the last Stop was called
 	calm   bool // no more faults: everything must come to an end
 	now    time.Duration
@@ -214,7 +215,7 @@ func (s *simulation) n(k int) int { return int((s.rng.Uint64() >> 32) * uint64(k
 func (s *simulation) one(k int) bool { return s.n(k) == 0 }
 
 // fault is one, unless the scenario is to end well.
-func (s *simulation) fault(k int) bool { return !s.calm && s.n(k) == 0 }
+func (s *simulation) fault(k int) bool { return !s.calm && s.n(k*s.peace) == 0 }
 
 func pick[T any](s *simulation, values ...T) T { return values[s.n(len(values))] }
 
@@ -243,6 +244,7 @@ func (s *simulation) configure() {
 		BytesPerSecond:     pick[float64](s, 0, 0, 200, 3000),
 		Uniform:            func(n int64) int64 { return int64(s.rng.Uint64() % uint64(n)) },
 	}
+	s.peace = pick(s, 1, 1, 4, 16)
 	s.hello = wire.Connect{
 		ClientID:              pick(s, "", "client"),
 		KeepAlive:             pick[uint16](s, 0, 1, 5, 60),

@@ -29,10 +29,13 @@ func (s *simulation) user() {
 		s.publish()
 	case d < 70:
 		s.request()
-	case d < 82:
-		s.cancel()
-	case d < 94:
+	case d < 80:
+		if s.fault(2) {
+			s.cancel()
+		}
+	case d < 90:
 		s.check(s.e.Start(s.now))
+	case d < 96 && !s.fault(2):
 	case d < 96:
 		s.stop(pick[time.Duration](s, 0, s.now, s.now+time.Duration(s.n(5000))*time.Millisecond, never))
 	case d < 97:
