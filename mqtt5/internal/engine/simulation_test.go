@@ -353,7 +353,6 @@ func (s *simulation) check(err error) {
 
 // act is one step: one thing happens somewhere.
 func (s *simulation) act() {
-	s.step++
 	d := s.n(64)
 	switch s.link.state { // do not linger where little happens
 	case linkNone:
@@ -365,6 +364,12 @@ func (s *simulation) act() {
 			d = 60
 		}
 	}
+	s.do(d)
+}
+
+// do does one kind of thing, of 64.
+func (s *simulation) do(d int) {
+	s.step++
 	switch {
 	case d < 12:
 		s.write()
