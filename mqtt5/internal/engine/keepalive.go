@@ -87,8 +87,6 @@ func (e *Engine) SetPaused(now time.Duration, paused bool) {
 	e.paused = paused
 	if !paused {
 		e.lastHeard = now
-		if e.pingDue != never {
-			e.pingDue = now
-		}
+		e.pingDue = never // its answer may wait among what was not read
 	}
 }

@@ -297,6 +297,7 @@ func (e *Engine) resetConnection(now time.Duration) {
 	e.timedOut = 0
 	e.lastSent, e.lastHeard = now, now
 	e.pingDue = never
+	e.pingSentAt = 0
 	e.throttled = never
 	e.paused = false
 	e.outAliases.reset()

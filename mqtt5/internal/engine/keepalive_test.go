@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+)
+
+func alive(t *testing.T, seconds uint16, cfg *Config) *rig {
+	r := newRig(t, cfg)
+	r.connectAs(&wire.Connect{ClientID: "c", KeepAlive: seconds}, &connack)
+	return r
+}
+
+func TestPingWhenBothSidesAreQuiet(t *testing.T) {
+	t.Run("MQTT-3.1.2-20", func(t *testing.T) {
+		r := alive(t, 10, &Config{})
+		r.pass(10*time.Second - 1)
+		r.wrote("")
+		r.pass(1)
+		r.wrote("PINGREQ")
+		r.pass(time.Second / 2)
+		r.receive(wire.AppendPingresp(nil))
+		if d := r.e.Stats().PingRoundTrip; d != time.Second/2 {
+			t.Errorf("round trip %v", d)
+		}
+	})
+}
+
+func TestPingWhenOnlyOneSideTalks(t *testing.T) {
+	t.Run("only the client", func(t *testing.T) {
+		r := alive(t, 10, &Config{})
+		for range 9 {
+			r.pass(time.Second)
+			r.publish("a", 0)
+			r.wrote("PUBLISH a")
+		}
+		r.pass(time.Second)
+		r.wrote("PINGREQ")
+	})
+	t.Run("only the server", func(t *testing.T) {
+		r := alive(t, 10, &Config{})
+		for range 9 {
+			r.pass(time.Second)
+			r.message(0, 0)
+		}
+		r.pass(time.Second)
+		r.wrote("PINGREQ")
+	})
+}
+
+func TestTrafficPutsPingOff(t *testing.T) {
+	r := alive(t, 10, &Config{})
+	for range 5 {
+		r.pass(9 * time.Second)
+		r.publish("a", 0)
+		r.message(0, 0)
+		r.wrote("PUBLISH a")
+	}
+}
+
+func TestAnyBytesAnswerPing(t *testing.T) {
+	r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+	r.pass(10 * time.Second)
+	r.wrote("PINGREQ")
+	r.pass(2 * time.Second)
+	r.e.Receive(r.now, []byte{0x30}) // a part of a packet
+	r.pass(5 * time.Second)
+	r.state(Connected)
+}
+
+func TestPingTimeout(t *testing.T) {
+	for _, c := range []struct {
+		keepAlive uint16
+		timeout   time.Duration
+		want      time.Duration
+	}{{10, 3 * time.Second, 13 * time.Second}, {10, time.Minute, 15 * time.Second}, {1, time.Minute, 1500 * time.Millisecond}} {
+		r := alive(t, c.keepAlive, &Config{PingTimeout: c.timeout})
+		from := r.now
+		for r.e.State() == Connected {
+			r.pass(r.e.NextDeadline() - r.now)
+			if r.e.State() == Connected {
+				r.wrote("PINGREQ")
+			}
+		}
+		if d := r.now - from; d != c.want {
+			t.Errorf("keep alive %d s, ping timeout %v: lost after %v, want %v", c.keepAlive, c.timeout, d, c.want)
+		}
+		if ev := r.event(EventDisconnected); ev.Err != ErrPingTimeout {
+			t.Errorf("event %+v", ev)
+		}
+		r.wrote("DISCONNECT 0x80") // 0x8D is the server's
+	}
+}
+
+// With a write that never ends, no PINGREQ can leave.
+func TestStuckWriteDoesNotDisablePings(t *testing.T) {
+	r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+	r.publish("a", 1)
+	r.take()
+	r.pass(13 * time.Second)
+	r.state(Closing)
+	if ev := r.event(EventDisconnected); ev.Err != ErrPingTimeout {
+		t.Errorf("event %+v", ev)
+	}
+	if r.e.TakeActions()&ActionClose == 0 {
+		t.Error("the transport is not closed")
+	}
+}
+
+func TestKeepAliveOfServerWins(t *testing.T) {
+	t.Run("MQTT-3.1.2-21", func(t *testing.T) {
+		r := newRig(t, &Config{})
+		ack := connack
+		ack.ServerKeepAlive = ptr(uint16(2))
+		r.connectAs(&wire.Connect{ClientID: "c", KeepAlive: 60}, &ack)
+		r.pass(2 * time.Second)
+		r.wrote("PINGREQ")
+	})
+	t.Run("off", func(t *testing.T) {
+		r := newRig(t, &Config{})
+		ack := connack
+		ack.ServerKeepAlive = ptr(uint16(0))
+		r.connectAs(&wire.Connect{ClientID: "c", KeepAlive: 60}, &ack)
+		if d := r.e.NextDeadline(); d != never {
+			t.Errorf("deadline %v without keep alive", d)
+		}
+	})
+}
+
+func TestPingWhileReadingIsPaused(t *testing.T) {
+	r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+	r.e.SetPaused(r.now, true)
+	for range 5 { // the server goes on counting, and its silence means nothing
+		r.pass(10 * time.Second)
+		r.wrote("PINGREQ")
+	}
+	r.e.SetPaused(r.now, false)
+	r.pass(10 * time.Second)
+	r.wrote("PINGREQ")
+	r.pass(3 * time.Second)
+	r.state(Disconnecting)
+}
