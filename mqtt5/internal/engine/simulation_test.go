@@ -121,7 +121,6 @@ type simulation struct {
 	delivered  []uint64
 	held       []uint64
 	staleAcks  []uint64
-	finishing  *simOp // being withdrawn
 	paused     bool
 	submitting *simOp
 }
