@@ -149,3 +149,15 @@ func TestAckQueueMemory(t *testing.T) {
 		t.Errorf("room for %d acknowledgements when 10 are owed", n)
 	}
 }
+
+// One identifier again and again is one message more each time.
+func TestRepeatedIdentifierCountsAgainstReceiveMaximum(t *testing.T) {
+	r := newRig(t, &Config{})
+	r.connectAs(&wire.Connect{ClientID: "c", ReceiveMaximum: ptr(uint16(3))}, &connack)
+	for range 3 {
+		r.message(1, 1)
+		r.state(Connected)
+	}
+	r.message(1, 1)
+	r.wrote("DISCONNECT 0x93")
+}

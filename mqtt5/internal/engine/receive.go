@@ -126,7 +126,8 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 // owe notes a publish that the server counts against our Receive Maximum.
 func (e *Engine) owe(id uint16) *wire.Error {
 	e.answering.add(id)
-	if e.answering.n > int(value(e.connect.ReceiveMaximum, 65535)) {
+	// A server that repeats one identifier must not make the queue grow either.
+	if max(e.answering.n, len(e.acks.records)-e.acks.head+1) > int(value(e.connect.ReceiveMaximum, 65535)) {
 		return &wire.Error{Reason: wire.ReceiveMaximumExceeded, Packet: wire.TypePublish, Rule: "MQTT-3.3.4-9",
 			Text: "more unacknowledged messages than our Receive Maximum"}
 	}
