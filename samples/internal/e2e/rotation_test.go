@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -164,8 +165,10 @@ func TestOtherBroker(t *testing.T) {
 	if info := core.Clients()["elsewhere"]; info.HasUserName {
 		t.Errorf("the user name is %q", info.UserName)
 	}
+	// The core itself keeps to the limits and hangs up; what counts is that
+	// the client let the message go.
 	_, err = client.Publish(context.Background(), &mqtt5.PublishPacket{Topic: "1/2/3/4/5/6/7/8/9", QoS: mqtt5.AtMostOnce})
-	if err != nil {
+	if err != nil && !errors.Is(err, mqtt5.ErrOutcomeUnknown) {
 		t.Error(err)
 	}
 }
