@@ -119,10 +119,46 @@ func TestAuthentication(t *testing.T) {
 		srv.HangDial()
 		d := newDevice(t, srv, authenticated(scripted{finish: func([]byte) error { return errProof }}))
 		want(t, "start", d.Start(), nil)
-		err := d.lastLoss().Err
-		want(t, "loss", err, mqtt5.ErrAuthentication)
-		want(t, "loss", err, errProof)
+		err := d.lastFailure().Err
+		want(t, "failure", err, mqtt5.ErrAuthentication)
+		want(t, "failure", err, errProof)
 		time.Sleep(2 * time.Second)
+	})
+	bubble(t, "nothing is taken from a server that has not proved itself", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			c.ExpectConnect()
+			c.Send(welcome, mqtttest.Publish{Topic: "with CONNACK"}) // in one segment
+			c.Send(mqtttest.Publish{Topic: "later"})
+			untilDisconnect(c, mqtttest.NormalDisconnection)
+		})
+		verdict := make(chan error)
+		d := newDevice(t, srv, authenticated(scripted{finish: func([]byte) error { return <-verdict }}))
+		want(t, "start", d.Start(), nil)
+		time.Sleep(time.Second)
+		if n := len(d.received()); d.State() != mqtt5.StateConnecting || n != 0 {
+			t.Errorf("%v with %d messages before the verdict", d.State(), n)
+		}
+		verdict <- nil
+		want(t, "connection", d.WaitConnected(t.Context()), nil)
+		synctest.Wait()
+		d.wantMessages("with CONNACK=", "later=")
+		want(t, "stop", d.Stop(t.Context(), nil), nil)
+	})
+	bubble(t, "the authenticator never comes to a verdict", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			c.ExpectConnect()
+			c.Send(welcome)
+			untilDisconnect(c, mqtttest.UnspecifiedError)
+		})
+		srv.HangDial()
+		verdict := make(chan error)
+		d := newDevice(t, srv, authenticated(scripted{finish: func([]byte) error { return <-verdict }}))
+		want(t, "start", d.Start(), nil)
+		time.Sleep(30 * time.Second)
+		close(verdict)
+		want(t, "failure", d.lastFailure().Err, mqtt5.ErrAuthentication)
 	})
 	bubble(t, "the authenticator panics", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)

@@ -29,7 +29,8 @@ type Authenticator interface {
 	Continue(data []byte) ([]byte, error)
 	// Finish is told that the server is satisfied, with its last data, nil if
 	// there was none. It runs like Continue. An error says that we are not, and
-	// ends the connection. No operation is sent on a new connection before.
+	// ends the connection. A new connection counts as one only when Finish has
+	// returned nil: before, nothing is sent on it and no message taken from it.
 	Finish(data []byte) error
 }
 
@@ -45,7 +46,7 @@ type exchange struct {
 	challenges     []*challenge
 	authenticating bool            // runAuthenticator runs
 	renewing       bool            // Reauthenticate is at Begin
-	settled        []chan struct{} // wait for the end of an exchange
+	settled        []chan struct{} // wait for the end of an exchange or of its connection
 }
 
 // Reauthenticate runs the exchange of [ClientOptions.Authenticator] again on
@@ -95,6 +96,21 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// confirmed waits until the authenticator has judged the server of a new
+// connection, and reports whether to go on with it. The caller holds mu.
+func (t *transport) confirmed() bool {
+	c := t.client
+	for t.current() && c.engine.Confirming() {
+		c.settle()
+		settled := make(chan struct{})
+		c.settled = append(c.settled, settled)
+		c.mu.Unlock()
+		<-settled
+		c.mu.Lock()
+	}
+	return t.current()
 }
 
 func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {

@@ -130,7 +130,7 @@ func TestHostile_handshake(t *testing.T) {
 			handshake: []mqtttest.Packet{raw(0, 0, "a"), ok}},
 		{name: "MQTT-3.2.0-1 PINGRESP before CONNACK", code: protocol, packet: "PINGRESP", rule: "MQTT-3.2.0-1",
 			handshake: []mqtttest.Packet{mqtttest.Pingresp{}}},
-		{name: "MQTT-3.14.0-1 DISCONNECT before CONNACK", code: protocol, packet: "DISCONNECT", rule: "MQTT-3.2.0-1",
+		{name: "MQTT-3.14.0-1 DISCONNECT before CONNACK", code: protocol, packet: "DISCONNECT", rule: "MQTT-3.14.0-1",
 			handshake: []mqtttest.Packet{mqtttest.Disconnect{ReasonCode: mqtttest.ServerBusy}}},
 		{name: "MQTT-3.2.2-1 reserved CONNACK flags", code: malformed, packet: "CONNACK", rule: "MQTT-3.2.2-1",
 			handshake: []mqtttest.Packet{mqtttest.Corrupted(ok, 2, 0x80)}},

@@ -68,9 +68,9 @@ type callback func(*PublishResult, error)
 // error matches ErrOutcomeUnknown.
 //
 // The packet is copied, but not what its fields point to: payload, correlation
-// data and user properties must not be modified until the publish is done. A
-// payload that was given up by ctx while it was being written must not be
-// modified afterwards either.
+// data and user properties must not be modified until the publish is done, and
+// the payload never again if it fails with ErrOutcomeUnknown: it may be on its
+// way still.
 func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishResult, error) {
 	w := wirePublish(packet)
 	if err := c.validatePublish(packet, &w); err != nil {
@@ -92,7 +92,7 @@ func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishRe
 //
 // A full queue fails the publish with [ErrQueueFull], whatever
 // [ClientOptions.QueueFullPolicy] says about waiting. Everything that packet
-// points to must not be modified until completed is called.
+// points to must not be modified until completed is called, as with Publish.
 func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResult, error)) {
 	w := wirePublish(packet)
 	err := c.validatePublish(packet, &w)

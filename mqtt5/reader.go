@@ -220,6 +220,17 @@ func (t *transport) receive(in *inbox) bool {
 	before := d.messages()
 	d.copyPayloads = in.pooled && !c.opts.BorrowPayloads
 	consumed, need := c.engine.Receive(now, in.b)
+	if c.engine.Confirming() {
+		// What follows the CONNACK waits until the server has proved itself.
+		if !t.confirmed() {
+			c.mu.Unlock()
+			return false
+		}
+		before = d.messages()
+		var n int
+		n, need = c.engine.Receive(c.loop.Now(), in.b[consumed:])
+		consumed += n
+	}
 	shared := d.messages() > before
 	if shared && (in.pooled || in.large && c.opts.BorrowPayloads) {
 		d.release(in.b)

@@ -53,7 +53,7 @@ func (e *Engine) returnQuota(op *Operation) {
 // checks that it may be acknowledged by that type of packet.
 func (e *Engine) published(t wire.Type, id uint16, qos uint8) (*Operation, *wire.Error) {
 	op := e.ids.holder(id)
-	if op == nil || op.phase == phaseNew {
+	if op == nil {
 		return nil, nil
 	}
 	if op.Kind != KindPublish || op.Publish.QoS != qos {
@@ -171,7 +171,7 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 		}
 	}
 	op := e.ids.holder(a.PacketID)
-	if op == nil || op.phase == phaseNew {
+	if op == nil {
 		e.stats.UnknownAcks++
 		return nil
 	}
@@ -257,13 +257,26 @@ func (e *Engine) expireAcks(now time.Duration, l *list) {
 	}
 }
 
-// checkStall gives a connection up on which no publish can ever be sent again,
-// because publishes that the server swallowed use its whole Receive Maximum.
+// checkStall gives a connection up on which something can never be sent,
+// because operations that the server swallowed use up its Receive Maximum, all
+// packet identifiers, or the room of the queue.
 func (e *Engine) checkStall(now time.Duration) {
-	if e.quota > 0 || e.timedOut < int(e.settings.ReceiveMaximumFromServer) {
+	starved := e.starved
+	e.starved = false
+	if e.state != Connected || e.late.n+e.lateReleased.n == 0 {
 		return
 	}
-	if e.resend.head == nil && (e.publishes.head == nil || e.publishes.head.Publish.QoS == 0) {
+	publish := e.resend.head
+	if publish == nil {
+		publish = e.publishes.head
+	}
+	publishWaits := publish != nil && publish.Publish.QoS > 0
+	answersDue := e.sent.n + e.released.n
+	switch {
+	case publishWaits && e.quota == 0 && e.timedOut >= int(e.settings.ReceiveMaximumFromServer):
+	case (publishWaits || e.requests.head != nil) && e.ids.used == maxIdentifiers && answersDue == 0:
+	case starved && e.stats.Incomplete == 0:
+	default:
 		return
 	}
 	e.disconnect(now, wire.ImplementationSpecificError, ErrStalled)

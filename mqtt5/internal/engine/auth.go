@@ -14,7 +14,7 @@ type authState uint8
 const (
 	authNone       authState = iota // CONNECT had no authentication method
 	authConnecting                  // until CONNACK
-	authConfirming                  // until we are convinced, too: nothing of the user's is sent
+	authConfirming                  // the server accepts us; until we accept it, nothing of its is taken and nothing of the user's sent
 	authIdle
 	authRenewing // re-authentication
 )
@@ -30,7 +30,7 @@ func (e *Engine) receiveAuth(now time.Duration, f *wire.Frame) *wire.Error {
 	switch {
 	case e.authState == authNone:
 		return violation(wire.TypeAuth, "MQTT-4.12.0-6", "CONNECT had no authentication method")
-	case e.authState == authIdle || e.authState == authConfirming:
+	case e.authState == authIdle:
 		return violation(wire.TypeAuth, "4.12.1", "no re-authentication was started")
 	case value(a.AuthenticationMethod, "") != *e.connect.AuthenticationMethod:
 		return violation(wire.TypeAuth, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
@@ -61,20 +61,23 @@ func (e *Engine) Authenticate(now time.Duration, data []byte, failure error) err
 		e.disconnect(now, wire.UnspecifiedError, failure)
 		return nil
 	}
-	e.writeAuth(wire.ContinueAuthentication, data)
+	if err := e.writeAuth(wire.ContinueAuthentication, data); err != nil {
+		e.disconnect(now, wire.UnspecifiedError, err)
+	}
 	return nil
 }
 
-// authPending reports whether authDeadline counts.
-func (e *Engine) authPending() bool {
-	return e.authState == authRenewing || e.authState == authConfirming
-}
+// Confirming reports whether the server is still to be judged by the last data
+// of its CONNACK. Meanwhile Receive takes nothing that follows.
+func (e *Engine) Confirming() bool { return e.state == Handshake && e.authState == authConfirming }
 
-// AcceptServer tells that the last authentication data convinced us.
+// AcceptServer tells that the last authentication data convinced us. Bytes
+// that Receive did not take are to be given to it again.
 func (e *Engine) AcceptServer(now time.Duration) {
-	if e.authState == authConfirming {
+	if e.Confirming() {
 		e.authState = authIdle
-		e.pump(now)
+		e.enterConnected(now, e.confirming)
+		e.confirming = nil
 	}
 }
 
@@ -95,18 +98,24 @@ func (e *Engine) Reauthenticate(now time.Duration, data []byte) error {
 	case e.authState != authIdle:
 		return ErrNoAuthentication
 	}
+	if err := e.writeAuth(wire.Reauthenticate, data); err != nil {
+		return err
+	}
 	e.authState = authRenewing
 	e.authDeadline = now + e.cfg.ConnackTimeout
-	e.writeAuth(wire.Reauthenticate, data)
 	return nil
 }
 
-func (e *Engine) writeAuth(reason wire.ReasonCode, data []byte) {
+// errAuthTooLarge ends an exchange whose data the server would not take.
+var errAuthTooLarge = &LimitError{"AuthenticationData", "makes the AUTH larger than the server's Maximum Packet Size", "MQTT-3.2.2-15"}
+
+func (e *Engine) writeAuth(reason wire.ReasonCode, data []byte) error {
+	p := wire.Auth{ReasonCode: reason, AuthenticationMethod: e.connect.AuthenticationMethod, AuthenticationData: data}
+	if wire.AuthSize(&p) > int(e.settings.MaximumPacketSizeToServer) {
+		return errAuthTooLarge
+	}
 	e.challenged = false
-	e.output.buf = wire.AppendAuth(e.outBuffer(), &wire.Auth{
-		ReasonCode:           reason,
-		AuthenticationMethod: e.connect.AuthenticationMethod,
-		AuthenticationData:   data,
-	})
+	e.output.buf = wire.AppendAuth(e.outBuffer(), &p)
 	e.stats.PacketsOut++
+	return nil
 }

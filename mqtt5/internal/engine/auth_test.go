@@ -41,12 +41,19 @@ func TestAuthExchange(t *testing.T) {
 			r.wrote("AUTH 0x18")
 		}
 		r.receive(wire.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
-		r.event(EventSucceeded)
+		r.event(EventConnecting)
 		equal(t, "challenges", r.challenges, []bool{false, false, true})
 		r.publish("a", 1)
-		r.wrote("") // not before the server has proved itself
+		early := wire.AppendPublish(nil, &wire.Publish{Topic: "early"})
+		if n, need := r.e.Receive(r.now, early); n != 0 || need != 0 || len(r.messages) > 0 {
+			t.Errorf("takes %d bytes of a server that has not proved itself, wants %d", n, need)
+		}
+		r.wrote("")
 		r.e.AcceptServer(r.now)
+		r.event(EventSucceeded)
 		r.wrote("PUBLISH a 1")
+		r.receive(early)
+		equal(t, "messages", r.messages, []string{"early:"})
 	})
 }
 

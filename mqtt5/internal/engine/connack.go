@@ -44,9 +44,17 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 	}
 	if e.authState == authConnecting {
 		e.authState = authConfirming
-		e.authDeadline = now + e.cfg.ConnackTimeout
+		e.confirming = ack
+		e.deadline = now + e.cfg.ConnackTimeout
 		e.sink.Challenge(&wire.Auth{AuthenticationMethod: ack.AuthenticationMethod, AuthenticationData: ack.AuthenticationData}, true)
+		return nil
 	}
+	e.enterConnected(now, ack)
+	return nil
+}
+
+func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
+	c := &e.connect
 	if ack.AssignedClientID != nil && c.ClientID == "" {
 		// An identifier that starts with $ may be reserved to the server,
 		// which then refuses it when it comes from a client: ask for a new one
@@ -56,11 +64,6 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 		}
 	}
 	e.settings = negotiate(c, ack)
-	e.enterConnected(now, ack)
-	return nil
-}
-
-func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 	e.state = Connected
 	e.deadline = never
 	e.connectedAt = now

@@ -189,17 +189,24 @@ type Engine struct {
 	received   identifierSet // QoS 2 from the server, not yet released
 
 	// Operations. Each incomplete one is in one of these lists.
-	publishes    list // queued publishes
-	requests     list // queued subscribes and unsubscribes
-	resend       list // publishes to send again, with their identifiers
-	sent         list // wait for the first acknowledgement, in order of sending
-	released     list // wait for PUBCOMP, in order of PUBREC
-	late         list // as sent, after their ack timeout: nobody waits, but the server may still answer
-	lateReleased list // as released, likewise
-	gathered     list // QoS 0 publishes in out
-	writing      list // QoS 0 publishes in the write in flight
+	publishes    list       // queued publishes
+	droppable    *Operation // in publishes: the first that may have QoS 0; nil: none
+	queuedQoS0   int        // queued publishes of QoS 0
+	bytesQoS0    int64      // of those
+	requests     list       // queued subscribes and unsubscribes
+	resend       list       // publishes to send again, with their identifiers
+	sent         list       // wait for the first acknowledgement, in order of sending
+	released     list       // wait for PUBCOMP, in order of PUBREC
+	late         list       // as sent, after their ack timeout: nobody waits, but the server may still answer
+	lateReleased list       // as released, likewise
+	gathered     list       // QoS 0 publishes in out
+	writing      list       // QoS 0 publishes in the write in flight
+	settled      []settled  // completions that wait for the end of the write in flight
 	unstamped    *Operation
 	order        uint64
+	held         int   // operations of all lists, what the limits are about
+	heldBytes    int64 // of those
+	starved      bool  // one was refused though nobody waits for any of them
 	free         *Operation
 	freeCount    int
 
@@ -209,7 +216,9 @@ type Engine struct {
 	quota        int // QoS>0 publishes that may still be sent
 	timedOut     int // of those in flight, how many timed out
 	output       Output
-	inFlight     bool // a write is in flight
+	inFlight     bool   // a write is in flight
+	writes       uint64 // writes that were taken
+	written      uint64 // those of them that are over
 	lastSent     time.Duration
 	lastHeard    time.Duration
 	pingSentAt   time.Duration
@@ -225,9 +234,10 @@ type Engine struct {
 	acks         ackQueue
 	answering    identifierSet // received QoS>0 on this connection, not yet answered for good
 	authState    authState
-	challenged   bool // an AUTH waits for Authenticate
-	authDeadline time.Duration
-	view         Message // scratch of Receive
+	challenged   bool          // an AUTH waits for Authenticate
+	authDeadline time.Duration // of a re-authentication
+	confirming   *wire.Connack // while Confirming
+	view         Message       // scratch of Receive
 
 	stats Stats
 }
@@ -267,7 +277,7 @@ func (e *Engine) NextDeadline() time.Duration {
 			return 0
 		}
 		d = min(d, e.throttled, e.pingDeadline(), e.ackDeadline(&e.sent), e.ackDeadline(&e.released))
-		if e.authPending() {
+		if e.authState == authRenewing {
 			d = min(d, e.authDeadline)
 		}
 	}
@@ -288,7 +298,7 @@ func (e *Engine) Tick(now time.Duration) {
 	if e.state == Connected {
 		e.keepAlive(now)
 	}
-	if e.state == Connected && e.authPending() && now >= e.authDeadline {
+	if e.state == Connected && e.authState == authRenewing && now >= e.authDeadline {
 		e.disconnect(now, wire.UnspecifiedError, ErrAuthentication)
 	}
 	if e.state == Connected {
@@ -306,6 +316,10 @@ func (e *Engine) stateDeadline(now time.Duration) {
 		e.conclude(now, &Event{Err: ErrConnectTimeout})
 		e.beginClosing(now)
 	case Handshake:
+		if e.Confirming() {
+			e.disconnect(now, wire.UnspecifiedError, ErrAuthentication)
+			return
+		}
 		e.conclude(now, &Event{Err: ErrConnackTimeout})
 		e.beginClosing(now)
 	case Connected: // of draining

@@ -25,7 +25,7 @@ var (
 	ErrConnectionRefused  = errors.New("mqtt5: server refused the connection")
 	ErrDisconnectReceived = errors.New("mqtt5: server sent DISCONNECT")
 	ErrHangup             = errors.New("mqtt5: server closed the connection without a reason")
-	ErrStalled            = errors.New("mqtt5: every publish in flight timed out and the server's receive maximum is used up")
+	ErrStalled            = errors.New("mqtt5: the server does not answer, and operations that timed out use up its receive maximum, the packet identifiers or the queue")
 	ErrAckStale           = errors.New("mqtt5: acknowledgement is stale: the connection it belongs to is gone")
 	ErrAckTwice           = errors.New("mqtt5: message was acknowledged before")
 	ErrNotConnected       = errors.New("mqtt5: not connected")

@@ -98,7 +98,7 @@ func (e *Engine) checkDrained(now time.Duration) {
 	if !e.draining || e.state != Connected {
 		return
 	}
-	if e.publishes.n+e.requests.n+e.resend.n+e.sent.n+e.released.n+e.gathered.n+e.writing.n > 0 {
+	if e.stats.Incomplete > 0 {
 		return
 	}
 	e.beginDisconnect(now, e.farewell)
@@ -293,6 +293,9 @@ func (e *Engine) enterStopped(now time.Duration) {
 func (e *Engine) resetConnection(now time.Duration) {
 	e.output = Output{}
 	e.inFlight = false
+	e.writes++ // the one that was gathered never happens
+	e.releasePayloads()
+	e.starved = false
 	e.unstamped = nil
 	e.timedOut = 0
 	e.lastSent, e.lastHeard = now, now
@@ -306,4 +309,5 @@ func (e *Engine) resetConnection(now time.Duration) {
 	e.answering.clear()
 	e.authState = authNone
 	e.challenged = false
+	e.confirming = nil
 }

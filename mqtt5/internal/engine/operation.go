@@ -4,6 +4,7 @@ package engine
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
@@ -31,6 +32,8 @@ const (
 	phaseLate                      // in late: as phaseSent, but its ack timeout has passed
 	phaseReleased                  // in released: PUBREL waits for its PUBCOMP
 	phaseLateReleased              // in lateReleased: as phaseReleased, but its ack timeout has passed
+	phaseAbandoned                 // in no list: only its identifier is left, until the server answers or the session ends
+	phaseSettled                   // in settled: answered, but the write in flight still reads its payload
 )
 
 // Operation is one publish, subscribe or unsubscribe. It is plain data: who
@@ -52,6 +55,7 @@ type Operation struct {
 
 	order  uint64        // order of submission
 	sentAt time.Duration // when the write with its packet began; 0: not handed over yet
+	write  uint64        // number of the write that reads its payload; 0: none
 	size   uint32        // bytes that it counts for in the limits and statistics
 
 	Kind     Kind
@@ -62,6 +66,7 @@ type Operation struct {
 	orphaned bool  // nobody waits for it: kept for the session's sake only
 	charged  bool  // took one of the server's Receive Maximum, on this connection
 	counted  bool  // counts in the statistics of incomplete operations
+	held     bool  // counts in the limits: as counted, and on while it is orphaned
 }
 
 // Sent reports whether the operation may have reached the server. When an
@@ -99,12 +104,33 @@ func (op *Operation) encodedSize() int {
 	}
 }
 
-// ownPayload copies the payload, so that the operation can outlive the call
-// that lent it.
-func (op *Operation) ownPayload() {
-	if op.Kind == KindPublish {
-		op.Publish.Payload = bytes.Clone(op.Publish.Payload)
+// own copies what the publish borrows from its caller, so that it can outlive
+// the call. The properties are the operation's already, but not what they
+// point to.
+func (op *Operation) own() {
+	if op.Kind != KindPublish {
+		return
 	}
+	op.Publish.Payload = bytes.Clone(op.Publish.Payload)
+	if p := op.Publish.Properties; p != nil {
+		own := *p
+		own.PayloadFormat = clonePointer(p.PayloadFormat)
+		own.MessageExpiryInterval = clonePointer(p.MessageExpiryInterval)
+		own.ResponseTopic = clonePointer(p.ResponseTopic)
+		own.ContentType = clonePointer(p.ContentType)
+		own.CorrelationData = bytes.Clone(p.CorrelationData)
+		own.SubscriptionIDs = slices.Clone(p.SubscriptionIDs)
+		own.UserProperties = slices.Clone(p.UserProperties)
+		op.Publish.Properties = &own
+	}
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	v := *p
+	return &v
 }
 
 // list is a doubly linked list of operations. An operation is in one list at

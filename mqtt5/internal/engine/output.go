@@ -88,6 +88,7 @@ func (e *Engine) TakeOutput(now time.Duration, spare Output) Output {
 	out := e.output
 	e.output = spare
 	e.inFlight = true
+	e.writes++
 	e.lastSent = now
 	e.stats.BytesOut += uint64(out.Len())
 	for op := e.unstamped; op != nil; op = op.next {
@@ -113,6 +114,7 @@ func (e *Engine) WriteDone(now time.Duration) {
 	}
 	e.inFlight = false
 	e.lastSent = now
+	e.releasePayloads()
 	for op := e.writing.popFront(); op != nil; op = e.writing.popFront() {
 		e.finish(op, Result{})
 	}
@@ -125,6 +127,26 @@ func (e *Engine) WriteDone(now time.Duration) {
 			e.beginClosing(now)
 		}
 	}
+}
+
+// releasePayloads notes that no write is in flight, and completes the operations
+// whose payload the last one was still reading.
+func (e *Engine) releasePayloads() {
+	e.written = e.writes
+	if len(e.settled) == 0 {
+		return
+	}
+	later := e.settled[:0]
+	for _, s := range e.settled {
+		if s.op.write > e.written { // gathered for the next write
+			later = append(later, s)
+			continue
+		}
+		s.op.phase = phaseNew
+		e.end(s.op, s.result)
+	}
+	clear(e.settled[len(later):])
+	e.settled = later
 }
 
 // writeAck appends a PUBACK, PUBREC, PUBREL or PUBCOMP. What explains gives

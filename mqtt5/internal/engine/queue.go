@@ -23,17 +23,20 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	}
 	op.size = uint32(op.encodedSize())
 	if e.full(op) && !e.makeRoom(op) {
+		e.noteStarved()
 		return ErrQueueFull
 	}
 	e.order++
 	op.order = e.order
 	op.Submitted = now
 	op.phase = phaseQueued
-	op.counted = true
+	op.counted, op.held = true, true
 	e.stats.Incomplete++
 	e.stats.IncompleteBytes += int64(op.size)
+	e.held++
+	e.heldBytes += int64(op.size)
 	if op.Kind == KindPublish {
-		e.publishes.pushBack(op)
+		e.enqueue(op)
 	} else {
 		e.requests.pushBack(op)
 	}
@@ -44,8 +47,32 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	return nil
 }
 
+// enqueue puts a publish at the end of the queue.
+func (e *Engine) enqueue(op *Operation) {
+	e.publishes.pushBack(op)
+	if op.Publish.QoS == 0 {
+		e.queuedQoS0++
+		e.bytesQoS0 += int64(op.size)
+		if e.droppable == nil {
+			e.droppable = op
+		}
+	}
+}
+
+// dequeue takes a publish out of the queue.
+func (e *Engine) dequeue(op *Operation) {
+	if e.droppable == op {
+		e.droppable = op.next
+	}
+	if op.Publish.QoS == 0 {
+		e.queuedQoS0--
+		e.bytesQoS0 -= int64(op.size)
+	}
+	e.publishes.remove(op)
+}
+
 func (e *Engine) full(op *Operation) bool {
-	return e.exceeds(e.stats.Incomplete, e.stats.IncompleteBytes+int64(op.size))
+	return e.exceeds(e.held, e.heldBytes+int64(op.size))
 }
 
 // exceeds reports whether the limits forbid one more operation beside others,
@@ -57,34 +84,38 @@ func (e *Engine) exceeds(others int, bytes int64) bool {
 // HasRoom reports whether an operation of that many bytes would be accepted.
 func (e *Engine) HasRoom(op *Operation) bool {
 	op.size = uint32(op.encodedSize())
-	return !e.full(op)
+	if e.full(op) {
+		e.noteStarved()
+		return false
+	}
+	return true
+}
+
+// noteStarved notes that there is no room for an operation, although all that
+// takes room are operations that nobody waits for.
+func (e *Engine) noteStarved() {
+	if e.state == Connected && e.stats.Incomplete == 0 {
+		e.starved, e.overdue = true, true
+	}
 }
 
 // makeRoom drops the oldest queued QoS 0 publishes, if the policy says so and
-// if that helps.
+// if that helps. Over many calls its cost is constant for each publish: what
+// droppable has passed is not looked at again.
 func (e *Engine) makeRoom(op *Operation) bool {
-	if e.cfg.Full != FullDropOldestQoS0 {
+	if e.cfg.Full != FullDropOldestQoS0 || e.exceeds(e.held-e.queuedQoS0, e.heldBytes-e.bytesQoS0+int64(op.size)) {
 		return false
 	}
-	others, bytes := e.stats.Incomplete, e.stats.IncompleteBytes+int64(op.size)
-	for old := e.publishes.head; old != nil && e.exceeds(others, bytes); old = old.next {
-		if old.Publish.QoS == 0 {
-			others--
-			bytes -= int64(old.size)
+	for e.full(op) {
+		old := e.droppable
+		if old.Publish.QoS > 0 {
+			e.droppable = old.next
+			continue
 		}
+		e.dequeue(old)
+		e.finish(old, Result{Err: ErrDropped})
 	}
-	if e.exceeds(others, bytes) {
-		return false
-	}
-	for old := e.publishes.head; old != nil && e.full(op); {
-		next := old.next
-		if old.Publish.QoS == 0 {
-			e.publishes.remove(old)
-			e.finish(old, Result{Err: ErrDropped})
-		}
-		old = next
-	}
-	return !e.full(op)
+	return true
 }
 
 // survives reports whether an operation may wait for a connection.
@@ -107,7 +138,7 @@ func (e *Engine) Cancel(op *Operation, cause error) (withdrawn bool) {
 	switch op.phase {
 	case phaseQueued:
 		if op.Kind == KindPublish {
-			e.publishes.remove(op)
+			e.dequeue(op)
 		} else {
 			e.requests.remove(op)
 		}
@@ -133,8 +164,8 @@ func (e *Engine) orphan(op *Operation, cause error) {
 		return
 	}
 	op.orphaned = true
-	if op.acknowledged() && op.phase != phaseReleased && op.phase != phaseLateReleased {
-		op.ownPayload()
+	if op.acknowledged() && op.phase != phaseReleased && op.phase != phaseLateReleased && op.phase != phaseSettled {
+		op.own()
 	}
 	e.account(op)
 	e.sink.Complete(op, Result{Err: cause})
@@ -147,11 +178,38 @@ func (e *Engine) finish(op *Operation, r Result) {
 	if id := *op.identifier(); id != 0 && e.ids.holder(id) == op {
 		e.ids.release(id)
 	}
+	if op.write > e.written && !op.orphaned {
+		op.phase = phaseSettled
+		e.settled = append(e.settled, settled{op, r})
+		return
+	}
+	e.end(op, r)
+}
+
+// settled is a completion that waits, because the write in flight still reads
+// the payload, which belongs to the caller again once the publish completes.
+type settled struct {
+	op     *Operation
+	result Result
+}
+
+// end completes an operation unless that was done before, and takes it back.
+func (e *Engine) end(op *Operation, r Result) {
 	if !op.orphaned {
 		e.account(op)
 		e.sink.Complete(op, r)
 	}
+	e.unhold(op)
 	e.recycle(op)
+}
+
+// unhold removes an operation from what the limits count.
+func (e *Engine) unhold(op *Operation) {
+	if op.held {
+		op.held = false
+		e.held--
+		e.heldBytes -= int64(op.size)
+	}
 }
 
 // account removes an operation from the statistics of incomplete ones.
@@ -166,6 +224,7 @@ func (e *Engine) account(op *Operation) {
 // failAll completes everything, at a stop. If a later connection may resume
 // the session, what is in flight stays part of it.
 func (e *Engine) failAll(cause error) {
+	e.droppable, e.queuedQoS0, e.bytesQoS0 = nil, 0, 0
 	for _, l := range [...]*list{&e.writing, &e.gathered, &e.publishes, &e.requests} {
 		for op := l.popFront(); op != nil; op = l.popFront() {
 			op.phase = phaseNew
@@ -241,7 +300,11 @@ func (e *Engine) connectionLost(now time.Duration) {
 		for op := l.head; op != nil; {
 			next := op.next
 			if !e.survives(op) {
-				l.remove(op)
+				if l == &e.publishes {
+					e.dequeue(op)
+				} else {
+					l.remove(op)
+				}
 				e.finish(op, Result{Err: ErrOfflinePolicy})
 			}
 			op = next
@@ -250,14 +313,16 @@ func (e *Engine) connectionLost(now time.Duration) {
 }
 
 // abandon completes a publish that the server may know, and that is in no list
-// any more. Its identifier stays taken while the session lives, since the
-// server could take another publish with it for this one.
+// any more. Its identifier stays taken until the server answers or the session
+// ends, since the server could take another publish with it for this one.
 func (e *Engine) abandon(op *Operation, cause error) {
 	if !op.orphaned {
 		e.account(op)
 		e.sink.Complete(op, Result{Err: cause})
 	}
-	*op = Operation{Kind: KindPublish, orphaned: true, Publish: wire.Publish{PacketID: op.Publish.PacketID}}
+	e.unhold(op)
+	*op = Operation{Kind: KindPublish, phase: phaseAbandoned, orphaned: true, sent: true, handed: true,
+		Publish: wire.Publish{PacketID: op.Publish.PacketID, QoS: op.Publish.QoS}}
 }
 
 // poisoned counts a hang-up against an operation that was in flight.
@@ -272,7 +337,7 @@ func (e *Engine) poisoned(op *Operation) bool {
 // pump moves operations to the outbound buffer, as far as the buffer, the
 // server's Receive Maximum and the rate limits allow.
 func (e *Engine) pump(now time.Duration) {
-	if e.state != Connected || e.authState == authConfirming {
+	if e.state != Connected {
 		return
 	}
 	if e.throttled != never {
@@ -336,7 +401,7 @@ func (e *Engine) send(now time.Duration, op *Operation) {
 	case op.phase == phaseResend:
 		e.resend.remove(op)
 	case op.Kind == KindPublish:
-		e.publishes.remove(op)
+		e.dequeue(op)
 	default:
 		e.requests.remove(op)
 	}
@@ -397,6 +462,7 @@ func (e *Engine) sendPublish(op *Operation) {
 		e.output.buf = wire.AppendPublishHeader(e.outBuffer(), &p)
 		e.output.refs = append(e.output.refs, reference{len(e.output.buf), p.Payload})
 		e.output.bytes += len(p.Payload)
+		op.write = e.writes + 1
 	}
 	e.stats.PacketsOut++
 	e.stats.MessagesOut++

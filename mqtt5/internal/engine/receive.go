@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
@@ -10,16 +11,25 @@ import (
 
 // Receive handles received bytes, which start at a packet boundary. It returns
 // how many of them it consumed, and how many bytes the packet after those has
-// at least, if that is known to be more than what is left of data.
+// at least, if that is known to be more than what is left of data. What is left
+// otherwise has to wait until the engine is no longer Confirming.
 func (e *Engine) Receive(now time.Duration, data []byte) (consumed, need int) {
 	e.lastHeard = now
 	e.pingAnswered(now)
-	e.stats.BytesIn += uint64(len(data))
+	consumed, need = e.receivePackets(now, data)
+	e.stats.BytesIn += uint64(consumed)
+	return consumed, need
+}
+
+func (e *Engine) receivePackets(now time.Duration, data []byte) (consumed, need int) {
 	limit := value(e.connect.MaximumPacketSize, wire.MaxPacketSize)
 	var f wire.Frame
 	for consumed < len(data) {
 		if e.state != Connected && e.state != Handshake {
 			return len(data), 0 // our DISCONNECT is decided: nothing counts any more
+		}
+		if e.Confirming() {
+			break
 		}
 		need, err := f.Parse(data[consumed:], limit)
 		if err == nil {
@@ -56,6 +66,8 @@ func (e *Engine) receivePacket(now time.Duration, f *wire.Frame) *wire.Error {
 			return e.receiveConnack(now, f)
 		case wire.TypeAuth:
 			return e.receiveAuth(now, f)
+		case wire.TypeDisconnect:
+			return earlyDisconnect(f)
 		}
 		return violation(f.Type, "MQTT-3.2.0-1", "before CONNACK")
 	}
@@ -86,6 +98,20 @@ func (e *Engine) receiveDisconnect(now time.Duration, f *wire.Frame) *wire.Error
 	e.conclude(now, &Event{Err: ErrDisconnectReceived, Disconnect: d})
 	e.beginClosing(now)
 	return nil
+}
+
+// earlyDisconnect refuses a DISCONNECT before CONNACK [MQTT-3.14.0-1], and tells
+// what it said: a server that sends one meant to refuse the connection.
+func earlyDisconnect(f *wire.Frame) *wire.Error {
+	var d wire.Disconnect
+	if err := wire.ParseDisconnect(f, &d, true); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("before CONNACK, with reason code 0x%02X", uint8(d.ReasonCode))
+	if d.ReasonString != nil {
+		text += fmt.Sprintf(" (%q)", *d.ReasonString)
+	}
+	return violation(f.Type, "MQTT-3.14.0-1", text)
 }
 
 func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {

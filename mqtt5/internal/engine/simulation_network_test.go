@@ -215,7 +215,7 @@ func (s *simulation) take() {
 // read lets bytes arrive at the client.
 func (s *simulation) read() {
 	l := &s.link
-	if l.state != linkOpen || s.paused || len(l.down) == 0 || l.dead && s.one(4) {
+	if l.state != linkOpen || s.paused || s.confirm || len(l.down) == 0 || l.dead && s.one(4) {
 		return
 	}
 	if l.arrived < len(l.down) {
@@ -226,11 +226,16 @@ func (s *simulation) read() {
 		}
 	}
 	counts := s.e.state == Handshake || s.e.state == Connected
+	authenticates := s.e.state == Handshake && s.hello.AuthenticationMethod != nil
 	for len(l.queue) > 0 && l.queue[0].end <= l.base+l.arrived {
+		p := l.queue[0]
 		if counts {
-			s.inbox.packet(s, &l.queue[0])
+			s.inbox.packet(s, &p)
 		}
 		l.queue = l.queue[1:]
+		if authenticates && p.t == wire.TypeConnack {
+			break // what follows waits until the server has convinced us
+		}
 	}
 	consumed, need := s.e.Receive(s.now, l.down[:l.arrived])
 	if consumed > l.arrived || need != 0 && need <= l.arrived-consumed {

@@ -264,6 +264,9 @@ func (s *simulation) authenticate() {
 		if s.fault(20) {
 			s.e.RejectServer(s.now, errors.New("not convinced"))
 		} else {
+			if s.e.Confirming() {
+				s.inbox.connack(s, &s.inbox.unconfirmed)
+			}
 			s.e.AcceptServer(s.now)
 		}
 	case s.hello.AuthenticationMethod != nil && s.e.state == Connected && s.one(8):
