@@ -45,7 +45,6 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 	if e.authState == authConnecting {
 		e.authState = authConfirming
 		e.confirming = ack
-		e.deadline = now + e.cfg.ConnackTimeout
 		e.sink.Challenge(&wire.Auth{AuthenticationMethod: ack.AuthenticationMethod, AuthenticationData: ack.AuthenticationData}, true)
 		return nil
 	}

@@ -282,9 +282,9 @@ type inTap struct {
 	succeeded bool
 
 	unconfirmed packet // CONNACK of a server that has not proved itself yet
-	assigned  string
-	expected  []packet        // to be delivered by the present call
-	received  map[uint16]bool // QoS 2 messages that were not released
+	assigned    string
+	expected    []packet        // to be delivered by the present call
+	received    map[uint16]bool // QoS 2 messages that were not released
 }
 
 func (i *inTap) packet(s *simulation, p *packet) {
