@@ -154,7 +154,8 @@ type ClientOptions struct {
 	// ConnectTimeout bounds each attempt up to the CONNECT: DNS, TCP, proxy,
 	// TLS, WebSocket and PrepareConnect. 0: 30 s.
 	ConnectTimeout time.Duration
-	// ConnackTimeout bounds the wait for CONNACK. 0: 20 s.
+	// ConnackTimeout bounds the time from CONNECT to CONNACK, and to the verdict
+	// of Authenticator if there is one. 0: 20 s.
 	ConnackTimeout time.Duration
 	// PingTimeout bounds the wait for an answer to PINGREQ; half the keep
 	// alive interval bounds it, too. 0: 30 s. A dead link is found within
