@@ -180,13 +180,13 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
-		return r.run(netip.Addr{})
+		return r.run()
 	}
 	ip = ip.Unmap()
 	if family != AnyFamily && family != familyOf(ip) {
 		return nil, invalidAddress(network, address, "not an "+family.String()+" address")
 	}
-	return r.run(ip)
+	return r.runLiteral(ip)
 }
 
 // resolver returns the cache to ask.
@@ -221,7 +221,10 @@ func familyOf(a netip.Addr) Family {
 
 // connectOne connects to one TCP address.
 func (d *Dialer) connectOne(ctx context.Context, network, address string) (net.Conn, error) {
-	nd := net.Dialer{KeepAlive: -1, Control: d.control}
+	nd := net.Dialer{KeepAlive: -1}
+	if d.SendBuffer > 0 || d.ReceiveBuffer > 0 || d.UserTimeout > 0 || d.Interface != "" || d.Control != nil {
+		nd.Control = d.control
+	}
 	if d.LocalAddress.IsValid() {
 		nd.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(d.LocalAddress, 0))
 	}

@@ -65,7 +65,43 @@ type attemptResult struct {
 	err   error
 }
 
-func (r *race) run(literal netip.Addr) (net.Conn, error) {
+// runLiteral connects to the only address there is: no race, but the same errors.
+func (r *race) runLiteral(literal netip.Addr) (net.Conn, error) {
+	r.literal = true
+	r.add([]netip.Addr{literal})
+	addr := r.pick()
+	r.attempts = []attempt{{addr: addr}}
+	limit := orDefault(r.dialer.ConnectTimeout, DefaultConnectTimeout)
+	limited, cancel := context.WithTimeout(r.ctx, limit)
+	defer cancel()
+	conn, err := r.connect(limited, networkOf(r.latest), addr.String())
+	switch {
+	case err == nil:
+		r.cache.connected(addr)
+		return conn, nil
+	case r.ctx.Err() != nil:
+		if errors.Is(r.ctx.Err(), context.DeadlineExceeded) {
+			r.blame()
+		}
+		return nil, r.fail(nil)
+	case limited.Err() != nil:
+		r.blame()
+		return nil, r.fail(timeoutError("no connection within", limit))
+	}
+	r.attempts[0].err = err
+	r.cache.notConnected(addr)
+	return nil, r.fail(nil)
+}
+
+func networkOf(f Family) string {
+	if f == IPv6 {
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
+// run looks the host up and connects to its addresses.
+func (r *race) run() (net.Conn, error) {
 	inner, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	r.inner = inner
@@ -86,14 +122,9 @@ func (r *race) run(literal netip.Addr) (net.Conn, error) {
 	defer late.stop()
 	defer next.stop()
 
-	if literal.IsValid() {
-		r.literal = true
-		r.add([]netip.Addr{literal})
-	} else {
-		r.lookUp()
-		if r.lookups > 0 {
-			resolveTimeout.start(resolveLimit)
-		}
+	r.lookUp()
+	if r.lookups > 0 {
+		resolveTimeout.start(resolveLimit)
 	}
 	wait := true // give the address that is to be first the chance to become known
 	for {
@@ -113,7 +144,9 @@ func (r *race) run(literal netip.Addr) (net.Conn, error) {
 				connectTimeout.start(connectLimit)
 			}
 			r.attempt()
-			next.start(attemptDelay)
+			if r.lookups > 0 || r.candidates() > 0 { // otherwise there is nothing to go on to
+				next.start(attemptDelay)
+			}
 		}
 		if r.lookups == 0 && r.running == 0 && r.candidates() == 0 {
 			return nil, r.fail(nil)
@@ -237,10 +270,7 @@ func (r *race) attempt() {
 	index := len(r.attempts)
 	r.attempts = append(r.attempts, attempt{addr: addr})
 	r.running++
-	network := "tcp4"
-	if r.latest == IPv6 {
-		network = "tcp6"
-	}
+	network := networkOf(r.latest)
 	go func() {
 		conn, err := r.connect(r.inner, network, addr.String())
 		select {
