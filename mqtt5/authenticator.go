@@ -44,6 +44,7 @@ type challenge struct {
 // exchange is what a Client knows of its AUTH packets. Client.mu guards it.
 type exchange struct {
 	challenges     []*challenge
+	renewals       []*waiter       // callers of Reauthenticate
 	authenticating bool            // runAuthenticator runs
 	renewing       bool            // Reauthenticate is at Begin
 	settled        []chan struct{} // wait for the end of an exchange or of its connection
@@ -57,10 +58,11 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 	if c.opts.Authenticator == nil {
 		return ErrNoAuthentication
 	}
+	x := c.exchange
 	c.mu.Lock()
-	for c.engine.State() == engine.Connected && (c.authenticating || c.renewing || len(c.renewals) > 0) {
+	for c.engine.State() == engine.Connected && (x.authenticating || x.renewing || len(x.renewals) > 0) {
 		settled := make(chan struct{})
-		c.settled = append(c.settled, settled)
+		x.settled = append(x.settled, settled)
 		c.mu.Unlock()
 		select {
 		case <-settled:
@@ -73,21 +75,21 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 		c.mu.Unlock()
 		return ErrNotConnected
 	}
-	c.renewing = true
+	x.renewing = true
 	c.mu.Unlock()
 	data, err := c.beginExchange(ctx)
 	w := &waiter{done: make(chan struct{}, 1)}
 	c.mu.Lock()
-	c.renewing = false
+	x.renewing = false
 	if err == nil {
 		err = c.engine.Reauthenticate(c.loop.Now(), data)
 	}
 	if err != nil {
-		c.wake(&c.settled)
+		c.wake(&x.settled)
 		c.mu.Unlock()
 		return err
 	}
-	c.renewals = append(c.renewals, w)
+	x.renewals = append(x.renewals, w)
 	c.settle()
 	c.mu.Unlock()
 	select {
@@ -101,11 +103,11 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 // confirmed waits until the authenticator has judged the server of a new
 // connection, and reports whether to go on with it. The caller holds mu.
 func (t *transport) confirmed() bool {
-	c := t.client
+	c, x := t.client, t.client.exchange
 	for t.current() && c.engine.Confirming() {
 		c.settle()
 		settled := make(chan struct{})
-		c.settled = append(c.settled, settled)
+		x.settled = append(x.settled, settled)
 		c.mu.Unlock()
 		<-settled
 		c.mu.Lock()
@@ -125,27 +127,32 @@ func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {
 // runAuthenticator hands challenges to the authenticator, one at a time. It is
 // not the dispatcher, so that a handler may wait for an exchange.
 func (c *Client) runAuthenticator() {
+	x := c.exchange
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.challenges) > 0 {
-		ch := c.challenges[0]
-		c.challenges = c.challenges[1:]
+	for len(x.challenges) > 0 {
+		ch := x.challenges[0]
+		x.challenges = x.challenges[1:]
 		c.mu.Unlock()
 		c.authenticate(ch)
 		c.mu.Lock()
 	}
-	c.challenges = nil
-	c.authenticating = false
-	c.wake(&c.settled)
+	x.challenges = nil
+	x.authenticating = false
+	c.wake(&x.settled)
 }
 
 // renewed ends the waiting in Reauthenticate. The caller holds mu.
 func (c *Client) renewed(err error) {
-	for _, w := range c.renewals {
+	x := c.exchange
+	if x == nil {
+		return
+	}
+	for _, w := range x.renewals {
 		w.complete(engine.Result{Err: err}, true)
 	}
-	c.renewals = nil
-	c.wake(&c.settled)
+	x.renewals = nil
+	c.wake(&x.settled)
 }
 
 // authenticate runs the authenticator on a challenge.

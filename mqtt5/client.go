@@ -41,8 +41,7 @@ type Client struct {
 	dispatch  dispatcher
 	stats     clientStats
 	kept      map[string]Subscription // filters to subscribe to again
-	renewals  []*waiter               // callers of Reauthenticate
-	exchange                          // of AUTH packets
+	exchange  *exchange               // of AUTH packets; nil without an Authenticator
 	room      []*waiter               // callers that wait for room in the queue
 	waiters   []*waiter               // for reuse
 	stopped   []chan struct{}         // callers of Stop
@@ -82,6 +81,9 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.loop.Pin()
 	c.gate = group.Gate()
 	c.observers = observersOf(opts.Observer)
+	if opts.Authenticator != nil {
+		c.exchange = new(exchange)
+	}
 	c.timer.Init(c.loop, c.onTimer)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))

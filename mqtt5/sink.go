@@ -65,9 +65,10 @@ func (s *sink) Notify(ev *engine.Event) {
 // Challenge queues an AUTH for the authenticator.
 func (s *sink) Challenge(auth *wire.Auth, done bool) {
 	c := (*Client)(s)
-	c.challenges = append(c.challenges, &challenge{transport: c.transport, data: auth.AuthenticationData, done: done})
-	if !c.authenticating {
-		c.authenticating = true
+	x := c.exchange
+	x.challenges = append(x.challenges, &challenge{transport: c.transport, data: auth.AuthenticationData, done: done})
+	if !x.authenticating {
+		x.authenticating = true
 		go c.runAuthenticator()
 	}
 }
@@ -91,13 +92,17 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 	switch ev.Kind {
 	case engine.EventConnecting:
 		defer c.recovered("OnAttemptingConnect")
-		c.log.Debug("connecting", zap.String("address", c.opts.Address), zap.Int("attempt", ev.Attempt))
+		if entry := c.log.Check(zap.DebugLevel, "connecting"); entry != nil { // else the fields are made for nothing
+			entry.Write(zap.String("address", c.opts.Address), zap.Int("attempt", ev.Attempt))
+		}
 		if c.opts.OnAttemptingConnect != nil {
 			c.opts.OnAttemptingConnect(&AttemptingConnect{Attempt: ev.Attempt})
 		}
 	case engine.EventSucceeded:
-		c.log.Info("connected", zap.String("address", c.opts.Address), zap.String("client_id", ev.Settings.ClientID),
-			zap.Bool("rejoined_session", ev.Settings.RejoinedSession))
+		if entry := c.log.Check(zap.InfoLevel, "connected"); entry != nil {
+			entry.Write(zap.String("address", c.opts.Address), zap.String("client_id", ev.Settings.ClientID),
+				zap.Bool("rejoined_session", ev.Settings.RejoinedSession))
+		}
 		c.resubscribe(ev)
 		defer c.recovered("OnConnectionSuccess")
 		if c.opts.OnConnectionSuccess != nil {

@@ -24,7 +24,7 @@ type transport struct {
 	client  *Client
 	conn    net.Conn           // set before the reader starts
 	source  *source            // only for the reader
-	cancel  context.CancelFunc // of the dial; nil once that is over
+	cancel  context.CancelFunc // of the dial; nil before and after
 	turn    eventloop.Waiter   // for its turn to dial
 	resume  chan struct{}      // wakes the reader after backpressure; made when needed
 	users   int                // goroutines that may touch conn, plus a turn that is awaited
@@ -42,9 +42,7 @@ func (c *Client) dial() {
 	t := &transport{client: c, users: 1}
 	t.writer = func() { t.write(engine.Output{}, 0) }
 	c.transport = t
-	ctx, cancel := context.WithCancel(context.Background())
-	t.cancel = cancel
-	t.turn.Init(func() { go t.open(ctx) })
+	t.turn.Init(func() { go t.open() })
 	c.gate.Acquire(&t.turn)
 }
 
@@ -56,8 +54,9 @@ func (t *transport) close() {
 	}
 	t.closing = true
 	if t.conn == nil {
-		t.cancel()
-		if t.client.gate.Cancel(&t.turn) {
+		if t.cancel != nil {
+			t.cancel()
+		} else if t.client.gate.Cancel(&t.turn) {
 			t.leave()
 		}
 		return
@@ -93,23 +92,28 @@ func (t *transport) leave() {
 func (t *transport) current() bool { return t.client.transport == t && !t.closing }
 
 // open dials. It runs on a goroutine of its own.
-func (t *transport) open(ctx context.Context) {
+func (t *transport) open() {
 	c := t.client
 	c.mu.Lock()
-	if t.current() {
-		c.engine.DialStarted(c.loop.Now())
+	if !t.current() {
+		t.leave()
 		c.settle()
+		c.mu.Unlock()
+		c.gate.Release()
+		return
 	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), c.config.ConnectTimeout, ErrConnectTimeout)
+	t.cancel = cancel
+	c.engine.DialStarted(c.loop.Now())
+	c.settle()
 	c.mu.Unlock()
 
-	ctx, cancel := context.WithTimeoutCause(ctx, c.config.ConnectTimeout, ErrConnectTimeout)
 	connect, conn, err := c.connectTransport(ctx)
 	cancel()
 	c.gate.Release()
 
 	c.mu.Lock()
-	t.cancel()
-	t.cancel, t.turn = nil, eventloop.Waiter{} // they hold the context, which has served
+	t.cancel, t.turn = nil, eventloop.Waiter{} // they hold what has served
 	switch {
 	case err == nil && t.current():
 		t.conn = conn

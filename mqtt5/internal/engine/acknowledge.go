@@ -222,7 +222,7 @@ func checkReason(t wire.Type, code wire.ReasonCode) *wire.Error {
 // checkProblemInformation refuses explanations that the CONNECT asked the
 // server to leave out [MQTT-3.1.2-29].
 func (e *Engine) checkProblemInformation(t wire.Type, explains bool) *wire.Error {
-	if explains && !value(e.connect.RequestProblemInformation, true) {
+	if explains && !e.offer.problemInformation {
 		return violation(t, "MQTT-3.1.2-29", "reason string or user property, though problem information was not requested")
 	}
 	return nil

@@ -26,24 +26,15 @@ type outboundAliases struct {
 	prev   []uint16
 }
 
-func (o *outboundAliases) reset() { *o = outboundAliases{} }
-
-func (o *outboundAliases) open(mode AliasMode, maximum uint16) {
-	*o = outboundAliases{mode: mode, max: maximum}
-	if maximum == 0 {
-		o.mode = AliasDisabled
-	}
-}
-
 // resolve sets topic and alias of a packet that is about to be written.
 func (o *outboundAliases) resolve(p *wire.Publish) {
-	switch o.mode {
-	case AliasManual:
-		o.resolveManual(p)
-	case AliasLRU:
-		o.resolveLRU(p)
-	default:
+	switch {
+	case o == nil:
 		p.TopicAlias = 0
+	case o.mode == AliasManual:
+		o.resolveManual(p)
+	default:
+		o.resolveLRU(p)
 	}
 }
 

@@ -32,7 +32,7 @@ func (e *Engine) receiveAuth(now time.Duration, f *wire.Frame) *wire.Error {
 		return violation(wire.TypeAuth, "MQTT-4.12.0-6", "CONNECT had no authentication method")
 	case e.authState == authIdle:
 		return violation(wire.TypeAuth, "4.12.1", "no re-authentication was started")
-	case value(a.AuthenticationMethod, "") != *e.connect.AuthenticationMethod:
+	case value(a.AuthenticationMethod, "") != *e.offer.authenticationMethod:
 		return violation(wire.TypeAuth, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
 	case e.challenged:
 		return violation(wire.TypeAuth, "4.12", "the AUTH before was not answered yet")
@@ -110,7 +110,7 @@ func (e *Engine) Reauthenticate(now time.Duration, data []byte) error {
 var errAuthTooLarge = &LimitError{"AuthenticationData", "makes the AUTH larger than the server's Maximum Packet Size", "MQTT-3.2.2-15"}
 
 func (e *Engine) writeAuth(reason wire.ReasonCode, data []byte) error {
-	p := wire.Auth{ReasonCode: reason, AuthenticationMethod: e.connect.AuthenticationMethod, AuthenticationData: data}
+	p := wire.Auth{ReasonCode: reason, AuthenticationMethod: e.offer.authenticationMethod, AuthenticationData: data}
 	if wire.AuthSize(&p) > int(e.settings.MaximumPacketSizeToServer) {
 		return errAuthTooLarge
 	}

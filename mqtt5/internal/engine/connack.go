@@ -27,19 +27,19 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 		e.beginClosing(now)
 		return nil
 	}
-	c := &e.connect
+	o := &e.offer
 	switch {
 	case ack.ReasonCode != wire.Success:
 		return violation(wire.TypeConnack, "MQTT-3.2.2-8", "reason code is neither success nor failure")
-	case ack.SessionPresent && c.CleanStart:
+	case ack.SessionPresent && o.cleanStart:
 		return violation(wire.TypeConnack, "MQTT-3.2.2-4", "session present, but a clean start was asked for")
-	case c.ClientID == "" && value(ack.AssignedClientID, "") == "":
+	case e.settings.ClientID == "" && value(ack.AssignedClientID, "") == "":
 		return violation(wire.TypeConnack, "MQTT-3.2.2-16", "no client identifier was sent, and none assigned")
-	case ack.ResponseInformation != nil && !value(c.RequestResponseInformation, false):
+	case ack.ResponseInformation != nil && !o.responseInformation:
 		return violation(wire.TypeConnack, "MQTT-3.1.2-28", "response information that was not asked for")
-	case c.AuthenticationMethod == nil && ack.AuthenticationMethod != nil:
+	case o.authenticationMethod == nil && ack.AuthenticationMethod != nil:
 		return violation(wire.TypeConnack, "MQTT-4.12.0-6", "authentication method, but CONNECT had none")
-	case c.AuthenticationMethod != nil && value(ack.AuthenticationMethod, "") != *c.AuthenticationMethod:
+	case o.authenticationMethod != nil && value(ack.AuthenticationMethod, "") != *o.authenticationMethod:
 		return violation(wire.TypeConnack, "MQTT-4.12.0-5", "authentication method differs from that of CONNECT")
 	}
 	if e.authState == authConnecting {
@@ -53,8 +53,7 @@ func (e *Engine) receiveConnack(now time.Duration, f *wire.Frame) *wire.Error {
 }
 
 func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
-	c := &e.connect
-	if ack.AssignedClientID != nil && c.ClientID == "" {
+	if ack.AssignedClientID != nil && e.settings.ClientID == "" {
 		// An identifier that starts with $ may be reserved to the server,
 		// which then refuses it when it comes from a client: ask for a new one
 		// each time instead of failing for ever.
@@ -62,16 +61,17 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 			e.assignedID = id
 		}
 	}
-	e.settings = negotiate(c, ack)
+	e.settings.accept(ack)
 	e.state = Connected
 	e.deadline = never
 	e.connectedAt = now
 	e.succeeded = true
 	e.stats.Connects++
 	e.quota = int(e.settings.ReceiveMaximumFromServer)
-	e.outAliases.open(e.cfg.OutAliases, min(e.settings.TopicAliasMaximumToServer, e.aliasLimit()))
-	e.publishRate = newBucket(e.cfg.PublishesPerSecond, e.cfg.PublishesPerSecond, now)
-	e.byteRate = newBucket(e.cfg.BytesPerSecond, e.cfg.BytesPerSecond, now)
+	if n := min(e.settings.TopicAliasMaximumToServer, e.aliasLimit()); n > 0 {
+		e.outAliases = &outboundAliases{mode: e.cfg.OutAliases, max: n}
+	}
+	e.rates = newRateLimits(e.cfg, now)
 	if ack.SessionPresent {
 		e.resumeSession(now)
 	} else {
@@ -86,10 +86,14 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 
 // aliasLimit is how many outbound aliases the configuration allows.
 func (e *Engine) aliasLimit() uint16 {
-	if e.cfg.OutAliases == AliasLRU {
+	switch e.cfg.OutAliases {
+	case AliasLRU:
 		return e.cfg.OutAliasSize
+	case AliasManual:
+		return 65535
+	default:
+		return 0
 	}
-	return 65535
 }
 
 // resumeSession sends again what the server still waits for: PUBREL first,

@@ -211,7 +211,7 @@ type Engine struct {
 	freeCount    int
 
 	// Connection.
-	connect      wire.Connect
+	offer        offer // what CONNECT said
 	settings     Settings
 	quota        int // QoS>0 publishes that may still be sent
 	timedOut     int // of those in flight, how many timed out
@@ -227,9 +227,8 @@ type Engine struct {
 	connectedAt  time.Duration
 	throttled    time.Duration // publishes wait until then; never: not throttled
 	throttledAt  time.Duration
-	publishRate  bucket
-	byteRate     bucket
-	outAliases   outboundAliases
+	rates        *rateLimits      // nil: none
+	outAliases   *outboundAliases // nil: disabled
 	inAliases    []string
 	acks         ackQueue
 	answering    identifierSet // received QoS>0 on this connection, not yet answered for good
@@ -237,7 +236,7 @@ type Engine struct {
 	challenged   bool          // an AUTH waits for Authenticate
 	authDeadline time.Duration // of a re-authentication
 	confirming   *wire.Connack // while Confirming
-	view         Message       // scratch of Receive
+	view         *Message      // scratch of Receive, made for the first PUBLISH
 
 	stats Stats
 }

@@ -125,14 +125,13 @@ func (e *Engine) DialStarted(now time.Duration) {
 }
 
 // TransportOpened tells that the transport is up, and gives the CONNECT for it.
-// Clean Start and the topic alias maximum are set by the engine, and an empty
-// client identifier becomes the one that the server assigned before.
+// The engine sets its Clean Start and topic alias maximum, and an empty client
+// identifier becomes the one that the server assigned before.
 func (e *Engine) TransportOpened(now time.Duration, connect *wire.Connect) {
 	if e.state != Connecting {
 		return
 	}
-	e.connect = *connect
-	c := &e.connect
+	c := connect
 	c.CleanStart = e.cfg.Session == SessionClean || e.cfg.Session == SessionRejoinPostSuccess && !e.succeeded
 	if c.ClientID == "" {
 		c.ClientID = e.assignedID
@@ -142,13 +141,16 @@ func (e *Engine) TransportOpened(now time.Duration, connect *wire.Connect) {
 		c.TopicAliasMaximum = &e.cfg.InAliasMax
 	}
 	e.resetConnection(now)
-	e.settings = negotiate(c, &wire.Connack{})
+	e.offer = offerOf(c)
+	e.settings = proposed(c)
 	e.state = Handshake
 	e.deadline = now + e.cfg.ConnackTimeout
 	if c.AuthenticationMethod != nil {
 		e.authState = authConnecting
 	}
-	e.output.buf = wire.AppendConnect(e.outBuffer(), c)
+	// A buffer of its own: a fleet that connects all at once would need many of
+	// the large ones.
+	e.output.buf = wire.AppendConnect(make([]byte, 0, wire.ConnectSize(c)), c)
 	e.stats.PacketsOut++
 }
 
@@ -235,7 +237,7 @@ func (e *Engine) beginDisconnect(now time.Duration, packet *wire.Disconnect) {
 	e.state = Disconnecting
 	e.deadline = now + e.cfg.DisconnectTimeout
 	trimmed := *packet
-	if value(trimmed.SessionExpiryInterval, 0) > 0 && value(e.connect.SessionExpiryInterval, 0) == 0 {
+	if value(trimmed.SessionExpiryInterval, 0) > 0 && e.offer.sessionExpiry == 0 {
 		trimmed.SessionExpiryInterval = nil // a Protocol Error otherwise (section 3.14.2.2.2)
 	}
 	trimmed.Fit(e.settings.MaximumPacketSizeToServer) // [MQTT-3.14.2-3] [MQTT-3.14.2-4]
@@ -303,7 +305,7 @@ func (e *Engine) resetConnection(now time.Duration) {
 	e.pingSentAt = 0
 	e.throttled = never
 	e.paused = false
-	e.outAliases.reset()
+	e.outAliases = nil
 	e.inAliases = nil
 	e.acks.invalidate()
 	e.answering.clear()

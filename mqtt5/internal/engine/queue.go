@@ -383,7 +383,10 @@ func (e *Engine) eligible(now time.Duration) *Operation {
 // withinRate reports whether the rate limits allow a publish now. If not, they
 // say when.
 func (e *Engine) withinRate(now time.Duration, op *Operation) bool {
-	wait := max(e.publishRate.ready(1, now), e.byteRate.ready(float64(op.size), now))
+	if e.rates == nil {
+		return true
+	}
+	wait := e.rates.ready(now, op.size)
 	if wait == 0 {
 		return true
 	}
@@ -425,7 +428,9 @@ func (e *Engine) send(now time.Duration, op *Operation) {
 		e.output.buf = wire.AppendUnsubscribe(e.outBuffer(), op.Unsubscribe)
 	}
 	e.stats.PacketsOut++
-	e.byteRate.take(float64(size))
+	if e.rates != nil {
+		e.rates.bytes.take(float64(size))
+	}
 	e.await(op)
 }
 
@@ -466,8 +471,10 @@ func (e *Engine) sendPublish(op *Operation) {
 	}
 	e.stats.PacketsOut++
 	e.stats.MessagesOut++
-	e.publishRate.take(1)
-	e.byteRate.take(float64(size))
+	if e.rates != nil {
+		e.rates.publishes.take(1)
+		e.rates.bytes.take(float64(size))
+	}
 	if p.QoS == 0 {
 		op.phase = phaseGathered
 		e.gathered.pushBack(op)

@@ -22,7 +22,7 @@ func (e *Engine) Receive(now time.Duration, data []byte) (consumed, need int) {
 }
 
 func (e *Engine) receivePackets(now time.Duration, data []byte) (consumed, need int) {
-	limit := value(e.connect.MaximumPacketSize, wire.MaxPacketSize)
+	limit := e.offer.maximumPacketSize
 	var f wire.Frame
 	for consumed < len(data) {
 		if e.state != Connected && e.state != Handshake {
@@ -115,7 +115,10 @@ func earlyDisconnect(f *wire.Frame) *wire.Error {
 }
 
 func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
-	m := &e.view
+	if e.view == nil {
+		e.view = new(Message)
+	}
+	m := e.view
 	if err := wire.ParsePublish(f, &m.PublishView); err != nil {
 		return err
 	}
@@ -153,7 +156,7 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 func (e *Engine) owe(id uint16) *wire.Error {
 	e.answering.add(id)
 	// A server that repeats one identifier must not make the queue grow either.
-	if max(e.answering.n, len(e.acks.records)-e.acks.head+1) > int(value(e.connect.ReceiveMaximum, 65535)) {
+	if max(e.answering.n, len(e.acks.records)-e.acks.head+1) > int(e.offer.receiveMaximum) {
 		return &wire.Error{Reason: wire.ReceiveMaximumExceeded, Packet: wire.TypePublish, Rule: "MQTT-3.3.4-9",
 			Text: "more unacknowledged messages than our Receive Maximum"}
 	}

@@ -32,26 +32,63 @@ func value[T any](p *T, absent T) T {
 	return *p
 }
 
-func negotiate(connect *wire.Connect, ack *wire.Connack) Settings {
-	s := Settings{
-		MaximumQoS:                     value(ack.MaximumQoS, 2),
-		SessionExpiryInterval:          value(ack.SessionExpiryInterval, value(connect.SessionExpiryInterval, 0)),
-		ReceiveMaximumFromServer:       value(ack.ReceiveMaximum, 65535),
-		MaximumPacketSizeToServer:      value(ack.MaximumPacketSize, wire.MaxPacketSize),
-		TopicAliasMaximumToServer:      value(ack.TopicAliasMaximum, 0),
+// proposed returns the settings of a CONNECT whose CONNACK says nothing.
+func proposed(connect *wire.Connect) Settings {
+	return Settings{
+		MaximumQoS:                     2,
+		SessionExpiryInterval:          value(connect.SessionExpiryInterval, 0),
+		ReceiveMaximumFromServer:       65535,
+		MaximumPacketSizeToServer:      wire.MaxPacketSize,
 		TopicAliasMaximumToClient:      value(connect.TopicAliasMaximum, 0),
-		ServerKeepAlive:                value(ack.ServerKeepAlive, connect.KeepAlive),
-		RetainAvailable:                value(ack.RetainAvailable, true),
-		WildcardSubscriptionsAvailable: value(ack.WildcardSubscriptionsAvailable, true),
-		SubscriptionIDsAvailable:       value(ack.SubscriptionIDsAvailable, true),
-		SharedSubscriptionsAvailable:   value(ack.SharedSubscriptionsAvailable, true),
-		RejoinedSession:                ack.SessionPresent,
+		ServerKeepAlive:                connect.KeepAlive,
+		RetainAvailable:                true,
+		WildcardSubscriptionsAvailable: true,
+		SubscriptionIDsAvailable:       true,
+		SharedSubscriptionsAvailable:   true,
 		ClientID:                       connect.ClientID,
 	}
-	if connect.ClientID == "" {
+}
+
+// accept applies what the CONNACK says.
+func (s *Settings) accept(ack *wire.Connack) {
+	s.MaximumQoS = value(ack.MaximumQoS, s.MaximumQoS)
+	s.SessionExpiryInterval = value(ack.SessionExpiryInterval, s.SessionExpiryInterval)
+	s.ReceiveMaximumFromServer = value(ack.ReceiveMaximum, s.ReceiveMaximumFromServer)
+	s.MaximumPacketSizeToServer = value(ack.MaximumPacketSize, s.MaximumPacketSizeToServer)
+	s.TopicAliasMaximumToServer = value(ack.TopicAliasMaximum, 0)
+	s.ServerKeepAlive = value(ack.ServerKeepAlive, s.ServerKeepAlive)
+	s.RetainAvailable = value(ack.RetainAvailable, true)
+	s.WildcardSubscriptionsAvailable = value(ack.WildcardSubscriptionsAvailable, true)
+	s.SubscriptionIDsAvailable = value(ack.SubscriptionIDsAvailable, true)
+	s.SharedSubscriptionsAvailable = value(ack.SharedSubscriptionsAvailable, true)
+	s.RejoinedSession = ack.SessionPresent
+	if s.ClientID == "" {
 		s.ClientID = value(ack.AssignedClientID, "")
 	}
-	return s
+}
+
+// offer is what the CONNECT of the current connection said, as far as it
+// matters afterwards and Settings do not hold it.
+type offer struct {
+	authenticationMethod *string
+	maximumPacketSize    uint32
+	sessionExpiry        uint32
+	receiveMaximum       uint16
+	cleanStart           bool
+	problemInformation   bool
+	responseInformation  bool
+}
+
+func offerOf(c *wire.Connect) offer {
+	return offer{
+		authenticationMethod: c.AuthenticationMethod,
+		maximumPacketSize:    value(c.MaximumPacketSize, wire.MaxPacketSize),
+		sessionExpiry:        value(c.SessionExpiryInterval, 0),
+		receiveMaximum:       value(c.ReceiveMaximum, 65535),
+		cleanStart:           c.CleanStart,
+		problemInformation:   value(c.RequestProblemInformation, true),
+		responseInformation:  value(c.RequestResponseInformation, false),
+	}
 }
 
 // check applies the limits of the current connection to an operation that is

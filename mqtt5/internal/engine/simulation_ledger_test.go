@@ -390,7 +390,8 @@ func (i *inTap) connack(s *simulation, p *packet) {
 	}
 	s.tally.connects++
 	o.accepted = true
-	o.limits = negotiate(&s.hello, p.connack)
+	o.limits = proposed(&s.hello)
+	o.limits.accept(p.connack)
 	i.succeeded = true
 	if p.connack.AssignedClientID != nil && *p.connack.AssignedClientID == "given" {
 		i.assigned = *p.connack.AssignedClientID

@@ -4,6 +4,28 @@ package engine
 
 import "time"
 
+// rateLimits are those of one connection.
+type rateLimits struct {
+	publishes, bytes bucket
+}
+
+// newRateLimits returns nil if there are none.
+func newRateLimits(cfg *Config, now time.Duration) *rateLimits {
+	if cfg.PublishesPerSecond <= 0 && cfg.BytesPerSecond <= 0 {
+		return nil
+	}
+	return &rateLimits{
+		publishes: newBucket(cfg.PublishesPerSecond, cfg.PublishesPerSecond, now),
+		bytes:     newBucket(cfg.BytesPerSecond, cfg.BytesPerSecond, now),
+	}
+}
+
+// ready returns 0 if a publish of that many bytes may leave now, or how long it
+// has to wait.
+func (r *rateLimits) ready(now time.Duration, size uint32) time.Duration {
+	return max(r.publishes.ready(1, now), r.bytes.ready(float64(size), now))
+}
+
 // bucket is a token bucket. It starts full, so that a client that was quiet
 // may send a burst at once, and it is charged by what is really sent.
 type bucket struct {
