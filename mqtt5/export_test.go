@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+
+// SetRandom makes a client that was not started draw its delays from uniform,
+// which returns a number in [0, n).
+func (c *Client) SetRandom(uniform func(n int64) int64) {
+	c.config.Uniform = uniform
+	c.engine = engine.New(&c.config, (*sink)(c))
+}
