@@ -25,6 +25,7 @@ type dispatcher struct {
 	limit        int    // messages that wait before reading stops
 	extra        int    // what is added to limit while a handler waits for an operation
 	queue        *batch // nil if nothing waits
+	spare        *batch // for queue, while running: no detour through the pool
 
 	// Backpressure.
 	paused   *transport    // waits for room
@@ -86,7 +87,8 @@ type completion struct {
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-func (b *batch) recycle() {
+// empty makes the batch ready for reuse.
+func (b *batch) empty() {
 	clear(b.messages)
 	clear(b.completions)
 	clear(b.events)
@@ -94,12 +96,14 @@ func (b *batch) recycle() {
 	b.result, b.message = publishResult{}, Message{}
 	b.items, b.messages, b.completions = b.items[:0], b.messages[:0], b.completions[:0]
 	b.events, b.buffers = b.events[:0], b.buffers[:0]
-	batches.Put(b)
 }
 
 func (d *dispatcher) fill() *batch {
 	if d.queue == nil {
-		d.queue = batches.Get().(*batch)
+		if d.queue = d.spare; d.queue == nil {
+			d.queue = batches.Get().(*batch)
+		}
+		d.spare = nil
 	}
 	return d.queue
 }
@@ -215,9 +219,15 @@ func (c *Client) resume(now time.Duration) {
 // runDispatcher runs user code until nothing waits.
 func (c *Client) runDispatcher() {
 	d := &c.dispatch
+	var done *batch
 	for {
 		now := c.loop.Now()
 		c.mu.Lock()
+		if d.spare == nil {
+			d.spare = done
+		} else if done != nil {
+			batches.Put(done)
+		}
 		if d.owed != 0 {
 			c.engine.AcknowledgeThrough(now, d.handled.Load())
 		}
@@ -227,6 +237,10 @@ func (c *Client) runDispatcher() {
 		c.resume(now)
 		if b == nil {
 			d.running = false
+			if d.spare != nil {
+				batches.Put(d.spare)
+				d.spare = nil
+			}
 			c.settle()
 			c.mu.Unlock()
 			return
@@ -280,7 +294,8 @@ func (c *Client) runDispatcher() {
 				buffers++
 			}
 		}
-		b.recycle()
+		b.empty()
+		done = b
 	}
 }
 
@@ -288,8 +303,8 @@ const (
 	// slabMessages is how many messages of a burst share an allocation, and
 	// slabPayload how many bytes of payload: together they cost a fraction of
 	// what each would alone, and whoever keeps one keeps at most these.
-	slabMessages = 8
-	slabPayload  = 4 << 10
+	slabMessages = 17
+	slabPayload  = 3 << 10
 )
 
 // copyPayloads gives messages payloads of their own.

@@ -204,7 +204,7 @@ type ClientOptions struct {
 	Observer any
 
 	// EventLoops are the loops that many clients share. Nil: the client has a
-	// loop of its own.
+	// loop of its own. A fleet should share a dialer for Dial, too.
 	EventLoops *eventloop.Group
 	// Logger gets what is worth knowing: never payloads or secrets. Nil: none.
 	Logger *zap.Logger

@@ -225,7 +225,11 @@ func (t *transport) writeOut(out *engine.Output, done int) (now time.Duration) {
 		_, err = t.conn.Write(b[done:])
 	} else {
 		t.segments = out.Segments(t.segments[:0])
-		err = t.writeSegments()
+		if out.Len() <= slowWrite {
+			err = t.writeSegments()
+		} else {
+			err = t.writeSlowly()
+		}
 		clear(t.segments[:cap(t.segments)])
 	}
 	giveBuffer(out.Release())
@@ -241,6 +245,30 @@ func (t *transport) writeOut(out *engine.Output, done int) (now time.Duration) {
 		c.settle()
 	}
 	return now
+}
+
+// slowWrite is the size of a write that may take longer than the ping timeout
+// on a slow link. It leaves in pieces of that size at most, after each of which
+// the engine knows that the link lives.
+const slowWrite = 512 << 10
+
+func (t *transport) writeSlowly() error {
+	c := t.client
+	for _, s := range t.segments {
+		for len(s) > 0 {
+			n, err := t.conn.Write(s[:min(len(s), slowWrite)])
+			if err != nil {
+				return err
+			}
+			s = s[n:]
+			c.mu.Lock()
+			if t.current() {
+				c.engine.WriteProgress(c.loop.Now())
+			}
+			c.mu.Unlock()
+		}
+	}
+	return nil
 }
 
 // writeSegments writes the pieces of an output without joining them: with one

@@ -216,13 +216,15 @@ type Engine struct {
 	quota        int // QoS>0 publishes that may still be sent
 	timedOut     int // of those in flight, how many timed out
 	output       Output
-	inFlight     bool   // a write is in flight
-	writes       uint64 // writes that were taken
-	written      uint64 // those of them that are over
+	inFlight     bool          // a write is in flight
+	writes       uint64        // writes that were taken
+	written      uint64        // those of them that are over
+	writeMoved   time.Duration // when the write in flight began, or went on last
 	lastSent     time.Duration
 	lastHeard    time.Duration
 	pingSentAt   time.Duration
 	pingDue      time.Duration // a PINGREQ waits for its answer since then; never: none
+	pingWrite    uint64        // number of the write that it leaves with
 	paused       bool          // the owner does not read
 	connectedAt  time.Duration
 	throttled    time.Duration // publishes wait until then; never: not throttled

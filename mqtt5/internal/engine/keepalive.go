@@ -11,7 +11,8 @@ import (
 // A PINGREQ is due when either direction was quiet for the keep alive
 // interval: the standard demands it when nothing was sent, and a link on which
 // only we talk may be dead. Its deadline counts from when it was due, even if
-// a stuck write keeps it from leaving, and anything received proves the link.
+// a stuck write keeps it from leaving; a write that moves puts it off until the
+// PINGREQ has left. Anything received proves the link.
 
 func (e *Engine) keepAliveInterval() time.Duration {
 	return time.Duration(e.settings.ServerKeepAlive) * time.Second
@@ -23,11 +24,15 @@ func (e *Engine) pingDeadline() time.Duration {
 	if interval == 0 {
 		return never
 	}
+	patience := min(e.cfg.PingTimeout, interval/2)
+	if e.paused && e.inFlight {
+		return e.writeMoved + interval + patience
+	}
 	if e.paused {
 		return e.lastSent + interval // the server goes on counting
 	}
 	if e.pingDue != never {
-		return e.pingDue + min(e.cfg.PingTimeout, interval/2)
+		return e.pingDue + patience
 	}
 	return min(e.lastSent, e.lastHeard) + interval
 }
@@ -36,18 +41,16 @@ func (e *Engine) keepAlive(now time.Duration) {
 	if now < e.pingDeadline() {
 		return
 	}
-	if e.paused {
-		e.lastSent = now
-		if !e.inFlight { // otherwise something is being sent anyway
-			e.output.buf = wire.AppendPingreq(e.outBuffer())
-			e.stats.PacketsOut++
-		}
-		return
-	}
-	if e.pingDue != never && e.inFlight {
+	if e.inFlight && (e.paused || e.pingDue != never) {
 		// The write is stuck, so a DISCONNECT could not leave either.
 		e.conclude(now, &Event{Err: ErrPingTimeout})
 		e.beginClosing(now)
+		return
+	}
+	if e.paused {
+		e.lastSent = now
+		e.output.buf = wire.AppendPingreq(e.outBuffer())
+		e.stats.PacketsOut++
 		return
 	}
 	if e.pingDue != never {
@@ -56,10 +59,20 @@ func (e *Engine) keepAlive(now time.Duration) {
 		return
 	}
 	e.pingDue = now
+	e.pingWrite = e.writes + 1
 	e.pingSentAt = stamp(now)
 	e.output.buf = wire.AppendPingreq(e.outBuffer())
 	e.stats.PacketsOut++
 	e.lastSent = now
+}
+
+// WriteProgress tells that a part of the write in flight is gone, so that it is
+// slow and not stuck.
+func (e *Engine) WriteProgress(now time.Duration) {
+	e.writeMoved = now
+	if e.pingDue != never && e.pingWrite > e.written {
+		e.pingDue = now
+	}
 }
 
 // pingAnswered notes that the link lives.

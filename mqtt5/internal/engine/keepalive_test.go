@@ -111,6 +111,45 @@ func TestStuckWriteDoesNotDisablePings(t *testing.T) {
 	}
 }
 
+func TestStuckWriteWhileReadingIsPaused(t *testing.T) {
+	r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+	r.publish("a", 1)
+	r.take()
+	r.e.SetPaused(r.now, true)
+	r.pass(12 * time.Second)
+	r.state(Connected)
+	r.pass(time.Second)
+	r.state(Closing)
+}
+
+// A write that takes long on a slow link is no dead link as long as it moves.
+func TestSlowWriteIsNotStuck(t *testing.T) {
+	for _, paused := range []bool{false, true} {
+		r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+		r.submit(r.large("a", 1))
+		r.take()
+		r.e.SetPaused(r.now, paused)
+		for range 20 {
+			r.pass(2900 * time.Millisecond)
+			r.e.WriteProgress(r.now)
+		}
+		r.state(Connected)
+		if paused {
+			continue
+		}
+		r.e.WriteDone(r.now)
+		r.wrote("PINGREQ")
+		r.pass(2900 * time.Millisecond)
+		r.state(Connected)
+		r.publish("b", 1) // writes after the PINGREQ prove nothing
+		r.flush()
+		r.pass(100 * time.Millisecond)
+		if ev := r.event(EventDisconnected); ev.Err != ErrPingTimeout {
+			t.Errorf("event %+v", ev)
+		}
+	}
+}
+
 func TestKeepAliveOfServerWins(t *testing.T) {
 	t.Run("MQTT-3.1.2-21", func(t *testing.T) {
 		r := newRig(t, &Config{})

@@ -120,9 +120,13 @@ const turnPatience = 10
 // DialStarted begins the connect timeout: the owner has got its turn to dial.
 func (e *Engine) DialStarted(now time.Duration) {
 	if e.state == Connecting {
-		e.deadline = now + e.cfg.ConnectTimeout
+		e.deadline = now + e.cfg.ConnectTimeout + dialGrace
 	}
 }
+
+// dialGrace is how long the owner, who ends the dial at the connect timeout,
+// may take to tell where it was stuck.
+const dialGrace = time.Second
 
 // TransportOpened tells that the transport is up, and gives the CONNECT for it.
 // The engine sets its Clean Start and topic alias maximum, and an empty client

@@ -272,7 +272,7 @@ func TestTimeoutsOfAnAttempt(t *testing.T) {
 	r.pass(5 * time.Second) // waits for its turn
 	r.state(Connecting)
 	r.e.DialStarted(r.now)
-	r.pass(2 * time.Second)
+	r.pass(2*time.Second + dialGrace)
 	if ev := r.event(EventFailed); ev.Err != ErrConnectTimeout {
 		t.Errorf("event %+v", ev)
 	}

@@ -13,6 +13,8 @@ const (
 	// wait in the queue instead. Outbound buffers should have referenceSize
 	// more than that, for the packet that goes beyond it.
 	gatherLimit = 64 << 10
+	// referencedLimit is likewise for payloads that are not copied.
+	referencedLimit = 256 << 10
 	// referenceSize is the payload size from which a payload is not copied to
 	// the outbound buffer but written from where it is.
 	referenceSize = 14 << 10
@@ -31,6 +33,9 @@ type reference struct {
 	at      int
 	payload []byte
 }
+
+// hasRoom reports whether more packets may be gathered.
+func (o *Output) hasRoom() bool { return len(o.buf) < gatherLimit && o.bytes < referencedLimit }
 
 // Len returns the number of bytes to write.
 func (o *Output) Len() int { return len(o.buf) + o.bytes }
@@ -89,6 +94,7 @@ func (e *Engine) TakeOutput(now time.Duration, spare Output) Output {
 	e.output = spare
 	e.inFlight = true
 	e.writes++
+	e.writeMoved = now
 	e.lastSent = now
 	e.stats.BytesOut += uint64(out.Len())
 	for op := e.unstamped; op != nil; op = op.next {
@@ -114,6 +120,7 @@ func (e *Engine) WriteDone(now time.Duration) {
 	}
 	e.inFlight = false
 	e.lastSent = now
+	e.WriteProgress(now)
 	e.releasePayloads()
 	for op := e.writing.popFront(); op != nil; op = e.writing.popFront() {
 		e.finish(op, Result{})

@@ -253,10 +253,17 @@ func (e *Engine) failAll(cause error) {
 // connectionLost settles the operations when a connection is over.
 func (e *Engine) connectionLost(now time.Duration) {
 	e.resetConnection(now)
+	cause := ErrConnectionLost
+	switch {
+	case e.closed:
+		cause = ErrClosed
+	case e.stopping:
+		cause = ErrStopRequested
+	}
 	for _, l := range [...]*list{&e.writing, &e.gathered} {
 		for op := l.popFront(); op != nil; op = l.popFront() {
 			op.phase = phaseNew
-			e.finish(op, Result{Err: ErrConnectionLost})
+			e.finish(op, Result{Err: cause})
 		}
 	}
 	var resend, requests list
@@ -278,7 +285,7 @@ func (e *Engine) connectionLost(now time.Duration) {
 			op.handed = false
 			op.phase = phaseQueued
 			if op.orphaned || !e.survives(op) {
-				e.finish(op, Result{Err: ErrConnectionLost})
+				e.finish(op, Result{Err: cause})
 				continue
 			}
 			requests.pushBack(op)
@@ -344,7 +351,7 @@ func (e *Engine) pump(now time.Duration) {
 		e.stats.ThrottleWait += now - e.throttledAt
 		e.throttled = never
 	}
-	for e.output.Len() < gatherLimit {
+	for e.output.hasRoom() {
 		op := e.eligible(now)
 		if op == nil {
 			break
@@ -371,7 +378,7 @@ func (e *Engine) eligible(now time.Duration) *Operation {
 	if publish == nil {
 		return request
 	}
-	if request != nil && publish.phase == phaseQueued && request.order < publish.order {
+	if request != nil && request.order < publish.order {
 		return request
 	}
 	if publish.Publish.QoS > 0 && e.quota == 0 || !e.withinRate(now, publish) {

@@ -314,7 +314,7 @@ func TestCompletionTable(t *testing.T) {
 		r := newRig(t, &Config{Offline: FailAllOnDisconnect})
 		r.connect(&connack)
 		big := r.newPublish("big", 0)
-		big.Publish.Payload = make([]byte, gatherLimit)
+		big.Publish.Payload = make([]byte, referencedLimit)
 		r.submit(big)
 		o := submit(r)
 		r.cut()

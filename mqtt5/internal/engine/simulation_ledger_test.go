@@ -442,7 +442,7 @@ func (s *simulation) checkConnected() {
 	if e.throttled != never {
 		s.tally.throttled++
 	}
-	if e.output.Len() > gatherLimit+2*referenceSize+4096 {
+	if len(e.output.buf) > gatherLimit+2*referenceSize+4096 || e.output.bytes > referencedLimit+2*referenceSize {
 		s.fail("output of %d bytes", e.output.Len())
 	}
 	if e.inFlight || e.output.Len() > 0 {
@@ -503,7 +503,7 @@ func (s *simulation) checkStructure() {
 	if e.unstamped != nil && !waits {
 		s.fail("unstamped is not in the list")
 	}
-	if e.state == Connected && e.authState != authConfirming && e.output.Len() < gatherLimit && e.NextDeadline() > s.now {
+	if e.state == Connected && e.authState != authConfirming && e.output.hasRoom() && e.NextDeadline() > s.now {
 		saved := *e
 		if op := e.eligible(s.now); op != nil {
 			s.fail("an operation in phase %d could be sent, and nothing sends it", op.phase)
