@@ -151,7 +151,9 @@ func TestDefects_stop(t *testing.T) {
 		})
 		d := connected(t, srv, nil)
 		d.publish(d.ctx, message(0, "a", strings.Repeat("x", 10_000)))
-		stop := d.do(func() error { return d.Stop(gone(), &mqtt5.DisconnectPacket{ReasonCode: mqtt5.DisconnectWithWillMessage}) })
+		stop := d.do(func() error {
+			return d.Stop(gone(), &mqtt5.DisconnectPacket{ReasonCode: mqtt5.DisconnectWithWillMessage})
+		})
 		want(t, "stop", stop.wait(), context.Canceled)
 		time.Sleep(3 * time.Second)
 		d.wantEvents("attempting success disconnection stopped")
