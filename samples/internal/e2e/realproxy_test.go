@@ -50,6 +50,7 @@ func TestSamples_realProxies(t *testing.T) {
 				{"pubsub", append([]string{"-method", "custom-auth"}, token...)},
 				{"pubsub", append([]string{"-method", "websocket-custom-auth"}, token...)},
 				{"doctor", []string{"-cert", f.Cert, "-key", f.Key}},
+				{"bench", append([]string{"-method", "websocket-custom-auth", "-clients", "4"}, token...)},
 			} {
 				stdout, stderr, status := run(t, "", program(t, s.sample), append(reach, s.args...)...)
 				if status != 0 {

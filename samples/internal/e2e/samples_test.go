@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,7 +107,9 @@ var without = map[string][]string{
 	"request-response-topics": {`Request 1 of 10: "Hello from Go \[1\]" was answered with "HELLO FROM GO \[1\]"`, `Request 10 of 10`, `Event: stopped`},
 	"pubsub":                  {`"topic":"sdk/samples/pubsub","qos":1,"payload":"Hello from Go \[1\]"}`, `Hello from Go \[10\]"}`},
 	"doctor":                  {`ok +DNS`, `ok +TLS`, `ok +clock`, `ok +MQTT CONNECT`, `ok +round trip`},
-	"localcore":               nil, // runs until Ctrl-C
+	"bench": {`flow +20000 messages in`, `QoS 1, 256 bytes, 1 clients, PublishAsync`, `received +20000`, `latency +p50 \S+, p90`,
+		`CPU .* of client and server`, `errors +0`, `lost +0`},
+	"localcore": nil, // runs until Ctrl-C
 }
 
 // interactive are samples that need more than to be run.
@@ -188,6 +191,13 @@ func TestSamples_mistakes(t *testing.T) {
 		{"pubsub", []string{"-qos", "2"}, `-qos 2: it is 0 or 1`},
 		{"doctor", []string{"-endpoint", "127.0.0.1", "-port", "1", "-method", "custom-auth", "-password", "hush"}, `failed at stage TCP: .*refused`},
 		{"localcore", []string{"-addr", "nonsense"}, `nonsense`},
+		{"bench", []string{"-workload", "sleep"}, `unknown -workload "sleep"`},
+		{"bench", []string{"-workload", "recv"}, `needs a server to which others publish`},
+		{"bench", []string{"-host", "a.invalid", "-endpoint", "b.invalid"}, `exclude each other`},
+		{"bench", []string{"-tls"}, `-tls goes with -host`},
+		{"bench", []string{"-window", "0"}, `-window 0 is not between`},
+		{"bench", []string{"-rate", "-1"}, `cannot be negative`},
+		{"bench", []string{"-host", "127.0.0.1", "-port", "1", "-topic", "a", "-clients", "3", "-dialers", "1"}, `client 0: .*refused`},
 	} {
 		t.Run(tt.sample+" "+strings.Join(tt.args, " "), func(t *testing.T) {
 			if tt.sample == "pkcs11" && len(tt.args) > 2 {
@@ -197,9 +207,9 @@ func TestSamples_mistakes(t *testing.T) {
 			if status != 1 {
 				t.Errorf("exit status %d\n%s", status, stdout)
 			}
-			// The last line tells; pubsub and doctor have their events before it.
+			// The last line tells; those that write something else to standard output have their events before it.
 			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
-			if len(lines) != 1 && tt.sample != "pubsub" && tt.sample != "doctor" || !regexp.MustCompile(tt.want).MatchString(lines[len(lines)-1]) {
+			if len(lines) != 1 && !slices.Contains([]string{"pubsub", "doctor", "bench"}, tt.sample) || !regexp.MustCompile(tt.want).MatchString(lines[len(lines)-1]) {
 				t.Errorf("want one line with %s, got:\n%s", tt.want, stderr)
 			}
 			if strings.Contains(stdout+stderr, "hush") {
