@@ -302,7 +302,7 @@ func (c *Client) settle() {
 	if len(c.room) > 0 {
 		c.admit()
 	}
-	if !c.dispatch.running && c.dispatch.pending() {
+	if !c.dispatch.running && !c.dispatch.held && c.dispatch.pending() {
 		c.dispatch.running = true
 		go c.dispatch.run()
 	}

@@ -20,6 +20,7 @@ import (
 // over. Its fields are guarded by Client.mu, unless they say otherwise.
 type dispatcher struct {
 	running      bool
+	held         bool   // not to be started: the reader goes on and adds to what waits
 	run          func() // runDispatcher, as a value: to start it takes no allocation
 	copyPayloads bool   // messages that arrive now point into a shared buffer
 	limit        int    // messages that wait before reading stops
@@ -49,6 +50,7 @@ type batch struct {
 	completions []completion
 	events      []any
 	buffers     [][]byte
+	bytes       int // of the payloads of messages
 
 	// Only for the dispatcher goroutine.
 	result  publishResult // what callbacks of PublishAsync borrow
@@ -93,7 +95,7 @@ func (b *batch) empty() {
 	clear(b.completions)
 	clear(b.events)
 	clear(b.buffers)
-	b.result, b.message = publishResult{}, Message{}
+	b.result, b.message, b.bytes = publishResult{}, Message{}, 0
 	b.items, b.messages, b.completions = b.items[:0], b.messages[:0], b.completions[:0]
 	b.events, b.buffers = b.events[:0], b.buffers[:0]
 }
@@ -117,11 +119,27 @@ func (d *dispatcher) messages() int {
 	return len(d.queue.messages)
 }
 
-func (d *dispatcher) full() bool { return d.messages() >= d.limit+d.extra }
+func (d *dispatcher) full() bool {
+	return d.queue != nil && (len(d.queue.messages) >= d.limit+d.extra || d.queue.bytes >= maxPendingBytes && d.extra == 0)
+}
+
+// enough reports whether so much waits that handing it over is worth waking a
+// processor.
+func (d *dispatcher) enough() bool {
+	return d.queue != nil && (len(d.queue.messages) >= d.limit/2 || d.queue.bytes >= batchBytes)
+}
+
+// batchBytes is the size of the payloads that are enough: they still fit into
+// the processor's cache.
+const batchBytes = 256 << 10
+
+// maxPendingBytes is the size of the payloads that wait before reading stops.
+const maxPendingBytes = 1 << 20
 
 func (d *dispatcher) deliver(m *engine.Message) {
 	b := d.fill()
 	b.items = append(b.items, itemMessage)
+	b.bytes += len(m.Payload)
 	b.messages = append(b.messages, inbound{view: m.PublishView, topic: m.AliasedTopic, ack: m.Ack, copied: d.copyPayloads})
 }
 

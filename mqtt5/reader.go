@@ -94,8 +94,10 @@ type source struct {
 	used    bool          // that goroutine has handled something
 }
 
-func newSource(conn net.Conn) *source {
-	s := &source{conn: conn, raw: newRawSocket(conn), renewed: -time.Hour}
+// newSource returns the source of a connection, which calls waits before it
+// waits for bytes if it can tell.
+func newSource(conn net.Conn, waits func()) *source {
+	s := &source{conn: conn, raw: newRawSocket(conn, waits), renewed: -time.Hour}
 	if s.raw == nil {
 		s.first = make([]byte, 64)
 	}
@@ -124,7 +126,13 @@ func (s *source) more(in *inbox) error {
 	if len(in.b) == cap(in.b) { // a large packet that did not get its room at once
 		in.grow(in.b, 2*len(in.b), false)
 	}
-	n, err := s.conn.Read(in.b[len(in.b):cap(in.b)])
+	var n int
+	var err error
+	if room := in.b[len(in.b):cap(in.b)]; s.raw != nil {
+		n, err = s.raw.readInto(room)
+	} else {
+		n, err = s.conn.Read(room)
+	}
 	in.b = in.b[:len(in.b)+n]
 	if n > 0 {
 		return nil
@@ -180,6 +188,7 @@ func (t *transport) read() {
 	in.release()
 	now := c.loop.Now()
 	c.mu.Lock()
+	c.dispatch.held = false
 	if t.current() && err != nil {
 		if !errors.Is(err, io.EOF) {
 			err = &TransportError{Op: "read", Err: err}
@@ -187,6 +196,20 @@ func (t *transport) read() {
 		c.engine.TransportError(now, err)
 	}
 	t.leave()
+	c.settle()
+	c.mu.Unlock()
+}
+
+// releaseHeld lets the handlers have what was received, before the reader waits
+// for more. It runs on the reader goroutine.
+func (t *transport) releaseHeld() {
+	if !t.held {
+		return
+	}
+	t.held = false
+	c := t.client
+	c.mu.Lock()
+	c.dispatch.held = false
 	c.settle()
 	c.mu.Unlock()
 }
@@ -221,6 +244,7 @@ func (t *transport) receive(in *inbox) bool {
 	d.copyPayloads = in.pooled && !c.opts.BorrowPayloads
 	consumed, need := c.engine.Receive(now, in.b)
 	if c.engine.Confirming() {
+		d.held = false
 		// What follows the CONNACK waits until the server has proved itself.
 		if !t.confirmed() {
 			c.mu.Unlock()
@@ -235,8 +259,10 @@ func (t *transport) receive(in *inbox) bool {
 	if shared && (in.pooled || in.large && c.opts.BorrowPayloads) {
 		d.release(in.b)
 	}
-	c.settle()
 	full := t.current() && d.full()
+	d.held = !full && t.source.raw != nil && t.source.raw.flows() && !d.enough()
+	t.held = d.held
+	c.settle()
 	if full {
 		c.pause(now, t)
 	}

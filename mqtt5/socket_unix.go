@@ -18,7 +18,11 @@ type rawSocket struct {
 	conn syscall.RawConn
 
 	readable func(fd uintptr) bool // tryRead, bound once
+	waits    func()                // called before a read that has to wait
+	waited   bool                  // the last read had to
 	size     int                   // expected size of the packet; 0: unknown
+	into     []byte                // where to read to; nil: a buffer of size
+	n        int                   // bytes read
 	b        []byte
 	err      error
 
@@ -27,7 +31,7 @@ type rawSocket struct {
 	written  int
 }
 
-func newRawSocket(conn net.Conn) *rawSocket {
+func newRawSocket(conn net.Conn, waits func()) *rawSocket {
 	// Only the types of package net themselves: something that embeds them may
 	// have bytes of its own that come first.
 	var sc syscall.Conn
@@ -43,7 +47,7 @@ func newRawSocket(conn net.Conn) *rawSocket {
 	if err != nil {
 		return nil
 	}
-	r := &rawSocket{conn: raw}
+	r := &rawSocket{conn: raw, waits: waits}
 	r.readable, r.writable = r.tryRead, r.tryWrite
 	return r
 }
@@ -51,7 +55,7 @@ func newRawSocket(conn net.Conn) *rawSocket {
 // read returns the next bytes in a pooled buffer, or in a large one if expect
 // is not 0.
 func (r *rawSocket) read(expect int) ([]byte, error) {
-	r.size = expect
+	r.size, r.waited = expect, false
 	if err := r.conn.Read(r.readable); err != nil {
 		return nil, err
 	}
@@ -60,29 +64,57 @@ func (r *rawSocket) read(expect int) ([]byte, error) {
 	return b, err
 }
 
+// readInto reads the next bytes to b.
+func (r *rawSocket) readInto(b []byte) (int, error) {
+	r.into, r.waited = b, false
+	err := r.conn.Read(r.readable)
+	r.into = nil
+	if err != nil {
+		return 0, err
+	}
+	err = r.err
+	r.err = nil
+	return r.n, err
+}
+
+// flows reports whether the last read did not have to wait, so that more bytes
+// are likely there already.
+func (r *rawSocket) flows() bool { return !r.waited }
+
 // tryRead reads if there is something to read; false waits for that.
 func (r *rawSocket) tryRead(fd uintptr) bool {
-	var b []byte
-	if r.size > 0 {
+	b := r.into
+	switch {
+	case b != nil:
+	case r.size > 0:
 		b = takeLarge(r.size)
-	} else {
+	default:
 		b = takeBuffer()
 	}
-	n, err := syscall.Read(int(fd), b[:cap(b)])
-	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), b[:cap(b)])
+	into := b[:cap(b)]
+	if r.into != nil {
+		into = b
 	}
+	n, err := syscall.Read(int(fd), into)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), into)
+	}
+	r.n = max(n, 0)
 	if n > 0 {
 		r.b = b[:n]
 		return true
 	}
-	if r.size > 0 {
+	switch {
+	case r.into != nil:
+	case r.size > 0:
 		giveLarge(b)
-	} else {
+	default:
 		giveBuffer(b)
 	}
 	switch {
 	case err == syscall.EAGAIN:
+		r.waited = true
+		r.waits()
 		return false
 	case err != nil:
 		r.err = os.NewSyscallError("read", err)

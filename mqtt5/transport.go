@@ -24,6 +24,7 @@ type transport struct {
 	client  *Client
 	conn    net.Conn           // set before the reader starts
 	source  *source            // only for the reader
+	held    bool               // only for the reader: it set dispatcher.held
 	cancel  context.CancelFunc // of the dial; nil before and after
 	turn    eventloop.Waiter   // for its turn to dial
 	resume  chan struct{}      // wakes the reader after backpressure; made when needed
@@ -117,7 +118,7 @@ func (t *transport) open() {
 	switch {
 	case err == nil && t.current():
 		t.conn = conn
-		t.source = newSource(conn)
+		t.source = newSource(conn, t.releaseHeld)
 		go t.read() // takes over this goroutine's place among users
 		c.engine.TransportOpened(c.loop.Now(), connect)
 		conn = nil
