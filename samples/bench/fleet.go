@@ -105,13 +105,13 @@ type member struct {
 	index    int
 	up       atomic.Bool // it was connected
 	refusal  atomic.Pointer[error]
-	received *gate
+	received gate
 	*publisher
 }
 
 // newMember makes a client. Everything is done by the handlers it gets here.
 func (b *bench) newMember(index int) (m *member, err error) {
-	m = &member{bench: b, index: index, received: newGate()}
+	m = &member{bench: b, index: index}
 	m.client, err = b.maker(b.clientID(index), func(o *mqtt5.ClientOptions) {
 		o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(b.keepAlive))
 		if b.receiveMax > 0 {

@@ -8,14 +8,12 @@ import (
 )
 
 // gate counts, and lets one goroutine wait until the count has reached a number.
-// Counting costs two atomic operations and never blocks.
+// Counting costs two atomic operations and never blocks. The zero value is ready.
 type gate struct {
 	count  atomic.Int64
 	target atomic.Int64 // the count that somebody waits for; 0: nobody does
 	open   chan struct{}
 }
-
-func newGate() *gate { return &gate{open: make(chan struct{}, 1)} }
 
 // add counts one.
 func (g *gate) add() {
@@ -32,6 +30,9 @@ func (g *gate) add() {
 func (g *gate) wait(ctx context.Context, n int64) bool {
 	if g.count.Load() >= n {
 		return true
+	}
+	if g.open == nil {
+		g.open = make(chan struct{}, 1)
 	}
 	g.target.Store(n)
 	if g.count.Load() >= n && g.target.CompareAndSwap(n, 0) {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestGate(t *testing.T) {
-	g := newGate()
+	var g gate
 	const rounds, batch = 2000, 3
 	go func() {
 		for range rounds * batch {
@@ -28,7 +28,7 @@ func TestGate(t *testing.T) {
 func TestGate_end(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	g := newGate()
+	var g gate
 	if g.wait(ctx, 2) {
 		t.Error("the count has reached 2")
 	}

@@ -24,7 +24,7 @@ type publisher struct {
 	probe   probe
 
 	_     [64]byte // what is above is read for each message, what is below is written
-	acked *gate
+	acked gate
 }
 
 // probe times one publish after the other.
@@ -36,7 +36,7 @@ type probe struct {
 
 func (b *bench) newPublisher(client *mqtt5.Client, topic, fence string) *publisher {
 	p := &publisher{
-		bench: b, client: client, window: int64(b.window), acked: newGate(),
+		bench: b, client: client, window: int64(b.window),
 		packets: append([]mqtt5.PublishPacket(nil), b.packets...),
 		fence:   &mqtt5.PublishPacket{Topic: fence, QoS: mqtt5.AtLeastOnce},
 	}
