@@ -456,11 +456,41 @@ func (s *simulation) checkConnected() {
 	}
 }
 
+// checkDroppable checks what the engine knows of queued QoS 0 publishes.
+func (s *simulation) checkDroppable() {
+	e := s.e
+	n, bytes, passed := 0, int64(0), e.droppable == nil
+	for op := e.publishes.head; op != nil; op = op.next {
+		if op == e.droppable {
+			passed = true
+			if n > 0 {
+				s.fail("droppable has passed %d publishes of QoS 0", n)
+			}
+		}
+		if op.Publish.QoS == 0 {
+			n++
+			bytes += int64(op.size)
+		}
+	}
+	if n != e.queuedQoS0 || bytes != e.bytesQoS0 || !passed || e.droppable == nil && n > 0 {
+		s.fail("%d publishes of QoS 0 with %d bytes, the engine counts %d with %d", n, bytes, e.queuedQoS0, e.bytesQoS0)
+	}
+}
+
 // checkStructure checks lists and tables.
 func (s *simulation) checkStructure() {
 	e := s.e
 	phases := [...]phase{phaseQueued, phaseQueued, phaseResend, phaseSent, phaseReleased, phaseLate, phaseLateReleased, phaseGathered, phaseGathered}
-	counted := 0
+	counted, held, heldBytes := 0, 0, int64(0)
+	count := func(op *Operation) {
+		if op.counted {
+			counted++
+		}
+		if op.held {
+			held++
+			heldBytes += int64(op.size)
+		}
+	}
 	for i, l := range s.lists() {
 		n := 0
 		var prev *Operation
@@ -470,10 +500,8 @@ func (s *simulation) checkStructure() {
 				s.fail("list %d: operation in phase %d", i, op.phase)
 			}
 			prev = op
-			if op.counted {
-				counted++
-			}
-			if held := op.phase != phaseQueued && op.phase != phaseGathered; held && e.ids.holder(*op.identifier()) != op {
+			count(op)
+			if known := op.phase != phaseQueued && op.phase != phaseGathered; known && e.ids.holder(*op.identifier()) != op {
 				s.fail("list %d: identifier %d is not held", i, *op.identifier())
 			}
 		}
@@ -481,9 +509,18 @@ func (s *simulation) checkStructure() {
 			s.fail("list %d has %d operations, not %d", i, n, l.n)
 		}
 	}
+	for _, w := range e.settled {
+		if count(w.op); w.op.phase != phaseSettled || w.op.write <= e.written {
+			s.fail("an operation in phase %d waits for write %d of %d", w.op.phase, w.op.write, e.written)
+		}
+	}
 	if counted != len(s.open) {
 		s.fail("%d operations in lists, %d are open", counted, len(s.open))
 	}
+	if held != e.held || heldBytes != e.heldBytes || s.cfg.MaxOps > 0 && held > s.cfg.MaxOps {
+		s.fail("%d operations of %d bytes are held, the engine counts %d of %d", held, heldBytes, e.held, e.heldBytes)
+	}
+	s.checkDroppable()
 	used := 0
 	for _, op := range e.ids.slots {
 		if op != nil {
