@@ -138,6 +138,27 @@ func TestDefects_stop(t *testing.T) {
 		}
 		d.wantEvents("attempting success disconnection stopped")
 	})
+	for name, c := range map[string]struct {
+		end  func(d *device)
+		want error
+	}{
+		"stop":  {func(d *device) { d.Stop(gone(), nil) }, mqtt5.ErrStopRequested},
+		"close": {func(d *device) { d.Close() }, mqtt5.ErrClosed},
+	} {
+		bubble(t, "native-2.8-reason-of-an-end "+name, func(t *testing.T) {
+			srv := mqtttest.NewServer(t, mqtttest.BufferSize(1000))
+			srv.Script(func(c *mqtttest.Conn) {
+				c.Accept()
+				c.Hang()
+			})
+			d := connected(t, srv, nil)
+			stuck := d.publish(d.ctx, message(0, "a", strings.Repeat("x", 5000)))
+			c.end(d)
+			time.Sleep(time.Minute)
+			want(t, "publish", stuck.wait(), c.want)
+			want(t, "publish", stuck.err, mqtt5.ErrOutcomeUnknown)
+		})
+	}
 	bubble(t, "native-1.7-puback-before-disconnect", func(t *testing.T) {
 		srv := mqtttest.NewServer(t, mqtttest.BufferSize(4000))
 		srv.Script(func(c *mqtttest.Conn) {

@@ -60,6 +60,23 @@ func TestDefects(t *testing.T) {
 		r.pass(1)
 		r.failed(a, ErrAckTimeout)
 	})
+	for name, ack := range map[string]*wire.Connack{"resumed": &resumed, "lost": &connack} {
+		t.Run("native-2.6-order-of-resends, session "+name, func(t *testing.T) {
+			r := newRig(t, &Config{Session: SessionRejoinAlways})
+			r.connect(&connack)
+			r.publish("a", 1)
+			r.subscribe("s")
+			r.publish("b", 1)
+			r.wrote("PUBLISH a 1, SUBSCRIBE 2, PUBLISH b 3")
+			r.cut()
+			r.connect(ack)
+			if ack == &resumed {
+				r.wrote("PUBLISH a 1 dup, SUBSCRIBE 4, PUBLISH b 3 dup")
+			} else {
+				r.wrote("PUBLISH a 1, SUBSCRIBE 2, PUBLISH b 3")
+			}
+		})
+	}
 	t.Run("native-2.7-unknown-puback-counts", func(t *testing.T) {
 		r := limited(t, 1, &Config{})
 		a, b, c := r.publish("a", 1), r.publish("b", 1), r.publish("c", 1)
@@ -125,6 +142,19 @@ func TestDefects(t *testing.T) {
 			if n := strings.Count(describe(t, r.take()), "PINGREQ"); n > 1 {
 				t.Errorf("paused %v: %d PINGREQs wait behind a stuck write", paused, n)
 			}
+		}
+	})
+	t.Run("native-5-stuck-write while reading is paused", func(t *testing.T) {
+		r := alive(t, 10, &Config{PingTimeout: 5 * time.Second})
+		r.publish("a", 1)
+		r.take()
+		r.e.SetPaused(r.now, true)
+		r.pass(15*time.Second - 1)
+		r.state(Connected)
+		r.pass(1)
+		r.state(Closing)
+		if err := r.event(EventDisconnected).Err; err != ErrPingTimeout {
+			t.Errorf("cause %v", err)
 		}
 	})
 	t.Run("native-11.9-acknowledgements-leak", func(t *testing.T) {
