@@ -106,6 +106,8 @@ type member struct {
 	up       atomic.Bool // it was connected
 	refusal  atomic.Pointer[error]
 	received gate
+
+	idleSince time.Time // flow: when the last message came
 	*publisher
 }
 

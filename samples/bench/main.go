@@ -66,7 +66,7 @@ const variantBorrowed = "borrowed"
 // flags defines the flags that the other samples do not have.
 func (c *config) flags() {
 	flag.StringVar(&c.workload, "workload", "flow", "`what` to do: flow, pub, recv, rtt, echo, connect or idle")
-	flag.Func("host", "`name` of any MQTT server, in place of -endpoint", func(name string) error {
+	flag.Func("host", "`name` of any MQTT server, in place of -endpoint; -port is then 1883 by default, with -tls 8883", func(name string) error {
 		c.host, c.app.Endpoint = name, name // an endpoint, too, so that no core is started
 		return nil
 	})
@@ -86,7 +86,7 @@ func (c *config) flags() {
 	flag.Float64Var(&c.rate, "rate", 0, "most messages a second, of all clients together (default: no limit)")
 
 	flag.IntVar(&c.n, "n", 0, "`number` of messages or connections; 0: until Ctrl-C (default: depends on the workload; with -duration no limit)")
-	flag.IntVar(&c.warmup, "warmup", -1, "`number` of them before that, which are not measured (default: depends on the workload)")
+	flag.IntVar(&c.warmup, "warmup", -1, "`number` of them before that, which are not measured (default: none, but with the topics of a test server)")
 	flag.DurationVar(&c.duration, "duration", 0, "most `time` to measure for (default: no limit)")
 	flag.DurationVar(&c.hold, "hold", 5*time.Second, "idle: `time` to wait before measuring")
 
@@ -95,8 +95,8 @@ func (c *config) flags() {
 	flag.StringVar(&c.cpuProfile, "cpuprofile", "", "`file` for a CPU profile of what is measured")
 	flag.StringVar(&c.memProfile, "memprofile", "", "`file` for a profile of its allocations")
 
-	flag.Lookup("count").Usage = "the same as -n; 0: until Ctrl-C"
-	flag.Lookup("count").DefValue = ""
+	count := flag.Lookup("count")
+	count.Usage, count.DefValue = "the same `number` as -n", "0"
 	flag.Lookup("message").Usage = "`text` that payloads repeat"
 	c.app.Allow("workload", "tls", "clients", "dialers", "keepalive", "receive-max", "unlimited", "variant", "qos", "size", "window", "publishers",
 		"rate", "n", "warmup", "duration", "hold", "json", "report", "cpuprofile", "memprofile")
@@ -163,9 +163,12 @@ func (c *config) counts(set map[string]bool) {
 	}
 	switch {
 	case c.app.Local(): // with a server that takes its time on the same machine
-		n, warmup = min(n, 20_000), 0
+		n = min(n, 20_000)
 	case c.host == "": // in an account that pays for it
-		n, warmup = min(n, 1000), 0
+		n = min(n, 1000)
+	}
+	if !c.source(set) {
+		warmup = 0
 	}
 	if set["count"] && !set["n"] {
 		c.n = c.app.Count

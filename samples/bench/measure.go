@@ -23,18 +23,21 @@ func (b *bench) measure(work func() error) error {
 		defer time.AfterFunc(b.duration, func() { b.end(errElapsed) }).Stop()
 	}
 	runtime.GC()
-	before := b.progress()
+	before, received := b.progress(), b.received()
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
 	u0, s0, w0 := usage()
 	began := time.Now()
 	err = work()
-	took := time.Since(began)
+	took := b.idleSince().Sub(began)
 	u1, s1, w1 := usage()
 	runtime.ReadMemStats(&m1)
 	r.N = b.progress() - before - b.failed.count()
 	if perr := stopProfile(); err == nil {
 		err = perr
+	}
+	if r.Workload == "flow" {
+		r.Received = b.received() - received
 	}
 	r.Secs = took.Seconds()
 	r.CPUUser, r.CPUSys = u1-u0, s1-s0

@@ -57,6 +57,9 @@ func (b *bench) stall() time.Duration {
 
 func (b *bench) progressLine(since time.Duration, n int64, rate float64, watched bool) {
 	line := fmt.Sprintf("%.0f s: %d done, %.0f/s", since.Seconds(), n, rate)
+	if !b.measuring.Load() && b.workload != "idle" {
+		line = "warming up: " + line
+	}
 	if b.latency.n.Load() > 0 {
 		q := b.latency.quantiles(.5, .99)
 		line += fmt.Sprintf(", p50 %v, p99 %v", round(q[0]), round(q[1]))

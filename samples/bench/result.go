@@ -91,9 +91,6 @@ func (r *result) finish(b *bench) {
 	if r.Workload != "idle" {
 		r.RSSBase = 0
 	}
-	if r.Workload == "flow" && r.measured() {
-		r.Received = b.received()
-	}
 	n := b.latency.n.Load()
 	if n == 0 {
 		return
@@ -118,13 +115,13 @@ func (b *bench) summary(w io.Writer) error {
 	}
 	switch r.Workload {
 	case "idle":
-		line("idle", "%d clients, connected in %.2f s", r.Clients, r.Secs)
+		line("idle", "%s, connected in %.2f s", clients(b.clients), r.Secs)
 		line("memory", "%.1f KiB a client, %.1f after a garbage collection; %.1f MiB in all", r.RSSPerClient, r.TrimPerClient, float64(r.RSS)/1024)
 		line("at rest", "%d goroutines, %d threads, %.3g ms CPU a second", r.Goroutines, r.Threads, r.IdleCPUms)
 	default:
 		line(r.Workload, "%d %s in %.3f s: %.0f a second", r.N, things, r.Secs, r.Rate)
 		if things == "messages" {
-			line("messages", "QoS %v, %v bytes, %d clients, %s", r.QoS, r.Size, max(1, r.Clients), b.manner())
+			line("messages", "QoS %v, %v bytes, %s, %s", r.QoS, r.Size, clients(b.clients), b.manner())
 		}
 	}
 	if r.Workload == "flow" {
@@ -152,6 +149,13 @@ func (b *bench) summary(w io.Writer) error {
 	b.lost.each(func(text string, times int64) { line("", "%d x %s", times, text) })
 	_, err := w.Write(text.Bytes())
 	return err
+}
+
+func clients(n int) string {
+	if n == 1 {
+		return "1 client"
+	}
+	return fmt.Sprintf("%d clients", n)
 }
 
 // manner is how the messages are published.

@@ -82,23 +82,48 @@ func (b *bench) flow() error {
 		}
 	}
 	return b.warmAndMeasure(func(m *member, n int64) error {
+		surplus := m.received.count.Load() - m.acked.count.Load()
 		m.publish(n)
-		m.arrivals()
+		m.arrivals(surplus)
 		return nil
 	})
 }
 
-// arrivals waits until everything has come back. With QoS 0 that need not be.
-func (m *member) arrivals() {
-	for {
-		before := m.received.count.Load()
-		ctx, cancel := context.WithTimeout(m.bench.ctx, 3*time.Second)
-		all := m.received.wait(ctx, m.acked.count.Load())
+// arrivals waits until everything has come back, when so many more messages were
+// received than published before. With QoS 0 that need not be: then it gives up
+// when nothing has come for a while, which is not part of what is measured.
+func (m *member) arrivals(surplus int64) {
+	const step, most = 50 * time.Millisecond, 3 * time.Second
+	count := int64(-1)
+	for m.bench.ctx.Err() == nil && (count < 0 || time.Since(m.idleSince) < most) {
+		if n := m.received.count.Load(); n != count {
+			count, m.idleSince = n, time.Now()
+		}
+		ctx, cancel := context.WithTimeout(m.bench.ctx, step)
+		all := m.received.wait(ctx, m.acked.count.Load()+surplus)
 		cancel()
-		if all || m.bench.stopping.Load() || m.received.count.Load() == before {
-			return
+		if all {
+			break
 		}
 	}
+	if m.bench.ctx.Err() != nil || m.received.count.Load() != count {
+		m.idleSince = time.Now()
+	}
+}
+
+// idleSince is when the last client had nothing left to do: now, if the workload
+// does not say.
+func (b *bench) idleSince() time.Time {
+	var last time.Time
+	for _, m := range b.fleet {
+		if m != nil && m.idleSince.After(last) {
+			last = m.idleSince
+		}
+	}
+	if last.IsZero() {
+		return time.Now()
+	}
+	return last
 }
 
 func (b *bench) recv() error {

@@ -151,8 +151,11 @@ func TestBench_duration(t *testing.T) {
 	}
 }
 
-func TestBench_interrupt(t *testing.T) {
-	cmd := exec.Command(program(t, "bench"), "-n", "0", "-report", "10ms", "-cpuprofile", filepath.Join(t.TempDir(), "cpu"))
+// TestBench_cutAndInterrupt goes on after a lost connection, until Ctrl-C.
+func TestBench_cutAndInterrupt(t *testing.T) {
+	core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
+	cmd := exec.Command(program(t, "bench"), "-host", "127.0.0.1", "-port", strconv.Itoa(core.TCPPort()), "-json=false", "-topic", "cut",
+		"-n", "0", "-clients", "2", "-report", "10ms", "-cpuprofile", filepath.Join(t.TempDir(), "cpu"))
 	var stdout strings.Builder
 	cmd.Stdout = &stdout
 	stderr, err := cmd.StderrPipe()
@@ -166,12 +169,14 @@ func TestBench_interrupt(t *testing.T) {
 	defer hung.Stop()
 	events := bufio.NewScanner(stderr)
 	until(t, events, `[1-9]\d* done, .*, 0 errors, 0 connections lost`)
+	core.CutAll()
+	until(t, events, `, 0 errors, 2 connections lost`)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	for events.Scan() {
+	for events.Scan() { // to its end, so that the program does not wait for us
 	}
-	if err := cmd.Wait(); err != nil || !regexp.MustCompile(`flow +[1-9]\d* messages in`).MatchString(stdout.String()) {
+	if err := cmd.Wait(); err != nil || !regexp.MustCompile(`flow +[1-9]\d* messages in(?s:.*)errors +0\nlost +2 connections`).MatchString(stdout.String()) {
 		t.Errorf("%v\n%s", err, stdout.String())
 	}
 }

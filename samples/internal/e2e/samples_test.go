@@ -107,7 +107,7 @@ var without = map[string][]string{
 	"request-response-topics": {`Request 1 of 10: "Hello from Go \[1\]" was answered with "HELLO FROM GO \[1\]"`, `Request 10 of 10`, `Event: stopped`},
 	"pubsub":                  {`"topic":"sdk/samples/pubsub","qos":1,"payload":"Hello from Go \[1\]"}`, `Hello from Go \[10\]"}`},
 	"doctor":                  {`ok +DNS`, `ok +TLS`, `ok +clock`, `ok +MQTT CONNECT`, `ok +round trip`},
-	"bench": {`flow +20000 messages in`, `QoS 1, 256 bytes, 1 clients, PublishAsync`, `received +20000`, `latency +p50 \S+, p90`,
+	"bench": {`flow +20000 messages in`, `QoS 1, 256 bytes, 1 client, PublishAsync`, `received +20000`, `latency +p50 \S+, p90`,
 		`CPU .* of client and server`, `errors +0`, `lost +0`},
 	"localcore": nil, // runs until Ctrl-C
 }
