@@ -91,6 +91,7 @@ type Core struct {
 	defaultAuth string
 	keys        map[string]*AccessKey
 	roleAliases map[string]*RoleAlias
+	ssoRoles    map[ssoName]*SSORole
 	pools       map[string]*IdentityPool
 	identities  map[string]string // identity to pool
 	roles       map[string]*Role
@@ -138,7 +139,7 @@ func New(o Options) (*Core, error) {
 		wild: map[*session]map[string]*subscription{}, shares: map[string]*shareGroup{},
 		retained: map[string]*stored{}, services: map[*service]struct{}{}, connects: map[string]*bucket{},
 		authorizers: map[string]*Authorizer{}, keys: map[string]*AccessKey{},
-		roleAliases: map[string]*RoleAlias{}, pools: map[string]*IdentityPool{}, identities: map[string]string{},
+		roleAliases: map[string]*RoleAlias{}, ssoRoles: map[ssoName]*SSORole{}, pools: map[string]*IdentityPool{}, identities: map[string]string{},
 		roles: map[string]*Role{},
 	}
 	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
@@ -155,7 +156,7 @@ func New(o Options) (*Core, error) {
 	}
 	names := append([]string{c.endpoint, "localhost", "127.0.0.1", "::1", c.CredentialsEndpoint(),
 		"*.iot." + o.Region + ".amazonaws.com", "*.credentials.iot." + o.Region + ".amazonaws.com",
-		"*." + o.Region + ".amazonaws.com", "sts.amazonaws.com"}, o.ServerNames...)
+		"*." + o.Region + ".amazonaws.com", "portal.sso." + o.Region + ".amazonaws.com", "sts.amazonaws.com"}, o.ServerNames...)
 	if c.server, err = c.rootCA.serverCertificate(names, now); err != nil {
 		return nil, err
 	}

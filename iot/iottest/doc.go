@@ -25,8 +25,9 @@
 // signature of the token verified before its function is asked.
 //
 // On the same port, by host name, are the endpoints that hand out credentials: for devices ([Core.AddRoleAlias]),
-// Amazon Cognito ([Core.AddIdentityPool]) and AWS STS ([Core.AddRole]). [Core.StartMetadata] plays the metadata of an
-// instance and of a container. What they hand out is accepted in signatures.
+// Amazon Cognito ([Core.AddIdentityPool]), AWS STS ([Core.AddRole]) and the portal of IAM Identity Center
+// ([Core.AddSSORole]). [Core.StartMetadata] plays the metadata of an instance and of a container. What they hand out is
+// accepted in signatures. Servers for the same protocols that fail on demand are in package auth/authtest.
 //
 // # Dialect
 //

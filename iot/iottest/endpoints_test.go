@@ -275,3 +275,49 @@ func TestPublishByHTTPS(t *testing.T) {
 		t.Errorf("unsigned: %d %s", status, body)
 	}
 }
+
+func TestSSO(t *testing.T) {
+	c := iottest.Start(t)
+	for _, bad := range []iottest.SSORole{{RoleName: "r"}, {AccessToken: "t"}} {
+		if err := c.AddSSORole(bad); err == nil {
+			t.Errorf("%v was accepted", bad.RoleName)
+		}
+	}
+	for _, r := range []iottest.SSORole{{AccountID: "1", RoleName: "reader", AccessToken: "token"}, {AccountID: "2", RoleName: "reader", AccessToken: "other"}} {
+		if err := c.AddSSORole(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get := func(query, token string) (int, string) {
+		t.Helper()
+		return do(t, webClient(c, nil), "GET", "https://portal.sso."+c.Region()+".amazonaws.com/federation/credentials?"+query, "",
+			"x-amz-sso_bearer_token", token)
+	}
+	status, body := get("account_id=1&role_name=reader", "token")
+	var got struct {
+		RoleCredentials struct {
+			AccessKeyID, SecretAccessKey, SessionToken string
+			Expiration                                 int64
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 {
+		t.Fatalf("%d %s %v", status, body, err)
+	}
+	k := got.RoleCredentials
+	if !connects(t, c, k.AccessKeyID, k.SecretAccessKey, k.SessionToken) || k.Expiration < c.Now().UnixMilli() {
+		t.Error("the credentials are not accepted")
+	}
+	for _, tc := range []struct {
+		query, token string
+		status       int
+	}{
+		{"account_id=1&role_name=reader", "wrong", 401},
+		{"account_id=1&role_name=reader", "other", 403},
+		{"account_id=1&role_name=writer", "token", 403},
+		{"account_id=1", "token", 400},
+	} {
+		if status, body := get(tc.query, tc.token); status != tc.status {
+			t.Errorf("%s with %s: %d %s", tc.query, tc.token, status, body)
+		}
+	}
+}

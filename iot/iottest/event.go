@@ -73,7 +73,7 @@ type Event struct {
 	Filter   string      // Subscribed, Unsubscribed
 
 	AccessKeyID string // CredentialsIssued
-	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "imds" or "container"
+	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "sso", "imds" or "container"
 }
 
 // String is a line for logs. It has no payload and no secret.

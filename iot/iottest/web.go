@@ -34,6 +34,9 @@ func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(host, "sts."), r.Method == http.MethodPost && r.URL.Path == "/":
 		c.serveSTS(w, r, tr)
 		return
+	case strings.HasPrefix(host, "portal.sso."), strings.HasPrefix(r.URL.Path, "/federation/"):
+		c.serveSSO(w, r, tr)
+		return
 	case strings.HasPrefix(r.URL.Path, "/topics/"):
 		c.servePublish(w, r, tr)
 		return
