@@ -91,7 +91,7 @@ func (a *CustomAuthorizer) apply(packet *mqtt5.ConnectPacket) error {
 	}
 	if a.Password != nil {
 		if packet.Password != nil && !bytes.Equal(packet.Password, a.Password) {
-			return invalid("two different passwords: one in the custom authorizer, one for the CONNECT")
+			return invalid("two different passwords: one in the custom authorizer, one for the CONNECT; give one")
 		}
 		packet.Password = a.Password
 	}
@@ -111,7 +111,7 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 	base := given
 	if a.Username != "" {
 		if given != "" && given != a.Username {
-			problem("two different user names: one in the custom authorizer, one for the CONNECT")
+			problem("two different user names: one in the custom authorizer, one for the CONNECT; give one")
 		}
 		base = a.Username
 	}
@@ -129,16 +129,16 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 			}
 		}
 		if missing != nil {
-			problem("a custom authorizer with signing needs TokenKeyName, TokenValue and Signature: %s is missing; an authorizer without signing needs none of them",
+			problem("a custom authorizer with signing needs TokenKeyName, TokenValue and Signature: %s is missing; give all three, or for an authorizer without signing none",
 				strings.Join(missing, " and "))
 		}
 	}
 	if strings.HasPrefix(a.Name, paramAuthorizer+"=") {
-		problem("CustomAuthorizer.Name is the name alone, without %q", paramAuthorizer+"=")
+		problem("CustomAuthorizer.Name begins with %q; give the name alone", paramAuthorizer+"=")
 	}
 	signature := a.Signature
 	if strings.HasPrefix(signature, paramSignature+"=") {
-		problem("CustomAuthorizer.Signature is the signature alone, without %q", paramSignature+"=")
+		problem("CustomAuthorizer.Signature begins with %q; give the signature alone", paramSignature+"=")
 	} else if signature != "" {
 		var err error
 		if signature, err = encodeSignature(signature); err != nil {
@@ -146,11 +146,11 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 		}
 	}
 	if key := a.TokenKeyName; key != "" && strings.HasPrefix(a.TokenValue, key+"=") {
-		problem("CustomAuthorizer.TokenValue is the value alone, without %q", key+"=")
+		problem("CustomAuthorizer.TokenValue begins with %q; give the value alone", key+"=")
 	}
 	switch encodeOnce(a.TokenKeyName) {
 	case paramAuthorizer, paramSignature:
-		problem("CustomAuthorizer.TokenKeyName is the name of a parameter of the service; it is the name that the authorizer was given for its token")
+		problem("CustomAuthorizer.TokenKeyName is the name of a parameter of the service; give the one that the authorizer has for its token")
 	}
 
 	params := splitQuery(query)
@@ -166,7 +166,7 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 		case !ok:
 			params = append(params, p.name+"="+p.value)
 		case old != p.value:
-			problem("the user name has another parameter %s than CustomAuthorizer.%s", p.name, p.field)
+			problem("the user name has another parameter %s than CustomAuthorizer.%s; give it once", p.name, p.field)
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -178,9 +178,9 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 	}
 	switch {
 	case len(name) > maxUsername:
-		return "", invalid("the user name for the custom authorizer has %d bytes, and MQTT allows %d", len(name), maxUsername)
+		return "", invalid("the user name for the custom authorizer has %d bytes, and MQTT allows %d; give a shorter token", len(name), maxUsername)
 	case !utf8.ValidString(name):
-		return "", invalid("the user name for the custom authorizer is not UTF-8")
+		return "", invalid("the user name for the custom authorizer is not UTF-8; percent-encode what is not text")
 	}
 	return name, nil
 }
@@ -228,7 +228,7 @@ func encodeSignature(v string) (string, error) {
 		case c == '\n', c == '\r':
 			return "", errors.New("it has a line break; give the base64 in one line (with openssl: base64 -A)")
 		default:
-			return "", errors.New("it is not base64 (letters, digits, +, / and =)")
+			return "", errors.New("it is not base64; give it in base64 (letters, digits, +, / and =)")
 		}
 	}
 	return percentEncode(decoded), nil
@@ -312,7 +312,7 @@ func NewDirectWithCustomAuthorizer(endpoint string, a CustomAuthorizer, options 
 
 func (s *settings) setAuthorizer(a *CustomAuthorizer) {
 	if s.authorizer != nil {
-		s.problem("WithCustomAuthorizer: this constructor has a custom authorizer already")
+		s.problem("WithCustomAuthorizer: this constructor has a custom authorizer already; leave the option out")
 	}
 	s.authorizer = a
 }

@@ -77,6 +77,30 @@ func TestCustomAuthorizer_username(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("user name (-want +got):\n%s", diff)
 			}
+			// So it is in the CONNECT, directly and over WebSocket, with the password.
+			for name, m := range map[string]method{"direct": {}, "WebSocket": {websocket: true}} {
+				a := tt.a
+				a.Password = []byte{0, 0xff, '%'}
+				options := []Option{WithCustomAuthorizer(a)}
+				if tt.given != "" {
+					options = append(options, WithUsername(tt.given))
+				}
+				c, err := apply(options).connector("broker.example", m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				packet := c.options.Connect
+				if err := c.options.PrepareConnect(t.Context(), &packet); err != nil {
+					t.Fatal(err)
+				}
+				sent := ""
+				if packet.Username != nil {
+					sent = *packet.Username
+				}
+				if sent != tt.want || string(packet.Password) != "\x00\xff%" {
+					t.Errorf("%s: user name %q, password %q", name, sent, packet.Password)
+				}
+			}
 			// What is complete stays as it is.
 			again, err := (&CustomAuthorizer{}).UsernameFor(got)
 			if err != nil || again != got {

@@ -29,8 +29,13 @@ const (
 type method struct {
 	websocket bool
 	transform websocket.HandshakeTransform
+	// transformHint explains a transform that failed; "" if its error does.
+	transformHint string
 	// upgradeHint explains why the server refused a WebSocket upgrade.
 	upgradeHint func(*websocket.UpgradeError) string
+	// connectHint explains why the server did not authorize a CONNECT, in place
+	// of what [Hint] says.
+	connectHint func(mqtt5.Refusal) string
 	// defaults means that the constructor is NewDefault.
 	defaults bool
 	// source is where the certificate comes from, for the metrics.
@@ -73,8 +78,7 @@ type connector struct {
 func (s *settings) connector(endpoint string, m method) (*connector, error) {
 	host, err := parseEndpoint(endpoint)
 	problems := append([]error{err}, s.problems...)
-	aws := err == nil && isAWSHost(host)
-	c := &connector{host: host, port: s.port, profile: aws}
+	c := &connector{host: host, port: s.port, profile: err == nil && isAWSHost(host)}
 	if s.profile != nil {
 		c.profile = *s.profile
 	}
@@ -87,7 +91,7 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 	}
 	if s.plaintext {
 		if s.identity != nil {
-			problems = append(problems, invalid("a certificate cannot be shown without TLS: leave out WithPlaintext or the certificate"))
+			problems = append(problems, invalid("a certificate cannot be shown without TLS; leave out WithPlaintext or the certificate"))
 		}
 	} else if c.tls, err = tlsctx.New(c.tlsOpts); err != nil {
 		problems = append(problems, &optionError{err})
@@ -105,7 +109,7 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 		s.probe.attach(c, s, m)
 		c.dial = s.probe.above(c.dial)
 	}
-	if err := s.clientOptions(c, m, aws); err != nil {
+	if err := s.clientOptions(c, m); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -208,7 +212,7 @@ func (s *settings) layers(c *connector, m method) (mqtt5.DialFunc, error) {
 
 // clientOptions are the options of the MQTT client: defaults, then what the
 // user says, then what is wrapped around it.
-func (s *settings) clientOptions(c *connector, m method, aws bool) error {
+func (s *settings) clientOptions(c *connector, m method) error {
 	o := mqtt5.ClientOptions{
 		Address: net.JoinHostPort(c.host, strconv.Itoa(c.port)),
 		Dial:    c.dial,
@@ -216,7 +220,7 @@ func (s *settings) clientOptions(c *connector, m method, aws bool) error {
 	}
 	if c.profile {
 		o.Limits = mqtt5.AWSIoTCoreLimits()
-		o.Hint = Hint
+		o.Hint = s.hint(m)
 	}
 	for _, f := range s.client {
 		f(&o)
@@ -234,7 +238,7 @@ func (s *settings) clientOptions(c *connector, m method, aws bool) error {
 			}
 		}
 	}
-	s.prepareConnect(&o, aws && !s.noMetrics, m)
+	s.prepareConnect(&o, c, m)
 	if s.probe != nil {
 		s.probe.handlers(&o)
 	}
@@ -245,14 +249,17 @@ func (s *settings) clientOptions(c *connector, m method, aws bool) error {
 
 // prepareConnect completes the CONNECT of each attempt: first the user's own
 // function, then the custom authorizer, then the metrics.
-func (s *settings) prepareConnect(o *mqtt5.ClientOptions, withMetrics bool, m method) {
+func (s *settings) prepareConnect(o *mqtt5.ClientOptions, c *connector, m method) {
 	own, authorizer := o.PrepareConnect, s.authorizer
+	// What counts is where the client connects to, which the user may have changed.
+	host, _, err := net.SplitHostPort(o.Address)
+	withMetrics := !s.noMetrics && err == nil && isAWSHost(host)
 	if authorizer == nil && !withMetrics {
 		return
 	}
 	var metrics Metrics
 	if withMetrics {
-		metrics = s.metrics(o, m)
+		metrics = s.metrics(o, c, m)
 	}
 	o.PrepareConnect = func(ctx context.Context, packet *mqtt5.ConnectPacket) error {
 		if own != nil {

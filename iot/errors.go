@@ -21,6 +21,16 @@ func (e *optionError) Error() string        { return "iot: " + strings.TrimPrefi
 func (e *optionError) Is(target error) bool { return target == ErrInvalidOptions }
 func (e *optionError) Unwrap() error        { return e.err }
 
+// advice is the part of the text that says what to do: what follows the last
+// semicolon, in the errors of this SDK.
+func advice(text string) string {
+	text, _, _ = strings.Cut(text, "\n")
+	if i := strings.LastIndex(text, "; "); i >= 0 {
+		return text[i+2:]
+	}
+	return ""
+}
+
 // ConnectError says why an attempt to connect failed, or a connection was lost.
 // The cause is found with errors.Is and errors.As.
 type ConnectError struct {

@@ -38,8 +38,9 @@ type Explanation struct {
 }
 
 // Explain tells where an error of this SDK arose and what to check: one from a
-// constructor, from an event of a client, or from an operation. Hints of the
-// cause are part of it. For other errors, and nil, it is empty.
+// constructor, from an event of a client, or from an operation. The hint is the
+// one that the error carries, or what fits its kind. For other errors, and nil,
+// it is empty.
 func Explain(err error) Explanation {
 	if err == nil {
 		return Explanation{}
@@ -94,26 +95,6 @@ func isDial(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial"
 }
 
-// causeHint finds the hint that the error of a layer carries.
-func causeHint(err error) string {
-	if e := (*tlsctx.HandshakeError)(nil); errors.As(err, &e) {
-		return e.Hint
-	}
-	if e := (*tlsctx.Error)(nil); errors.As(err, &e) {
-		return e.Hint
-	}
-	if e := (*mqtt5.ConnackError)(nil); errors.As(err, &e) {
-		return e.Hint
-	}
-	if e := (*mqtt5.DisconnectError)(nil); errors.As(err, &e) {
-		return e.Hint
-	}
-	if e := (*mqtt5.AckError)(nil); errors.As(err, &e) {
-		return e.Hint
-	}
-	return ""
-}
-
 // explainDial says what to check when no transport could be opened.
 func (c *connector) explainDial(err error, m method) error {
 	e := &ConnectError{Stage: stageOf(err), Endpoint: c.host, Err: err}
@@ -121,6 +102,7 @@ func (c *connector) explainDial(err error, m method) error {
 	var tunnel *proxy.Error
 	var upgrade *websocket.UpgradeError
 	var handshake *tlsctx.HandshakeError
+	var edit *websocket.Error
 	switch {
 	case errors.Is(err, context.Canceled):
 	case errors.As(err, &tunnel) && tunnel.Step != proxy.StepDirect:
@@ -142,10 +124,16 @@ func (c *connector) explainDial(err error, m method) error {
 		if m.upgradeHint != nil {
 			e.Hint = m.upgradeHint(upgrade)
 		}
+	case errors.As(err, &edit) && edit.Step == websocket.StepTransform:
+		if e.Hint = causeHint(err); e.Hint == "" {
+			e.Hint = m.transformHint
+		}
 	case e.Stage == StageDNS:
 		e.Hint = "check the endpoint, and that the network is up and its DNS works"
 	case e.Stage == StageTCP:
 		e.Hint = "check endpoint, port and firewalls"
+	default:
+		e.Hint = causeHint(err)
 	}
 	return e
 }
@@ -172,6 +160,8 @@ func proxyHint(e *proxy.Error) string {
 		return "check that the proxy can reach the endpoint"
 	case e.Step == proxy.StepDial:
 		return "check host and port of the proxy"
+	case e.Step == proxy.StepTunnel:
+		return "check that a proxy of this kind is on this port, and that it can reach the endpoint"
 	}
 	return ""
 }

@@ -31,6 +31,34 @@ func Hint(r mqtt5.Refusal) string {
 	return ""
 }
 
+// hint is Hint with what is known of the way to connect.
+func (s *settings) hint(m method) func(mqtt5.Refusal) string {
+	judge := m.connectHint
+	if a := s.authorizer; a != nil {
+		judge = a.refusalHint
+	}
+	if judge == nil {
+		return Hint
+	}
+	return func(r mqtt5.Refusal) string {
+		if code := mqtt5.ConnectReasonCode(r.ReasonCode); r.Operation == "connect" &&
+			(code == mqtt5.ConnectNotAuthorized || code == mqtt5.ConnectBadUsernameOrPassword) {
+			return judge(r)
+		}
+		return Hint(r)
+	}
+}
+
+// refusalHint explains a CONNECT that the authorizer did not let through.
+func (a *CustomAuthorizer) refusalHint(r mqtt5.Refusal) string {
+	which := "that the endpoint has a default authorizer, which is active"
+	if a.Name != "" {
+		which = fmt.Sprintf("that the authorizer %q exists and is active", a.Name)
+	}
+	return fmt.Sprintf("check %s; that it accepts this user name and password, or if it wants a signed token, token key name, token and signature; "+
+		"and that the policies it returns allow iot:Connect on %s", which, clientResource(r.Subject))
+}
+
 func connectHint(r mqtt5.Refusal) string {
 	switch mqtt5.ConnectReasonCode(r.ReasonCode) {
 	case mqtt5.ConnectNotAuthorized:
@@ -48,6 +76,10 @@ func connectHint(r mqtt5.Refusal) string {
 		return "a retained will needs iot:RetainPublish on its topic"
 	case mqtt5.ConnectPacketTooLarge:
 		return "a packet may have 128 KiB: check the will"
+	case mqtt5.ConnectTopicNameInvalid:
+		return "the topic of the will has at most 256 bytes and 7 slashes, and does not begin with $"
+	case mqtt5.ConnectServerUnavailable, mqtt5.ConnectServerBusy:
+		return "the service cannot take connections now: the client tries again by itself, with growing delays"
 	}
 	return ""
 }

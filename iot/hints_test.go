@@ -3,9 +3,16 @@
 package iot
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/certstore"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs12"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
@@ -45,6 +52,83 @@ func TestHint(t *testing.T) {
 			if !strings.Contains(got, want) {
 				t.Errorf("%+v gives %q, which lacks %q", tt.refusal, got, want)
 			}
+		}
+	}
+}
+
+// Whoever judged the client is named in the hint.
+func TestHint_byMethod(t *testing.T) {
+	named := WithCustomAuthorizer(CustomAuthorizer{Name: "auth", TokenKeyName: "k", TokenValue: "hush", Signature: "c2ln"})
+	refused := mqtt5.Refusal{Operation: "connect", Subject: "dev1", ReasonCode: 0x87}
+	for _, tt := range []struct {
+		test    string
+		options []Option
+		method  method
+		refusal mqtt5.Refusal
+		want    string
+	}{
+		{"certificate", nil, method{}, refused, "policy attached to the certificate"},
+		{"authorizer", []Option{named}, method{}, refused, `the authorizer "auth" exists and is active`},
+		{"authorizer, bad password", []Option{named}, method{}, mqtt5.Refusal{Operation: "connect", ReasonCode: 0x86}, `the authorizer "auth"`},
+		{"authorizer, quota", []Option{named}, method{}, mqtt5.Refusal{Operation: "connect", ReasonCode: 0x97}, "once a second"},
+		{"authorizer, publish", []Option{named}, method{}, mqtt5.Refusal{Operation: "publish", Subject: "a", ReasonCode: 0x87}, "iot:Publish"},
+		{"default authorizer", []Option{WithCustomAuthorizer(CustomAuthorizer{})}, method{}, refused, "has a default authorizer"},
+		{"own", nil, method{connectHint: func(r mqtt5.Refusal) string { return "IAM of " + r.Subject }}, refused, "IAM of dev1"},
+	} {
+		c, err := apply(tt.options).connector(testEndpoint, tt.method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.options.Hint(tt.refusal); !strings.Contains(got, tt.want) || strings.Contains(got, "hush") {
+			t.Errorf("%s: %q, want %q", tt.test, got, tt.want)
+		}
+	}
+}
+
+// Every error that a user may see from a constructor or an operation says what to do.
+func TestExplain_hints(t *testing.T) {
+	invalid := func(p *mqtt5.PublishPacket) error {
+		client, err := NewDefault(testEndpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		_, err = client.Publish(t.Context(), p)
+		return err
+	}
+	_, endpoint := parseEndpoint("")
+	_, url := parseEndpoint("https://broker.example")
+	for _, tt := range []struct {
+		err         error
+		stage, hint string
+	}{
+		{nil, "", ""},
+		{errors.New("of somebody else"), "", ""},
+		{endpoint, StageOptions, describeEndpoint},
+		{url, StageOptions, `give the host name alone: "broker.example"`},
+		{fmt.Errorf("wrapped: %w", (&optionError{errors.New("wrong; do this")})), StageOptions, "do this"},
+		{&optionError{errors.New("wrong")}, StageOptions, ""},
+		{invalid(&mqtt5.PublishPacket{Topic: "a/#"}), StageOptions, "correct what the error names"},
+		{invalid(&mqtt5.PublishPacket{Topic: strings.Repeat("a", 257)}), StageOptions, "raise it in Limits"},
+		{&mqtt5.ConnackError{Hint: "carried"}, StageConnect, "carried"},
+		{&pkcs11.Error{Op: "open", Err: pkcs11.ErrPINRefused, Hint: "carried"}, StageTLS, "carried"},
+		{&certstore.Error{Err: errors.New("x"), Hint: "carried"}, StageTLS, "carried"},
+		{&tlsctx.Error{Err: errors.New("x"), Hint: "carried"}, StageTLS, "carried"},
+		{&optionError{&pkcs12.Error{Err: pkcs12.ErrPassword, Hint: "carried"}}, StageOptions, "carried"},
+		{&credentials.Error{Err: credentials.ErrNoCredentials}, StageCredentials, "AWS_ACCESS_KEY_ID"},
+		{&credentials.Error{Err: credentials.ErrIdentity, StatusCode: 400}, StageCredentials, "IdentityPoolID"},
+		{&credentials.Error{Err: credentials.ErrExpired}, StageCredentials, "clock"},
+		{&credentials.Error{Err: errors.New("x"), StatusCode: 404}, StageCredentials, "check the name"},
+		{&credentials.Error{Err: errors.New("x"), StatusCode: 403}, StageCredentials, "iot:AssumeRoleWithCertificate"},
+		{&credentials.Error{Err: errors.New("x")}, StageCredentials, "provider failed"},
+		{mqtt5.ErrAckTimeout, StageMQTT, "did not acknowledge"},
+		{mqtt5.ErrPingTimeout, StageMQTT, "stopped answering"},
+		{fmt.Errorf("x: %w", mqtt5.ErrOfflinePolicy), "", "OfflineQueuePolicy"},
+		{fmt.Errorf("x: %w", mqtt5.ErrQueueFull), "", "MaxQueuedOperations"},
+	} {
+		got := Explain(tt.err)
+		if got.Stage != tt.stage || !strings.Contains(got.Hint, tt.hint) || tt.hint == "" && got.Hint != "" {
+			t.Errorf("%v: got %+v, want %q and %q", tt.err, got, tt.stage, tt.hint)
 		}
 	}
 }

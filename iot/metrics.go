@@ -3,14 +3,12 @@
 package iot
 
 import (
+	"crypto/tls"
 	"runtime"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
-
-	"crypto/tls"
 )
 
 // LibraryName is the name of this SDK in [Metrics].
@@ -105,7 +103,7 @@ func goVersion() string {
 }
 
 // metrics describes the settings of a client.
-func (s *settings) metrics(o *mqtt5.ClientOptions, m method) Metrics {
+func (s *settings) metrics(o *mqtt5.ClientOptions, c *connector, m method) Metrics {
 	var features []string
 	add := func(id, value string) {
 		if value != "" {
@@ -133,11 +131,7 @@ func (s *settings) metrics(o *mqtt5.ClientOptions, m method) Metrics {
 		}
 	}
 	add("I", m.source)
-	var t tlsctx.Options
-	for _, f := range s.tls {
-		f(&t)
-	}
-	if t.MinVersion == tls.VersionTLS13 {
+	if c.tlsOpts.MinVersion == tls.VersionTLS13 {
 		add("K", "E")
 	}
 	return Metrics{Features: strings.Join(features, ",")}

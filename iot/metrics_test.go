@@ -72,12 +72,48 @@ func TestMetrics_features(t *testing.T) {
 	} {
 		t.Run(tt.test, func(t *testing.T) {
 			s := apply(tt.options)
-			var o mqtt5.ClientOptions
-			for _, f := range s.client {
-				f(&o)
+			c, err := s.connector(testEndpoint, tt.method)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if got := s.metrics(&o, tt.method).Features; got != tt.want {
+			if got := s.metrics(&c.options, c, tt.method).Features; got != tt.want {
 				t.Errorf("features are %q, want %q", got, tt.want)
+			}
+			if got := username(t, c); !strings.Contains(got, "IoTSDKFeature="+tt.want+";") {
+				t.Errorf("the user name is %q", got)
+			}
+		})
+	}
+}
+
+// Metrics go to AWS and to nobody else, wherever the address comes from.
+func TestMetrics_destination(t *testing.T) {
+	to := func(address string) Option {
+		return WithClientOptions(func(o *mqtt5.ClientOptions) { o.Address = address })
+	}
+	for _, tt := range []struct {
+		test, endpoint string
+		options        []Option
+		want           bool
+	}{
+		{"AWS", testEndpoint, nil, true},
+		{"switched off", testEndpoint, []Option{WithoutMetrics()}, false},
+		{"other host", "broker.example", nil, false},
+		{"address", "127.0.0.1", nil, false},
+		{"custom domain with the rules of AWS", "iot.example", []Option{WithAWSProfile(true)}, false},
+		{"AWS without its rules", testEndpoint, []Option{WithAWSProfile(false)}, true},
+		{"name that only begins like AWS", testEndpoint + ".example", nil, false},
+		{"redirected to another host", testEndpoint, []Option{to("broker.example:8883")}, false},
+		{"redirected to an address", testEndpoint, []Option{to("[::1]:8883")}, false},
+		{"redirected to AWS", "broker.example", []Option{to(testEndpoint + ":443")}, true},
+	} {
+		t.Run(tt.test, func(t *testing.T) {
+			c, err := apply(tt.options).connector(tt.endpoint, method{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(username(t, c), "SDK="); got != tt.want {
+				t.Errorf("metrics are sent: %v", got)
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func NewMTLSWithPKCS12(endpoint, file, password string, options ...Option) (*mqt
 // [tlsctx.FromSigner] for what is asked of the signer.
 func NewMTLSWithSigner(endpoint string, certPEM []byte, key crypto.Signer, options ...Option) (*mqtt5.Client, error) {
 	if key == nil {
-		return nil, invalid("NewMTLSWithSigner: the signer is nil")
+		return nil, invalid("NewMTLSWithSigner: the signer is nil; give the private key of the certificate as a crypto.Signer")
 	}
 	return newMTLS(endpoint, tlsctx.FromSigner(certPEM, key), "", options)
 }
@@ -53,7 +53,7 @@ func NewMTLSWithSigner(endpoint string, certPEM []byte, key crypto.Signer, optio
 // key. The identity is asked at every attempt to connect.
 func NewMTLSWithIdentity(endpoint string, identity tlsctx.Identity, options ...Option) (*mqtt5.Client, error) {
 	if identity == nil {
-		return nil, invalid("NewMTLSWithIdentity: the identity is nil")
+		return nil, invalid("NewMTLSWithIdentity: the identity is nil; give a source of certificate and key")
 	}
 	return newMTLS(endpoint, identity, "", options)
 }
@@ -95,7 +95,7 @@ func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
 func newMTLS(endpoint string, identity tlsctx.Identity, source string, options []Option) (*mqtt5.Client, error) {
 	s := apply(options)
 	if s.identity != nil {
-		s.problem("WithIdentity: this constructor has a certificate already")
+		s.problem("WithIdentity: this constructor has a certificate already; use NewDefault with WithIdentity")
 	}
 	s.identity = identity
 	return s.build(endpoint, method{source: source})

@@ -80,7 +80,7 @@ func WithKeepAlive(d time.Duration) Option {
 	return func(s *settings) {
 		seconds, ok := wholeSeconds(d, 65535)
 		if !ok {
-			s.problem("WithKeepAlive(%v): not between 0 and 65535 s", d)
+			s.problem("WithKeepAlive(%v): not between 0 and 65535 s; AWS IoT Core allows 30 s to 20 min", d)
 			return
 		}
 		s.onClient(func(o *mqtt5.ClientOptions) { o.Connect.KeepAliveSeconds = mqtt5.Ptr(uint16(seconds)) })
@@ -121,7 +121,7 @@ func WithSession(behavior mqtt5.SessionBehavior, expiry time.Duration) Option {
 	return func(s *settings) {
 		seconds, ok := wholeSeconds(expiry, 1<<32-1)
 		if !ok {
-			s.problem("WithSession: expiry of %v is not between 0 and 4294967295 s", expiry)
+			s.problem("WithSession: expiry of %v is not between 0 and 4294967295 s; AWS IoT Core allows an hour unless the quota of the account is higher", expiry)
 			return
 		}
 		s.onClient(func(o *mqtt5.ClientOptions) {
@@ -186,7 +186,7 @@ func WithLogger(logger *zap.Logger) Option { return func(s *settings) { s.logger
 func WithPort(port int) Option {
 	return func(s *settings) {
 		if port < 1 || port > 65535 {
-			s.problem("WithPort(%d): not between 1 and 65535", port)
+			s.problem("WithPort(%d): not between 1 and 65535; AWS IoT Core has 443 and 8883", port)
 		}
 		s.port = port
 	}

@@ -5,6 +5,7 @@ package iot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -58,6 +59,10 @@ func NewWebsocketWithSigV4(endpoint string, provider aws.CredentialsProvider, op
 			}
 			return signer.Hint(r)
 		},
+		connectHint: func(r mqtt5.Refusal) string {
+			return fmt.Sprintf("check that an IAM policy of the credentials allows iot:Connect on %s; for an identity of Cognito that is signed in, "+
+				"an AWS IoT policy that is attached to the identity has to allow it as well", clientResource(r.Subject))
+		},
 	})
 }
 
@@ -93,12 +98,13 @@ func isCredentials(err error) bool {
 // [websocket.HandshakeTransform] for what it may do. It must not be nil.
 func NewWebsocketWithCustomHandshake(endpoint string, transform websocket.HandshakeTransform, options ...Option) (*mqtt5.Client, error) {
 	if transform == nil {
-		return nil, invalid("NewWebsocketWithCustomHandshake: the transform is nil")
+		return nil, invalid("NewWebsocketWithCustomHandshake: the transform is nil; give the function that signs the upgrade")
 	}
 	return apply(options).build(endpoint, method{
-		websocket:   true,
-		transform:   transform,
-		upgradeHint: func(e *websocket.UpgradeError) string { return upgradeHint(e, "the handshake") },
+		websocket:     true,
+		transform:     transform,
+		transformHint: "the function given to NewWebsocketWithCustomHandshake failed",
+		upgradeHint:   func(e *websocket.UpgradeError) string { return upgradeHint(e, "the handshake") },
 	})
 }
 

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iot
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/certstore"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs12"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// causeHint finds the hint that the error of a layer carries, or one that fits
+// its kind.
+func causeHint(err error) string {
+	if hint := carriedHint(err); hint != "" {
+		return hint
+	}
+	var option *optionError
+	var endpoint *EndpointError
+	var packet *mqtt5.ValidationError
+	switch {
+	case isCredentials(err):
+		return credentialsHint(err)
+	case errors.As(err, &endpoint):
+		return endpointHint(endpoint)
+	case errors.As(err, &option):
+		return advice(option.Error())
+	case errors.As(err, &packet):
+		return packetHint(packet)
+	case errors.Is(err, mqtt5.ErrOfflinePolicy):
+		return "the client is not connected, and OfflineQueuePolicy keeps no such operation: wait for the connection, or choose another policy"
+	case errors.Is(err, mqtt5.ErrQueueFull):
+		return "operations are submitted faster than they leave: wait for their results, or raise MaxQueuedOperations and MaxQueuedBytes"
+	case errors.Is(err, mqtt5.ErrPingTimeout):
+		return "the server stopped answering: check the network; the client connects again by itself"
+	case errors.Is(err, mqtt5.ErrAckTimeout):
+		return "the server did not acknowledge in time, and may have done what was asked: check the network, or raise AckTimeout"
+	}
+	return ""
+}
+
+// carriedHint finds the hint of an error, the innermost one first.
+func carriedHint(err error) string {
+	if e := (*pkcs11.Error)(nil); errors.As(err, &e) && e.Hint != "" {
+		return e.Hint
+	}
+	if e := (*pkcs12.Error)(nil); errors.As(err, &e) && e.Hint != "" {
+		return e.Hint
+	}
+	if e := (*certstore.Error)(nil); errors.As(err, &e) && e.Hint != "" {
+		return e.Hint
+	}
+	if e := (*tlsctx.HandshakeError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*tlsctx.Error)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*mqtt5.ConnackError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*mqtt5.DisconnectError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	if e := (*mqtt5.AckError)(nil); errors.As(err, &e) {
+		return e.Hint
+	}
+	return ""
+}
+
+func endpointHint(e *EndpointError) string {
+	if hint := advice(e.Problem); hint != "" {
+		return hint
+	}
+	return describeEndpoint
+}
+
+// packetHint tells rules of the service, which may differ for an account, from
+// those of MQTT.
+func packetHint(e *mqtt5.ValidationError) string {
+	if slices.ContainsFunc(e.Problems, func(p mqtt5.Problem) bool { return strings.Contains(p.ID, "AWS IoT Core") }) {
+		return "it was not sent, because AWS IoT Core would refuse it; if the quota of your account is higher, raise it in Limits with WithClientOptions"
+	}
+	return "it was not sent; correct what the error names"
+}
+
+// credentialsHint says what to do when there are no credentials to sign with.
+func credentialsHint(err error) string {
+	var e *credentials.Error
+	status := 0
+	if errors.As(err, &e) {
+		status = e.StatusCode
+	}
+	switch {
+	case errors.Is(err, credentials.ErrNoCredentials):
+		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile, or give the constructor a provider"
+	case errors.Is(err, credentials.ErrIdentity):
+		return "an identity pool is not an identity: give the pool as IdentityPoolID"
+	case errors.Is(err, credentials.ErrExpired):
+		return "make the source give fresh credentials, and check the clock"
+	case status == http.StatusNotFound:
+		return "check the name that the provider asks for, the account and the region"
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return "check that the service lets this device have credentials: its certificate is active, its policy allows iot:AssumeRoleWithCertificate on the role alias, the role trusts the service"
+	}
+	return "the credentials provider failed: it is asked at every attempt to connect"
+}
