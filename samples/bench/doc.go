@@ -39,6 +39,6 @@
 // tests: messages to sink/a need no subscriber, those to echo/a come back to who
 // published them, and a subscription to source/QOS/SIZE/N/TAG brings N messages.
 // Client identifiers then hold -rmN-, with which such a server grants a Receive
-// Maximum of N, the -window. The result is a line of JSON, unless standard
-// output is a terminal.
+// Maximum of N, the -window. With -host the result is a line of JSON, unless
+// standard output is a terminal or -json=false is set.
 package main

@@ -93,7 +93,7 @@ func (c *config) flags() {
 	flag.BoolVar(&c.json, "json", false, "print the result as a line of JSON")
 	flag.DurationVar(&c.report, "report", 0, "`time` between lines that tell the progress (default: on a terminal 1s, otherwise none)")
 	flag.StringVar(&c.cpuProfile, "cpuprofile", "", "`file` for a CPU profile of what is measured")
-	flag.StringVar(&c.memProfile, "memprofile", "", "`file` for a profile of its allocations")
+	flag.StringVar(&c.memProfile, "memprofile", "", "`file` for a profile of all allocations since the start")
 
 	count := flag.Lookup("count")
 	count.Usage, count.DefValue = "the same `number` as -n", "0"
