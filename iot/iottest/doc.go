@@ -15,7 +15,7 @@
 // One port plays 443 and tells by ALPN what a client wants: "x-amzn-mqtt-ca" is MQTT with a client certificate, "mqtt"
 // is MQTT with a custom authorizer (and a client certificate besides, if the client sends one), and no ALPN or
 // "http/1.1" is HTTPS with WebSockets on the path /mqtt, where a client is known by a signature or by a custom
-// authorizer. "x-amzn-http-ca" is HTTPS with a client certificate. Another port plays 8883, MQTT with a client
+// authorizer (and again by a client certificate besides). "x-amzn-http-ca" is HTTPS with a client certificate. Another port plays 8883, MQTT with a client
 // certificate. [Options.PlainTCP] opens a third one without TLS.
 //
 // All credentials are verified. A certificate must be registered ([Core.CreateDevice], [Core.RegisterCertificate]),

@@ -178,7 +178,7 @@ func (c *Core) tlsConfig(port string) *tls.Config {
 		case slices.Contains(hello.SupportedProtos, ALPNMQTTCA), slices.Contains(hello.SupportedProtos, ALPNHTTPCA),
 			strings.Contains(hello.ServerName, ".credentials.iot."):
 			cfg.ClientAuth = tls.RequireAnyClientCert
-		case slices.Contains(hello.SupportedProtos, ALPNMQTT), hello.ServerName == "", hello.ServerName == "localhost":
+		default: // a custom authorizer may want to see one besides, over WebSocket too
 			cfg.ClientAuth = tls.RequestClientCert
 		}
 		return cfg, nil

@@ -42,6 +42,9 @@ func TestDoctor_healthy(t *testing.T) {
 	for _, m := range methods {
 		for _, kind := range []string{"direct", "http"} {
 			t.Run(m.name+"/"+kind, func(t *testing.T) {
+				if m.need != nil {
+					m.need(t)
+				}
 				if m.plain {
 					t.Run("without TLS", func(t *testing.T) {
 						core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })

@@ -63,6 +63,9 @@ func TestMatrix(t *testing.T) {
 	for _, m := range methods {
 		for _, kind := range []string{"direct", "http", "https", "socks5"} {
 			t.Run(m.name+"/"+kind, func(t *testing.T) {
+				if m.need != nil {
+					m.need(t)
+				}
 				core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
 				id := "client-" + kind
 				e, options := watch(id)

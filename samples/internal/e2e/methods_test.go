@@ -37,6 +37,7 @@ type method struct {
 	auth, alpn, port string
 	webSocket        bool
 	plain            bool // no TLS
+	need             func(t *testing.T)
 }
 
 // files are the certificate and the key of a new device.
@@ -147,7 +148,7 @@ func signed(t *testing.T) iot.CustomAuthorizer {
 	return iot.CustomAuthorizer{Name: "signed", TokenKeyName: "token", TokenValue: "to/ken +1", Signature: sign(t, "to/ken +1")}
 }
 
-// methods are all ways to connect but those that need hardware or Windows.
+// methods are all ways to connect but the one that needs Windows.
 var methods = []method{
 	{name: "MTLSFromPath", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
@@ -172,6 +173,18 @@ var methods = []method{
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
 			d := core.Device(t, "device")
 			return iot.NewMTLSWithSigner(core.Endpoint(), d.CertPEM(), d.PrivateKey(), options...)
+		}},
+	{name: "MTLSWithIdentity, PKCS#12 in memory", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			data, err := os.ReadFile(bundle(t, core, "pass"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return iot.NewMTLSWithIdentity(core.Endpoint(), tlsctx.FromPKCS12Bytes(data, "pass"), options...)
+		}},
+	{name: "MTLSWithPKCS11", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443", need: needSoftHSM,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			return iot.NewMTLSWithPKCS11(core.Endpoint(), inToken(t, core), options...)
 		}},
 	{name: "WebsocketWithSigV4", auth: "sigv4", port: "443", webSocket: true,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
@@ -263,6 +276,18 @@ var methods = []method{
 				return nil
 			}}
 			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), a, options...)
+		}},
+	{name: "WebsocketWithCustomAuthorizer and certificate", auth: "custom", port: "443", webSocket: true,
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			d := core.Device(t, "device")
+			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "both"}, append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
+		}},
+	{name: "MTLSFromBytes, custom authorizer and certificate", auth: "custom", alpn: "mqtt", port: "443",
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+			addAuthorizers(t, core)
+			d := core.Device(t, "device")
+			return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, iot.WithCustomAuthorizer(iot.CustomAuthorizer{Name: "both"}))...)
 		}},
 	{name: "Default with certificate", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {

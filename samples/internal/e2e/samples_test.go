@@ -27,20 +27,20 @@ var programs = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	built = dir
+	cleanup = append(cleanup, dir)
 	if out, err := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../../...").CombinedOutput(); err != nil {
 		return dir, errors.New(string(out))
 	}
 	return dir, nil
 })
 
-// built is the folder with the samples once there is one.
-var built string
+// cleanup are folders that all tests share.
+var cleanup []string
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if built != "" {
-		_ = os.RemoveAll(built)
+	for _, dir := range cleanup {
+		_ = os.RemoveAll(dir)
 	}
 	os.Exit(status)
 }

@@ -43,6 +43,9 @@ func TestLogs_haveNoSecrets(t *testing.T) {
 	for _, m := range methods {
 		for _, kind := range []string{"http", "socks5"} {
 			t.Run(m.name+"/"+kind, func(t *testing.T) {
+				if m.need != nil {
+					m.need(t)
+				}
 				var l log
 				logger := zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewDevelopmentEncoderConfig()), &l, zapcore.DebugLevel))
 				core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
