@@ -43,6 +43,9 @@ type Identity struct {
 	Anonymous bool
 	// Temporary means that the access key belongs to temporary credentials.
 	Temporary bool
+	// LongTerm means that the access key is that of a user, which has no session
+	// token and does not expire.
+	LongTerm bool
 	// SessionToken tells that a session token was sent.
 	SessionToken bool
 	// Expires is when the credentials expire; zero if never or not known.
@@ -54,6 +57,7 @@ func IdentityOf(c aws.Credentials) Identity {
 	id := Identity{
 		// The prefix of an access key id tells its kind.
 		Temporary:    strings.HasPrefix(c.AccessKeyID, "ASIA"),
+		LongTerm:     strings.HasPrefix(c.AccessKeyID, "AKIA"),
 		SessionToken: c.SessionToken != "",
 	}
 	if c.CanExpire {
@@ -150,8 +154,12 @@ func tokenHint(r Refusal) string {
 	case strings.Contains(body, "token") && strings.Contains(body, "expired"):
 		return "the session token has expired: fetch new credentials"
 	case strings.Contains(body, "security token") || strings.Contains(body, "session token"):
+		if id.LongTerm {
+			return "the service does not know the access key: it was deleted or made inactive, or belongs to another partition"
+		}
 		if !id.SessionToken {
-			return "the session token is missing: temporary credentials need the token that came with them"
+			return "the service does not know the access key: it was deleted or made inactive, belongs to another partition, " +
+				"or is temporary and lacks the session token that came with it"
 		}
 		return "the session token is not valid: it must be the one that came with this access key, unsigned and percent-encoded once"
 	}
@@ -188,6 +196,9 @@ func bodyHint(r Refusal) string {
 func tokenReminder(r Refusal) string {
 	if r.Identity.SessionToken {
 		return "; the session token may have expired or belong to another access key"
+	}
+	if r.Identity.LongTerm {
+		return ""
 	}
 	return "; temporary credentials were used without their session token"
 }
