@@ -175,7 +175,7 @@ func TestDefects_backoffReset(t *testing.T) {
 		{5 * time.Second, 5 * time.Second, time.Second},
 		{0, 0, 8 * time.Second},
 	} {
-		bubble(t, fmt.Sprintf("native-4-reset after %v of %v", c.lasts, c.set), func(t *testing.T) {
+		bubble(t, fmt.Sprintf("reset after %v of %v", c.lasts, c.set), func(t *testing.T) {
 			srv := mqtttest.NewServer(t)
 			for range 3 {
 				srv.RefuseDial(nil)

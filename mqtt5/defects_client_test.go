@@ -145,7 +145,7 @@ func TestDefects_stop(t *testing.T) {
 		"stop":  {func(d *device) { d.Stop(gone(), nil) }, mqtt5.ErrStopRequested},
 		"close": {func(d *device) { d.Close() }, mqtt5.ErrClosed},
 	} {
-		bubble(t, "native-2.8-reason-of-an-end "+name, func(t *testing.T) {
+		bubble(t, "reason of an end: "+name, func(t *testing.T) {
 			srv := mqtttest.NewServer(t, mqtttest.BufferSize(1000))
 			srv.Script(func(c *mqtttest.Conn) {
 				c.Accept()

@@ -46,7 +46,7 @@ func TestDefects(t *testing.T) {
 		r.open(s)
 		r.state(Connected)
 	})
-	t.Run("native-2.6-timeout-of-a-resend", func(t *testing.T) { // and not only of the first sending
+	t.Run("timeout of a resend", func(t *testing.T) {
 		r := newRig(t, &Config{AckTimeout: 5 * time.Second, Session: SessionRejoinAlways})
 		r.connect(&connack)
 		a := r.publish("a", 1)
@@ -95,7 +95,7 @@ func TestDefects(t *testing.T) {
 		r.open(b)
 		r.open(c)
 	})
-	t.Run("native-2.5-late-ack-counts-once", func(t *testing.T) {
+	t.Run("native-2.5-token-leak, late answers count once", func(t *testing.T) {
 		r := limited(t, 2, &Config{AckTimeout: time.Second})
 		a, b := r.publish("a", 1), r.publish("b", 1)
 		r.flush()
