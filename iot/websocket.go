@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -53,11 +54,7 @@ func NewWebsocketWithSigV4(endpoint string, provider aws.CredentialsProvider, op
 			return nil
 		},
 		upgradeHint: func(e *websocket.UpgradeError) string {
-			r := sigv4.Refusal{Status: e.StatusCode, Body: e.Body}
-			if !e.Date.IsZero() {
-				r.Date = e.Date.UTC().Format(http.TimeFormat)
-			}
-			return signer.Hint(r)
+			return signer.Hint(signatureRefusal(e))
 		},
 		connectHint: func(r mqtt5.Refusal) string {
 			return fmt.Sprintf("check that an IAM policy of the credentials allows iot:Connect on %s; for an identity of Cognito that is signed in, "+
@@ -104,7 +101,12 @@ func NewWebsocketWithCustomHandshake(endpoint string, transform websocket.Handsh
 		websocket:     true,
 		transform:     transform,
 		transformHint: "the function given to NewWebsocketWithCustomHandshake failed",
-		upgradeHint:   func(e *websocket.UpgradeError) string { return upgradeHint(e, "the handshake") },
+		upgradeHint: func(e *websocket.UpgradeError) string {
+			if aboutSignature(e.Body) {
+				return sigv4.Hint(signatureRefusal(e))
+			}
+			return upgradeHint(e, "the handshake")
+		},
 	})
 }
 
@@ -118,6 +120,21 @@ func NewWebsocketWithCustomAuthorizer(endpoint string, a CustomAuthorizer, optio
 		websocket:   true,
 		upgradeHint: func(e *websocket.UpgradeError) string { return upgradeHint(e, "the custom authorizer") },
 	})
+}
+
+func signatureRefusal(e *websocket.UpgradeError) sigv4.Refusal {
+	r := sigv4.Refusal{Status: e.StatusCode, Body: e.Body}
+	if !e.Date.IsZero() {
+		r.Date = e.Date.UTC().Format(http.TimeFormat)
+	}
+	return r
+}
+
+// aboutSignature reports whether the service says that it found a signature
+// that it does not like.
+func aboutSignature(body []byte) bool {
+	text := strings.ToLower(string(body))
+	return strings.Contains(text, "signature") || strings.Contains(text, "security token") || strings.Contains(text, "scoped to")
 }
 
 // upgradeHint explains a refused upgrade that was not signed here.

@@ -346,3 +346,23 @@ func TestCredentials_expireWhileConnected(t *testing.T) {
 		t.Errorf("%d of %d messages arrived: %v", len(arrived), messages, arrived)
 	}
 }
+
+// A URL that was signed long ago is refused, and the error says to sign anew.
+func TestCredentials_staleSignature(t *testing.T) {
+	s := newSources(t)
+	signer, err := sigv4.New(sigv4.Options{Credentials: s.static(s.key), Now: func() time.Time { return time.Now().Add(-10 * time.Minute) }})
+	s.must(err)
+	e, options := watch("device")
+	client, err := iot.NewWebsocketWithCustomHandshake(s.Endpoint(), signer.Transform(), append(options, iot.WithDialer(s.DialContext), iot.WithCABytes(s.CAPEM()))...)
+	s.must(err)
+	defer client.Close()
+	s.must(client.Start())
+	select {
+	case <-e.connected:
+		t.Fatal("the core accepts a stale signature")
+	case err := <-e.failed:
+		if !strings.Contains(err.Error(), "sign anew for each attempt") {
+			t.Errorf("error %v", err)
+		}
+	}
+}
