@@ -102,7 +102,7 @@ func TestDialContext_refused(t *testing.T) {
 	address := refusing(t)
 	_, err := new(Dialer).DialContext(context.Background(), "tcp", address)
 	var e *ConnectError
-	if !errors.As(err, &e) || !errors.Is(err, syscall.ECONNREFUSED) || e.Timeout() {
+	if !errors.As(err, &e) || !errors.Is(err, errRefused) || e.Timeout() {
 		t.Fatalf("%T %v", err, err)
 	}
 	if want := "socket: connecting to " + address + ": connection refused"; err.Error() != want && runtime.GOOS != "windows" {

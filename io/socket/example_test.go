@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
@@ -60,11 +59,11 @@ func ExampleConnectError() {
 	var failed *socket.ConnectError
 	if errors.As(err, &failed) {
 		fmt.Println(failed.Stage(), failed.Address == address, len(failed.Attempts))
-		fmt.Println("refused:", errors.Is(err, syscall.ECONNREFUSED))
+		fmt.Println("timeout:", failed.Timeout())
 	}
 	// Output:
 	// TCP true 1
-	// refused: true
+	// timeout: false
 }
 
 func ExampleDialer_Validate() {
