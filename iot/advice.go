@@ -105,8 +105,8 @@ func credentialsHint(err error) string {
 		return "an identity pool is not an identity: give the pool as IdentityPoolID"
 	case errors.Is(err, credentials.ErrExpired):
 		return "make the source give fresh credentials, and check the clock"
-	case status == http.StatusNotFound:
-		return "check the name that the provider asks for, the account and the region"
+	case status == http.StatusBadRequest, status == http.StatusNotFound:
+		return "check the names and ids that the provider asks with, the account and the region"
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return "check that the service lets this device have credentials: its certificate is active, its policy allows iot:AssumeRoleWithCertificate on the role alias, the role trusts the service"
 	}

@@ -128,6 +128,11 @@ func (c *connector) explainDial(err error, m method) error {
 		if e.Hint = causeHint(err); e.Hint == "" {
 			e.Hint = m.transformHint
 		}
+	case errors.As(err, &edit) && edit.Step == websocket.StepUpgrade && e.Stage == StageTLS:
+		e.Hint = "the server does not accept the client certificate: check that it is registered and active there"
+		if c.tlsOpts.Identity == nil {
+			e.Hint = "the server wants a client certificate: check the port, or give a certificate with WithIdentity"
+		}
 	case e.Stage == StageDNS:
 		e.Hint = "check the endpoint, and that the network is up and its DNS works"
 	case e.Stage == StageTCP:

@@ -96,7 +96,7 @@ func publishHint(r mqtt5.Refusal) string {
 		}
 		return fmt.Sprintf("check that a policy of this client allows iot:Publish on %s", topic)
 	case mqtt5.PubackTopicNameInvalid:
-		return "a topic has at most 256 bytes and 7 slashes"
+		return "a topic has at most 256 bytes and 7 slashes" + reserved(r.Subject)
 	case mqtt5.PubackQuotaExceeded:
 		return "a connection may publish 100 messages and 512 KiB a second: publish less often"
 	}
@@ -109,7 +109,7 @@ func subscribeHint(r mqtt5.Refusal) string {
 		return fmt.Sprintf("check that a policy of this client allows iot:Subscribe on %s, and iot:Receive on %s for the messages to come",
 			filterResource(r.Subject), arn("topic", wildcard(withoutShare(r.Subject))))
 	case mqtt5.SubackTopicFilterInvalid:
-		return "a topic filter has at most 256 bytes and 7 slashes"
+		return "a topic filter has at most 256 bytes and 7 slashes" + reserved(withoutShare(r.Subject))
 	case mqtt5.SubackQuotaExceeded:
 		return "a connection may have 50 subscriptions"
 	}
@@ -138,6 +138,14 @@ func disconnectHint(r mqtt5.Refusal) string {
 		return "an administrator ended the connection"
 	}
 	return ""
+}
+
+// reserved adds what is to be known of topics that begin with $.
+func reserved(topic string) string {
+	if !strings.HasPrefix(topic, "$") {
+		return ""
+	}
+	return "; topics that begin with $ belong to the service: use those under $aws/ that it documents, and retain nothing there"
 }
 
 // arn is the resource of a policy for a topic or the like.

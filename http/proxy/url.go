@@ -4,7 +4,6 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ type parsedURL struct {
 func parseURL(s string) (parsedURL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
-		return parsedURL{}, errors.New("proxy: the proxy URL cannot be parsed (reserved characters in the password must be percent-encoded)")
+		return parsedURL{}, errors.New("proxy: the proxy URL cannot be parsed; percent-encode reserved characters in user name and password")
 	}
 	var p parsedURL
 	switch strings.ToLower(u.Scheme) {
@@ -32,18 +31,18 @@ func parseURL(s string) (parsedURL, error) {
 	case "socks5", "socks5h":
 		p.kind = SOCKS5
 	default:
-		return parsedURL{}, errors.New("proxy: the scheme of the proxy URL is not http, https, socks5 or socks5h")
+		return parsedURL{}, errors.New("proxy: the scheme of the proxy URL is unknown; use http, https, socks5 or socks5h")
 	}
 	if u.Opaque != "" || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
-		return parsedURL{}, errors.New("proxy: the proxy URL must be of the form scheme://[user[:password]@]host[:port]")
+		return parsedURL{}, errors.New("proxy: the proxy URL has more than a host; use the form scheme://[user[:password]@]host[:port]")
 	}
 	p.host, p.port = u.Hostname(), u.Port()
 	if !validHost(p.host) {
-		return parsedURL{}, errors.New("proxy: the proxy URL has no valid host")
+		return parsedURL{}, errors.New("proxy: the proxy URL has no valid host; use the form scheme://[user[:password]@]host[:port]")
 	}
 	if p.port != "" {
 		if n, err := strconv.Atoi(p.port); err != nil || n < 1 || n > 65535 {
-			return parsedURL{}, fmt.Errorf("proxy: the port of the proxy URL is out of range")
+			return parsedURL{}, errors.New("proxy: the port of the proxy URL is out of range; use 1 to 65535")
 		}
 	}
 	if u.User != nil {

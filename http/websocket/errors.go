@@ -86,9 +86,13 @@ const stageName = "WebSocket upgrade"
 
 // Stage returns the stage of a connection at which the error arose: "WebSocket
 // upgrade", "TLS", or what the error of the layer below names, such as "proxy".
+// A TLS alert in place of an answer is of stage "TLS": with TLS 1.3 it is how a
+// server refuses the client's certificate.
 func (e *Error) Stage() string {
 	var below interface{ Stage() string }
 	switch {
+	case e.Step == StepUpgrade && isAlert(e.Err):
+		return "TLS"
 	case e.Step != StepDial && e.Step != StepTLS:
 		return stageName
 	case errors.As(e.Err, &below):
@@ -98,6 +102,12 @@ func (e *Error) Stage() string {
 	default:
 		return "TCP"
 	}
+}
+
+// isAlert tells whether the server ended the connection with a TLS alert.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // Timeout tells whether a deadline passed. It makes the error a net.Error.

@@ -7,7 +7,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"regexp"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,114 +16,14 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// policy allows statements, each an action and a resource.
-func policy(statements ...[2]string) string {
-	s := `{"Version":"2012-10-17","Statement":[`
-	for i, st := range statements {
-		if i > 0 {
-			s += ","
-		}
-		s += `{"Effect":"Allow","Action":"` + st[0] + `","Resource":"arn:aws:iot:us-east-1:123456789012:` + st[1] + `"}`
-	}
-	return s + "]}"
-}
-
-var mayConnect = [2]string{"iot:Connect", "client/*"}
-
-// mistake is something that a person gets wrong, and what they are told.
-type mistake struct {
-	name  string
-	make  func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error)
-	do    func(ctx context.Context, client *mqtt5.Client) error // after connecting; nil: the connection fails
-	stage string
-	text  string // of the error, as a regular expression
-	hint  string // of Explain, as a regular expression
-}
-
-// device makes a client of a device with options.
-func device(opts ...iottest.DeviceOption) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		d := core.Device(t, "device", opts...)
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), options...)
-	}
-}
-
-// with makes a client of a good device with more options.
-func with(more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		d := core.Device(t, "device")
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, more...)...)
-	}
-}
-
-// faulty makes a client of a good device, and disturbs connections.
-func faulty(f iottest.Faults, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		core.SetFaults(f)
-		return with(more...)(t, core, options)
-	}
-}
-
-// authorized makes a client for a custom authorizer.
-func authorized(change func(t *testing.T, a *iot.CustomAuthorizer), signing bool) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		addAuthorizers(t, core)
-		a := unsigned()
-		if signing {
-			a = signed(t)
-		}
-		change(t, &a)
-		return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), a, options...)
-	}
-}
-
-// sigv4With makes a client with credentials, after prepare has spoilt something.
-func sigv4With(provider func(t *testing.T, core *iottest.Core) aws.CredentialsProvider, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), provider(t, core), append(options, more...)...)
-	}
-}
-
-func staticOf(t *testing.T, id, secret, token string) aws.CredentialsProvider {
-	p, err := credentials.NewStatic(credentials.StaticOptions{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func accessKey(t *testing.T, core *iottest.Core, o iottest.AccessKeyOptions) *iottest.AccessKey {
-	key, err := core.CreateAccessKey(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func publish(topic string, qos mqtt5.QoS, retain bool) func(context.Context, *mqtt5.Client) error {
-	return func(ctx context.Context, client *mqtt5.Client) error {
-		_, err := client.Publish(ctx, &mqtt5.PublishPacket{Topic: topic, QoS: qos, Retain: retain, Payload: []byte("x")})
-		return err
-	}
-}
-
-func subscribe(filters ...string) func(context.Context, *mqtt5.Client) error {
-	return func(ctx context.Context, client *mqtt5.Client) error {
-		p := &mqtt5.SubscribePacket{}
-		for _, f := range filters {
-			p.Subscriptions = append(p.Subscriptions, mqtt5.Subscription{TopicFilter: f, QoS: mqtt5.AtLeastOnce})
-		}
-		_, err := client.Subscribe(ctx, p)
-		return err
-	}
-}
-
+// mistakes are what people get wrong, from the certificate to the packet.
 var mistakes = []mistake{
 	// Certificates.
 	{"inactive certificate", device(iottest.WithStatus(iottest.Inactive)), nil, iot.StageConnect, `closed the connection instead of answering CONNECT`, `certificate is active`},
@@ -151,6 +52,41 @@ var mistakes = []mistake{
 		return iot.NewMTLSWithPKCS12(core.Endpoint(), bundle(t, core, "pass"), "hush", options...)
 	}, nil, iot.StageTLS, `password is wrong`, `openssl pkcs12`},
 
+	{"key of another certificate", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		d, other := core.Device(t, "device"), core.Device(t, "other")
+		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), other.KeyPEM(), options...)
+	}, nil, iot.StageTLS, `does not belong to the certificate`, `key`},
+	{"certificate file that is not there", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		f := files(t, core)
+		return iot.NewMTLSFromPath(core.Endpoint(), filepath.Join(t.TempDir(), "device.pem.crt"), f.Key, options...)
+	}, nil, iot.StageTLS, `device\.pem\.crt: no such file`, `path`},
+	{"CA file that is not there", with(iot.WithCAFile("AmazonRootCA1.pem")), nil, iot.StageTLS, `AmazonRootCA1\.pem: no such file`, `path`},
+	{"PKCS#12 that is none", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return iot.NewMTLSWithPKCS12(core.Endpoint(), files(t, core).Cert, "hush", options...)
+	}, nil, iot.StageTLS, `not a PKCS#12 bundle`, `PEM`},
+	{"Windows certificate store elsewhere", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return iot.NewMTLSWithWindowsCertStore(core.Endpoint(), `CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`, options...)
+	}, nil, iot.StageTLS, `no Windows certificate store`, `use a PEM file, a PKCS#12 bundle, PKCS#11`},
+	{"TLS version that nobody speaks", with(iot.WithMinTLSVersion(0x0301)), nil, iot.StageOptions, `MinVersion is TLS 1\.0`, `TLS 1\.2`},
+	{"certificate without TLS", with(iot.WithPlaintext()), nil, iot.StageOptions, `without TLS`, `leave out WithPlaintext`},
+	{"old endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		d := core.Device(t, "device")
+		return iot.NewMTLSFromBytes(strings.Replace(core.Endpoint(), "-ats", "", 1), d.CertPEM(), d.KeyPEM(),
+			append(options, iot.WithTLS(func(o *tlsctx.Options) { o.CAPEM = nil }))...)
+	}, nil, iot.StageTLS, `unknown authority`, `use the one with -ats; .*describe-endpoint`},
+
+	// Tokens.
+	{"wrong PIN", inTokenWith(func(o *pkcs11.Options) { o.Token.PIN = "hush" }), nil, iot.StageTLS, `refused the PIN`, `PIN`},
+	{"no PIN", inTokenWith(func(o *pkcs11.Options) { o.Token.PIN = "" }), nil, iot.StageTLS, `wants a PIN`, `PIN`},
+	{"unknown token", inTokenWith(func(o *pkcs11.Options) { o.Token.Label = "other" }), nil, iot.StageTLS, `no such token`, `check Label, Serial and SlotID`},
+	{"unknown slot", inTokenWith(func(o *pkcs11.Options) { o.Token.SlotID = mqtt5.Ptr(uint(7)) }), nil, iot.StageTLS, `no such token`, `check Label, Serial and SlotID`},
+	{"unknown key", inTokenWith(func(o *pkcs11.Options) { o.Key.Label = "other" }), nil, iot.StageTLS, `no such private key`, `check Label and ID`},
+	{"certificate of another key than the token's", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return inTokenWith(func(o *pkcs11.Options) { o.Key.CertificatePEM = core.Device(t, "other").CertPEM() })(t, core, options)
+	}, nil, iot.StageTLS, `does not belong to the certificate`, `issued for this key`},
+	{"no certificate in the token", inTokenWith(func(o *pkcs11.Options) { o.Key.CertificatePEM = nil }), nil, iot.StageTLS, `no certificate for the key`, `CertificateFile or CertificatePEM`},
+	{"PKCS#11 library that is not there", inTokenWith(func(o *pkcs11.Options) { o.LibraryPath = "/nowhere/libsofthsm2.so" }), nil, iot.StageTLS, `libsofthsm2\.so.*cannot be loaded`, `package with the library is installed`},
+
 	// Policies.
 	{"policy without iot:Connect", device(iottest.WithPolicy(iottest.DenyAllPolicy)), nil, iot.StageConnect, `not authorized \(0x87\)`, `iot:Connect on .*client/mistaken`},
 	{"policy for another client id", device(iottest.WithPolicy(policy([2]string{"iot:Connect", "client/other"}))), nil, iot.StageConnect, `not authorized \(0x87\)`, `iot:Connect on .*client/mistaken`},
@@ -162,6 +98,44 @@ var mistakes = []mistake{
 		return static(t, core, iottest.AccessKeyOptions{Policies: []string{iottest.DenyAllPolicy}})
 	}), nil, iot.StageConnect, `not authorized \(0x87\)`, `IAM policy of the credentials allows iot:Connect on .*client/mistaken`},
 
+	// No server tells of this one: the doctor finds it.
+	{"policy without iot:Receive", func(t *testing.T, core *iottest.Core, _ []iot.Option) (*mqtt5.Client, error) {
+		allowed := policy(mayConnect, [2]string{"iot:Publish", "topic/*"}, [2]string{"iot:Subscribe", "topicfilter/*"})
+		return nil, diagnose(t, core, iot.DiagnoseOptions{Topic: "a/b", RoundTripTimeout: 100 * time.Millisecond}, device(iottest.WithPolicy(allowed))).Err()
+	}, nil, iot.StageMQTT, `did not come back`, `iot:Receive on .*topic/a/b`},
+	{"retained message on a topic of the service", with(withoutChecks), publish("$aws/things/x/shadow/update", 1, true), iot.StageMQTT, `0x90`, `begin with \$ belong to the service`},
+	{"publish to a reserved topic", with(withoutChecks), publish("$other/x", 1, false), iot.StageMQTT, `0x90`, `begin with \$ belong to the service`},
+	{"subscription to a reserved topic", with(withoutChecks), subscribe("$SYS/#"), iot.StageMQTT, `0x8f|0x8F`, `begin with \$ belong to the service`},
+	{"subscriptions beyond the quota", with(), subscribeMany(51), iot.StageMQTT, `quota exceeded`, `50 subscriptions`},
+	{"client id of the service", with(withoutChecks, iot.WithClientID("$mine")), nil, iot.StageConnect, `0x85`, `does not begin with \$`},
+	{"client id that is too long", with(iot.WithClientID(strings.Repeat("x", 129))), nil, iot.StageOptions, `ClientID`, `AWS IoT Core would refuse it`},
+	{"will with QoS 2", with(withoutChecks, iot.WithWill(&mqtt5.PublishPacket{Topic: "a", QoS: mqtt5.ExactlyOnce})), nil, iot.StageConnect, `0x9b|0x9B`, `no QoS 2`},
+
+	// Arguments.
+	{"no endpoint", at(""), nil, iot.StageOptions, `it is empty`, `describe-endpoint`},
+	{"endpoint with https://", at("https://abc-ats.iot.us-east-1.amazonaws.com/mqtt"), nil, iot.StageOptions, `it is a URL`, `host name alone: "abc-ats\.iot`},
+	{"endpoint with a port", at("abc-ats.iot.us-east-1.amazonaws.com:8883"), nil, iot.StageOptions, `it has a port`, `WithPort\(8883\)`},
+	{"endpoint with blanks", at(" abc-ats.iot.us-east-1.amazonaws.com\n"), nil, iot.StageOptions, `blanks`, `host name alone`},
+	{"endpoint of the credentials provider", at("abc.credentials.iot.us-east-1.amazonaws.com"), nil, iot.StageOptions, `endpoint for credentials`, `iot:Data-ATS`},
+	{"endpoint without the account", at("iot.us-east-1.amazonaws.com"), nil, iot.StageOptions, `lacks the prefix`, `describe-endpoint`},
+	{"port that is none", with(iot.WithPort(99999)), nil, iot.StageOptions, `WithPort\(99999\)`, `443 and 8883`},
+	{"keep alive that is none", with(iot.WithKeepAlive(-time.Second)), nil, iot.StageOptions, `WithKeepAlive\(-1s\)`, `20 min`},
+	{"two certificates", with(iot.WithIdentity(tlsctx.FromPath("a", "b"))), nil, iot.StageOptions, `has a certificate already`, `NewDefault`},
+	{"missing region", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} {
+			t.Setenv(name, "")
+		}
+		t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
+		return iot.NewWebsocketWithSigV4("iot.example.com", staticOf(t, "AKIA", "hush", ""), options...)
+	}, nil, iot.StageOptions, `region`, `WithRegion`},
+	{"no handshake function", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), nil, options...)
+	}, nil, iot.StageOptions, `transform is nil`, `signs the upgrade`},
+	{"no signer", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return iot.NewMTLSWithSigner(core.Endpoint(), core.Device(t, "device").CertPEM(), nil, options...)
+	}, nil, iot.StageOptions, `signer is nil`, `crypto\.Signer`},
+	{"scheme of the proxy", with(iot.WithProxyURL("ftp://user:hush@proxy.example")), nil, iot.StageOptions, `scheme`, `http, https`},
+
 	// Custom authorizers.
 	{"wrong password", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Password = []byte("hush") }, false), nil, iot.StageConnect, `not authorized \(0x87\)`, `authorizer "unsigned" exists and is active; that it accepts this user name and password`},
 	{"no password", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Password = nil }, false), nil, iot.StageConnect, `not authorized \(0x87\)`, `authorizer`},
@@ -172,6 +146,32 @@ var mistakes = []mistake{
 	{"token key of another authorizer", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.TokenKeyName = "other" }, true), nil, iot.StageConnect, `not authorized \(0x87\)`, `authorizer`},
 	{"half-given token", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "" }, true), nil, iot.StageOptions, `Signature is missing`, `give all three`},
 	{"signature decoded as a form", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "ab cd" }, true), nil, iot.StageOptions, `plus sign`, `give it in base64`},
+	{"name with its parameter", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Name = "x-amz-customauthorizer-name=" + a.Name }, false), nil, iot.StageOptions, `begins with`, `give the name alone`},
+	{"two user names", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return authorized(func(*testing.T, *iot.CustomAuthorizer) {}, false)(t, core, append(options, iot.WithUsername("bob")))
+	}, nil, iot.StageOptions, `two different user names`, `give one`},
+	{"authorizer that is not active", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		if err := core.AddAuthorizer(iottest.Authorizer{Name: "off", SigningDisabled: true, Inactive: true,
+			Handler: func(context.Context, *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
+				return nil, nil
+			}}); err != nil {
+			t.Fatal(err)
+		}
+		return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "off"}, options...)
+	}, nil, iot.StageConnect, `not authorized`, `authorizer "off" exists and is active`},
+	{"authorizer whose policies allow nothing", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		if err := core.AddAuthorizer(iottest.Authorizer{Name: "strict", SigningDisabled: true,
+			Handler: func(context.Context, *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
+				return &iottest.AuthorizerResponse{IsAuthenticated: true, PrincipalID: "p"}, nil
+			}}); err != nil {
+			t.Fatal(err)
+		}
+		return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "strict"}, options...)
+	}, nil, iot.StageConnect, `not authorized`, `policies it returns allow iot:Connect on .*client/mistaken`},
+	{"authorizer that is not there, over WebSocket", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		addAuthorizers(t, core)
+		return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "nobody"}, options...)
+	}, nil, iot.StageConnect, `not authorized`, `authorizer "nobody" exists`},
 	{"refresh that fails", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) {
 		a.Refresh = func(context.Context, *iot.CustomAuthorizer) error { return errors.New("no token today") }
 	}, true), nil, iot.StageCredentials, `no token today`, `Refresh`},
@@ -236,7 +236,27 @@ var mistakes = []mistake{
 			t.Fatal(err)
 		}
 		return p
-	}), nil, iot.StageCredentials, `404 Not Found`, `check the name`},
+	}), nil, iot.StageCredentials, `404 Not Found`, `check the names and ids`},
+	{"certificate that is not active, for credentials", roleAlias(iottest.RoleAlias{Name: "alias"}, iottest.WithStatus(iottest.Inactive)), nil, iot.StageCredentials, `403`, `certificate is active, its policy allows iot:AssumeRoleWithCertificate`},
+	{"identity pool that is not there", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+		p, err := credentials.NewCognito(credentials.CognitoOptions{IdentityPoolID: "us-east-1:00000000-0000-0000-0000-000000000000", HTTP: httpOptions(core)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}), nil, iot.StageCredentials, `Cognito`, `check the names and ids`},
+	{"WebSocket on the port for certificates", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), append(options, iot.WithPort(8883))...)
+	}, nil, iot.StageTLS, `certificate required`, `check the port`},
+	{"WebSocket with a certificate that is not registered", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		addAuthorizers(t, core)
+		d := core.Device(t, "device", iottest.Unregistered())
+		return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "both"}, append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
+	}, nil, iot.StageTLS, `bad certificate`, `registered and active`},
+	{"upgrade that is not found", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		core.SetFaults(iottest.Faults{UpgradeStatus: http.StatusNotFound})
+		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return nil }, options...)
+	}, nil, iot.StageUpgrade, `404`, `serves WebSockets at /mqtt`},
 	{"handshake without a signature", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
 		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return nil }, options...)
 	}, nil, iot.StageUpgrade, `40[13]`, `authenticate`},
@@ -261,7 +281,7 @@ var mistakes = []mistake{
 		d := core.Device(t, "device")
 		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, iot.WithPort(1883))...)
 	}, nil, iot.StageTLS, `EOF|reset`, `TLS|port`},
-	{"connection reset", faulty(iottest.Faults{ResetConnections: true}), nil, iot.StageTLS, `reset|EOF|broken pipe`, `port`},
+	{"connection reset", faulty(iottest.Faults{ResetConnections: true}), nil, iot.StageTLS + "|" + iot.StageTCP, `reset|EOF|broken pipe`, `port`},
 	{"CONNECT cut", faulty(iottest.Faults{CutConnects: true}), nil, iot.StageConnect, `closed the connection instead of answering CONNECT`, `certificate is active`},
 	{"CONNECT without an answer", faulty(iottest.Faults{DropConnects: true}, iot.WithClientOptions(func(o *mqtt5.ClientOptions) { o.ConnackTimeout = 50 * time.Millisecond })),
 		nil, iot.StageConnect, `CONNACK`, `did not answer CONNECT`},
@@ -282,6 +302,16 @@ var mistakes = []mistake{
 		o.URL = "https" + o.URL[len("http"):]
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
 	}, nil, iot.StageProxy, `tls step|EOF`, `proxy speaks TLS`},
+	{"HTTP spoken to a SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		o, _ := startProxy(t, core, "socks5")
+		o.URL = "http" + o.URL[len("socks5"):]
+		o.TunnelTimeout = 50 * time.Millisecond
+		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
+	}, nil, iot.StageProxy, `tunnel step`, `proxy of this kind`},
+	{"proxy that cannot reach the endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		o, _ := startProxy(t, core, "http")
+		return with(iot.WithDialer(nil), iot.WithProxy(o), iot.WithPort(9999))(t, core, options)
+	}, nil, iot.StageProxy, `502`, `proxy can reach the endpoint`},
 	{"proxy that is not there", with(iot.WithDialer(nil), iot.WithProxy(proxy.Options{URL: "http://127.0.0.1:1"})), nil, iot.StageProxy, `refused`, `host and port of the proxy`},
 
 	// MQTT.
@@ -290,103 +320,4 @@ var mistakes = []mistake{
 	{"too many slashes", with(), publish("1/2/3/4/5/6/7/8/9", 1, false), iot.StageOptions, `slashes`, `AWS IoT Core would refuse it`},
 	{"too many filters", with(), subscribe("1", "2", "3", "4", "5", "6", "7", "8", "9"), iot.StageOptions, `9 filters, more than 8`, `AWS IoT Core would refuse it`},
 	{"wildcard in a topic", with(), publish("a/#", 1, false), iot.StageOptions, `wildcard`, `correct what the error names`},
-}
-
-var longTopic = func() string {
-	b := make([]byte, 257)
-	for i := range b {
-		b[i] = 'x'
-	}
-	return string(b)
-}()
-
-func TestMistakes(t *testing.T) {
-	if len(mistakes) < 40 {
-		t.Errorf("%d mistakes", len(mistakes))
-	}
-	for _, m := range mistakes {
-		t.Run(m.name, func(t *testing.T) {
-			core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
-			e, options := watch("mistaken")
-			options = append(options, iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM()))
-			err := m.provoke(t, core, e, options)
-			if err == nil {
-				t.Fatal("no error")
-			}
-			t.Log(err)
-			explained := iot.Explain(err)
-			if m.stage == "" || m.text == "" || m.hint == "" {
-				t.Error("stage, text and hint have to be told")
-			}
-			if explained.Stage != m.stage {
-				t.Errorf("the stage is %q, want %q", explained.Stage, m.stage)
-			}
-			if !regexp.MustCompile(m.text).MatchString(err.Error()) {
-				t.Errorf("the error lacks %s: %v", m.text, err)
-			}
-			if !regexp.MustCompile(m.hint).MatchString(explained.Hint) {
-				t.Errorf("the hint lacks %s: %q, in %v", m.hint, explained.Hint, err)
-			}
-			if regexp.MustCompile(`hush|X-Amz-Signature=[0-9a-f]`).MatchString(err.Error()) {
-				t.Errorf("a secret is shown: %v", err)
-			}
-		})
-	}
-}
-
-// provoke makes the mistake and returns the error that the user sees.
-func (m *mistake) provoke(t *testing.T, core *iottest.Core, e *events, options []iot.Option) error {
-	client, err := m.make(t, core, options)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	if err := client.Start(); err != nil {
-		return err
-	}
-	if m.do == nil {
-		select {
-		case err := <-e.failed:
-			return err
-		case <-e.connected:
-			t.Fatal("connected")
-		case <-time.After(patience):
-			t.Fatal("nothing happened")
-		}
-	}
-	receive(t, e.connected, e.failed, "the connection")
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return m.do(ctx, client)
-}
-
-// Another client with the same identifier takes the connection over.
-func TestMistakes_duplicateClientID(t *testing.T) {
-	core := iottest.Start(t)
-	first, options := watch("twice")
-	reach := []iot.Option{iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM())}
-	a, err := with()(t, core, append(options, reach...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	if err := a.Start(); err != nil {
-		t.Fatal(err)
-	}
-	receive(t, first.connected, first.failed, "the first client")
-	second, options := watch("twice")
-	b, err := with()(t, core, append(options, reach...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	if err := b.Start(); err != nil {
-		t.Fatal(err)
-	}
-	receive(t, second.connected, second.failed, "the second client")
-	lost := receive(t, first.lost, first.failed, "the loss of the first client")
-	explained := iot.Explain(lost)
-	if explained.Stage != iot.StageMQTT || !regexp.MustCompile(`another connection uses the client id "twice"`).MatchString(explained.Hint) {
-		t.Errorf("got %+v for %v", explained, lost)
-	}
 }
