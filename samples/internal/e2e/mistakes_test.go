@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/softhsm"
 )
 
 // policy allows statements, each an action and a resource.
@@ -271,5 +274,33 @@ func TestMistakes_duplicateClientID(t *testing.T) {
 	explained := iot.Explain(lost)
 	if explained.Stage != iot.StageMQTT || !regexp.MustCompile(`another connection uses the client id "twice"`).MatchString(explained.Hint) {
 		t.Errorf("got %+v for %v", explained, lost)
+	}
+}
+
+// PINs are tried in programs of their own: whoever is logged in to a token is so
+// for a whole process.
+func TestMistakes_pin(t *testing.T) {
+	core := iottest.Start(t)
+	o := inToken(t, core)
+	dir := t.TempDir()
+	cert, ca := filepath.Join(dir, "device.pem"), filepath.Join(dir, "ca.pem")
+	if err := errors.Join(os.WriteFile(cert, o.Key.CertificatePEM, 0o600), core.WriteCA(ca)); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-endpoint", "localhost", "-port", fmt.Sprint(core.Port()), "-ca", ca, "-count", "1",
+		"-library", o.LibraryPath, "-token-label", o.Token.Label, "-key-label", o.Key.Label, "-cert", cert}
+	for _, tt := range []struct{ pin, want string }{
+		{softhsm.PIN, ""},
+		{"hush", `failed at stage TLS: .*the token refused the PIN: .*; check the PIN; `},
+		{"", `failed at stage TLS: .*the token wants a PIN and none was given; set PIN`},
+	} {
+		t.Setenv("PKCS11_PIN", tt.pin)
+		stdout, stderr, status := run(t, "", program(t, "pkcs11"), args...)
+		if status != 0 && tt.want == "" || status == 0 && tt.want != "" || !regexp.MustCompile(tt.want).MatchString(stderr) {
+			t.Errorf("exit status %d, want %q\n%s\n%s", status, tt.want, stdout, stderr)
+		}
+		if strings.Contains(stdout+stderr, "hush") {
+			t.Errorf("the PIN is shown:\n%s%s", stdout, stderr)
+		}
 	}
 }

@@ -76,8 +76,6 @@ var mistakes = []mistake{
 	}, nil, iot.StageTLS, `unknown authority`, `use the one with -ats; .*describe-endpoint`},
 
 	// Tokens.
-	{"wrong PIN", inTokenWith(func(o *pkcs11.Options) { o.Token.PIN = "hush" }), nil, iot.StageTLS, `refused the PIN`, `PIN`},
-	{"no PIN", inTokenWith(func(o *pkcs11.Options) { o.Token.PIN = "" }), nil, iot.StageTLS, `wants a PIN`, `PIN`},
 	{"unknown token", inTokenWith(func(o *pkcs11.Options) { o.Token.Label = "other" }), nil, iot.StageTLS, `no such token`, `check Label, Serial and SlotID`},
 	{"unknown slot", inTokenWith(func(o *pkcs11.Options) { o.Token.SlotID = mqtt5.Ptr(uint(7)) }), nil, iot.StageTLS, `no such token`, `check Label, Serial and SlotID`},
 	{"unknown key", inTokenWith(func(o *pkcs11.Options) { o.Key.Label = "other" }), nil, iot.StageTLS, `no such private key`, `check Label and ID`},
