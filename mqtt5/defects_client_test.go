@@ -377,3 +377,39 @@ func loopback(t *testing.T) (near, far net.Conn) {
 	})
 	return near, far
 }
+
+// A large packet in small pieces costs as much memory as its size asks for, and
+// not a new buffer for each piece.
+func TestLargePacketInPieces(t *testing.T) {
+	near, far := net.Pipe()
+	p := &peer{conn: far}
+	go p.serve()
+	got := make(chan int, 1)
+	c, err := mqtt5.NewClient(mqtt5.ClientOptions{
+		Address:   "server:1883",
+		Dial:      func(context.Context, string, string) (net.Conn, error) { return near, nil },
+		Connect:   mqtt5.ConnectPacket{ClientID: "c"},
+		OnMessage: func(m *mqtt5.Message) { got <- len(m.Payload) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	defer c.Close()
+	want(t, "start", c.Start(), nil)
+	want(t, "connection", c.WaitConnected(t.Context()), nil)
+	const size = 4 << 20
+	b := mqtttest.Encode(mqtttest.Publish{Topic: "a", Payload: make([]byte, size)})
+	before := allocations()
+	for len(b) > 0 {
+		n := min(len(b), 4<<10)
+		if _, err := far.Write(b[:n]); err != nil {
+			t.Fatal(err)
+		}
+		b = b[n:]
+	}
+	<-got
+	if n := allocations() - before; n > 5*size {
+		t.Errorf("%d MiB allocated to receive %d MiB", n>>20, size>>20)
+	}
+}

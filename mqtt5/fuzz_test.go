@@ -3,7 +3,9 @@
 package mqtt5_test
 
 import (
+	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,7 +87,7 @@ func FuzzServer(f *testing.F) {
 			if s := d.Stats(); s.IncompleteOperations != 0 || s.QueuedOperations != 0 {
 				t.Errorf("left over: %+v", s)
 			}
-			if n := allocations() - allocated; n > 4<<20+uint64(len(b))<<20 {
+			if n := allocations() - allocated; n > 4<<20+100*uint64(len(b)) {
 				t.Errorf("%d bytes allocated for %d received", n, len(b))
 			}
 			synctest.Wait()
@@ -101,4 +103,106 @@ func allocations() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.TotalAlloc
+}
+
+// TestServer_randomBytes lets one client live through hundreds of connections
+// that end in random bytes: it always connects again, and has no more
+// goroutines and memory in the end than after the first few.
+func TestServer_randomBytes(t *testing.T) {
+	const rounds, warm = 600, 200
+	random := rand.New(rand.NewPCG(11, 12))
+	packets := []mqtttest.Packet{
+		mqtttest.Connack{}, raw(0, 0, "a"), raw(1, 1, "a"), raw(2, 1, "a"), mqtttest.Publish{Topic: "a", TopicAlias: mqtttest.Ptr[uint16](1)},
+		mqtttest.Puback{PacketID: 1}, mqtttest.Pubrec{PacketID: 2}, mqtttest.Pubrel{PacketID: 1}, mqtttest.Pubcomp{PacketID: 2},
+		mqtttest.Suback{PacketID: 3, ReasonCodes: []mqtttest.ReasonCode{0}}, mqtttest.Pingresp{}, mqtttest.Disconnect{ReasonCode: mqtttest.ServerBusy},
+	}
+	// bytes are packets of which some have a byte replaced.
+	bytes := func() (b mqtttest.Raw) {
+		for range 1 + random.IntN(5) {
+			p := mqtttest.Encode(packets[random.IntN(len(packets))])
+			if random.IntN(2) == 0 {
+				p[random.IntN(len(p))] = byte(random.Uint32())
+			}
+			b = append(b, p...)
+		}
+		return b
+	}
+	bubble(t, "one client", func(t *testing.T) {
+		srv := mqtttest.NewServer(t, mqtttest.JournalLimit(10), mqtttest.CollectFailures())
+		var conns atomic.Int32
+		calm := make(chan *mqtttest.Conn)
+		for i := range rounds {
+			if i == warm {
+				srv.Script(func(c *mqtttest.Conn) {
+					c.Accept()
+					calm <- c
+					c.Serve()
+				})
+			}
+			b, accepted := bytes(), random.IntN(8) > 0
+			srv.Script(func(c *mqtttest.Conn) {
+				conns.Add(1)
+				c.ExpectConnect()
+				if accepted {
+					c.TrySend(mqtttest.Connack{})
+					c.Sleep(time.Second)
+				}
+				c.TrySend(b)
+				c.Sleep(time.Second)
+			})
+		}
+		srv.Script(func(c *mqtttest.Conn) {
+			c.Accept()
+			calm <- c
+			c.Serve()
+		})
+		c, err := mqtt5.NewClient(mqtt5.ClientOptions{
+			Address: "server.example:1883", Dial: srv.DialContext, Connect: mqtt5.ConnectPacket{ClientID: "device"},
+			TopicAliasing: mqtt5.TopicAliasOptions{Inbound: true}, SessionBehavior: mqtt5.SessionRejoinPostSuccess,
+			OnMessage: func(*mqtt5.Message) {}, MaxReconnectDelay: time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		want(t, "start", c.Start(), nil)
+		// until publishes every second up to the next calm connection, and
+		// measures there.
+		until := func() (conn *mqtttest.Conn, goroutines int, heap uint64) {
+			for conn == nil {
+				for qos := range mqtt5.QoS(3) {
+					c.PublishAsync(message(qos, "a", "x"), nil)
+				}
+				select {
+				case conn = <-calm:
+				case <-time.After(time.Second):
+				}
+			}
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			runtime.GC()
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return conn, runtime.NumGoroutine(), m.HeapAlloc
+		}
+		conn, goroutines, heap := until()
+		if n := conns.Load(); n != warm {
+			t.Fatalf("%d connections before the first calm one", n)
+		}
+		conn.Reset()
+		_, n, bytes := until()
+		if n > goroutines || bytes > heap+256<<10 {
+			t.Errorf("%d goroutines and %d bytes, %d and %d before", n, bytes, goroutines, heap)
+		}
+		if n := conns.Load(); n != rounds {
+			t.Errorf("%d connections before the second calm one", n)
+		}
+		if s := c.State(); s != mqtt5.StateConnected {
+			t.Errorf("%v in the end", s)
+		}
+		if s := c.Stats(); s.IncompleteOperations != 0 {
+			t.Errorf("left over: %+v", s)
+		}
+	})
 }

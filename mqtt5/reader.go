@@ -68,6 +68,9 @@ func (in *inbox) grow(rest []byte, need int, shared bool) {
 	if !shared && !in.pooled && cap(in.b) >= need && len(rest) == len(in.b) {
 		return
 	}
+	if !shared && !in.pooled && len(rest) == len(in.b) && len(in.b) < cap(in.b) && cap(in.b) >= trustedGrowth {
+		return // the room of before is not used up
+	}
 	if need <= trustedGrowth {
 		b := append(takeLarge(need), rest...)
 		if !shared {
@@ -255,9 +258,19 @@ func (t *transport) receive(in *inbox) bool {
 		n, need = c.engine.Receive(c.loop.Now(), in.b[consumed:])
 		consumed += n
 	}
+	rest := in.b[consumed:]
 	shared := d.messages() > before
-	if shared && (in.pooled || in.large && c.opts.BorrowPayloads) {
-		d.release(in.b)
+	if shared {
+		if in.pooled || in.large && c.opts.BorrowPayloads {
+			d.release(in.b)
+		}
+		// Now, while mu is held: the dispatcher may give the buffer back as soon
+		// as it is not.
+		if len(rest) > 0 {
+			in.grow(rest, max(need, len(rest)+1), true)
+		} else {
+			*in = inbox{}
+		}
 	}
 	full := t.current() && d.full()
 	d.held = !full && t.source.raw != nil && t.source.raw.flows() && !d.enough()
@@ -268,11 +281,11 @@ func (t *transport) receive(in *inbox) bool {
 	}
 	c.mu.Unlock()
 
-	if rest := in.b[consumed:]; len(rest) > 0 {
-		in.grow(rest, max(need, len(rest)+1), shared)
-	} else if shared {
-		*in = inbox{}
-	} else {
+	switch {
+	case shared:
+	case len(rest) > 0:
+		in.grow(rest, max(need, len(rest)+1), false)
+	default:
 		in.release()
 	}
 	if full {
