@@ -160,10 +160,12 @@ func clientResource(id string) string {
 	return arn("client", id)
 }
 
-func filterResource(filter string) string { return arn("topicfilter", withoutShare(filter)) }
+// filterResource is the resource of iot:Subscribe, which has the prefix of a
+// shared subscription, as the filter has it.
+func filterResource(filter string) string { return arn("topicfilter", filter) }
 
-// withoutShare removes the prefix of a shared subscription, which policies do
-// not name.
+// withoutShare removes the prefix of a shared subscription, which topics do not
+// have.
 func withoutShare(filter string) string {
 	if rest, ok := strings.CutPrefix(filter, "$share/"); ok {
 		if _, f, ok := strings.Cut(rest, "/"); ok {

@@ -35,7 +35,7 @@ func TestHint(t *testing.T) {
 		{mqtt5.Refusal{Operation: "subscribe", Subject: "$share/g/$SYS/#", ReasonCode: 0x8F}, []string{"belong to the service"}},
 		{mqtt5.Refusal{Operation: "publish", Subject: "a/b", ReasonCode: 0x97}, []string{"100 messages"}},
 		{mqtt5.Refusal{Operation: "subscribe", Subject: "a/+/#", ReasonCode: 0x87}, []string{"iot:Subscribe", "topicfilter/a/+/#", "iot:Receive", "topic/a/*/*"}},
-		{mqtt5.Refusal{Operation: "subscribe", Subject: "$share/g/a/+", ReasonCode: 0x87}, []string{"topicfilter/a/+,", "topic/a/*"}},
+		{mqtt5.Refusal{Operation: "subscribe", Subject: "$share/g/a/+", ReasonCode: 0x87}, []string{"topicfilter/$share/g/a/+,", ":topic/a/* "}},
 		{mqtt5.Refusal{Operation: "subscribe", Subject: "a", ReasonCode: 0x97}, []string{"50"}},
 		{mqtt5.Refusal{Operation: "subscribe", Subject: "a", ReasonCode: 0x8F}, []string{"7 slashes"}},
 		{mqtt5.Refusal{Operation: "unsubscribe", Subject: "a", ReasonCode: 0x87}, []string{"topicfilter/a"}},

@@ -91,6 +91,7 @@ var mistakes = []mistake{
 	{"policy without iot:Publish", device(iottest.WithPolicy(policy(mayConnect))), publish("a/b", 1, false), iot.StageMQTT, `not authorized`, `iot:Publish on .*topic/a/b`},
 	{"policy without iot:RetainPublish", device(iottest.WithPolicy(policy(mayConnect, [2]string{"iot:Publish", "topic/*"}))), publish("a/b", 1, true), iot.StageMQTT, `not authorized`, `iot:RetainPublish on .*topic/a/b`},
 	{"policy without iot:Subscribe", device(iottest.WithPolicy(policy(mayConnect))), subscribe("a/+"), iot.StageMQTT, `not authorized`, `iot:Subscribe on .*topicfilter/a/\+, and iot:Receive on .*topic/a/\*`},
+	{"policy without the shared subscription", device(iottest.WithPolicy(policy(mayConnect, [2]string{"iot:Subscribe", "topicfilter/a/+"}))), subscribe("$share/g/a/+"), iot.StageMQTT, `not authorized`, `iot:Subscribe on .*topicfilter/\$share/g/a/\+, and iot:Receive on .*:topic/a/\*`},
 	{"policy for some filters only", device(iottest.WithPolicy(policy(mayConnect, [2]string{"iot:Subscribe", "topicfilter/ok"}))), subscribe("ok", "no"), iot.StageMQTT, `not authorized`, `topicfilter/no`},
 	{"policy of the credentials", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
 		return static(t, core, iottest.AccessKeyOptions{Policies: []string{iottest.DenyAllPolicy}})
