@@ -169,6 +169,12 @@ func (p *probe) through(dial mqtt5.DialFunc) mqtt5.DialFunc {
 		conn, err := dial(ctx, network, address)
 		if err == nil {
 			p.ok(StageProxy, time.Since(begun), "tunnel to "+address)
+			p.mu.Lock()
+			_, known := p.checks[StageDNS]
+			p.mu.Unlock()
+			if host, _, _ := net.SplitHostPort(address); !known && net.ParseIP(host) == nil {
+				p.ok(StageDNS, 0, "left to the proxy, which is given as an address")
+			}
 		}
 		return conn, err
 	}

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"flag"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -17,22 +16,21 @@ import (
 func main() {
 	app := sample.New("proxy", "Connects through an HTTP or SOCKS5 proxy, subscribes, publishes and receives.")
 	files := app.CertFlags()
-	url := flag.String("proxy", "", "`URL` of the proxy: http, https or socks5, with user:password@ if needed (default: HTTPS_PROXY or ALL_PROXY)")
 
 	app.Main(func(_ context.Context, options []iot.Option) (*mqtt5.Client, error) {
-		if app.Local() {
+		switch {
+		case app.Proxy != "":
+			// The options have it, as those of all samples have.
+		case app.Local():
 			p, err := localproxy.Start(app.Core.DialContext, func(target string) { app.Printf("The proxy opens a tunnel to %s.", target) })
 			if err != nil {
 				return nil, err
 			}
 			app.OnExit(p.Close)
-			*url = p.URL()
 			app.Printf("Started an HTTP proxy with a password on this machine.")
-			options = append(options, iot.WithDialer(nil)) // the proxy knows the way to the core
-		}
-		if *url != "" {
-			options = append(options, iot.WithProxyURL(*url))
-		} else {
+			// The proxy knows the way to the core, and no other dialer is needed.
+			options = append(options, iot.WithDialer(nil), iot.WithProxyURL(p.URL()))
+		default:
 			options = append(options, iot.WithProxyFromEnvironment())
 		}
 		return files.Client(options...)

@@ -37,6 +37,9 @@ func main() {
 			}
 			provider = p
 		}
-		return iot.NewWebsocketWithSigV4(app.Endpoint, provider, append(options, iot.WithRegion(*region))...)
+		if *region != "" {
+			options = append(options, iot.WithRegion(*region))
+		}
+		return iot.NewWebsocketWithSigV4(app.Endpoint, provider, options...)
 	})
 }

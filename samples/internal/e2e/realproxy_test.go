@@ -5,8 +5,13 @@
 package e2e
 
 import (
+	"io"
+	"net"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy/proxytest"
@@ -45,6 +50,7 @@ func TestSamples_realProxies(t *testing.T) {
 				sample string
 				args   []string
 			}{
+				{"x509", []string{"-cert", f.Cert, "-key", f.Key}},
 				{"proxy", []string{"-cert", f.Cert, "-key", f.Key}},
 				{"pubsub", []string{"-method", "sigv4", "-region", core.Region()}},
 				{"pubsub", append([]string{"-method", "custom-auth"}, token...)},
@@ -66,4 +72,95 @@ func TestSamples_realProxies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSamples_withoutFlagsThroughProxies runs each sample as
+// TestSamples_withoutFlags does, with a proxy between it and its core.
+func TestSamples_withoutFlagsThroughProxies(t *testing.T) {
+	for _, p := range []struct {
+		name  string
+		start func(testing.TB, proxytest.Config) *proxytest.Server
+	}{
+		{"squid", proxytest.StartSquid},
+		{"tinyproxy", proxytest.StartTinyproxy},
+		{"microsocks", proxytest.StartMicrosocks},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			server := p.start(t, proxytest.Config{Username: "user", Password: "password1"})
+			front := startRelay(t, server.Addr)
+			url := strings.Replace(server.URL(), server.Addr, front.address, 1)
+			for name, want := range without {
+				if interactive[name] || name == "bench" { // bench, which loads a proxy, runs above
+					continue
+				}
+				t.Run(name, func(t *testing.T) {
+					if name == "pkcs11" {
+						needSoftHSM(t)
+					}
+					before := front.accepted.Load()
+					stdout, stderr, status := run(t, "", program(t, name), "-proxy", url)
+					if status != 0 {
+						t.Fatalf("exit status %d\n%s\n%s", status, stdout, stderr)
+					}
+					for _, w := range want {
+						if strings.HasPrefix(w, "The proxy opens") {
+							continue // that one is somebody else's
+						}
+						if !regexp.MustCompile(w).MatchString(stdout) {
+							t.Errorf("the output lacks %s:\n%s", w, stdout)
+						}
+					}
+					if front.accepted.Load() == before {
+						t.Error("nothing went through the proxy")
+					}
+					if strings.Contains(stdout+stderr, "password1") {
+						t.Errorf("the password is shown:\n%s%s", stdout, stderr)
+					}
+				})
+			}
+		})
+	}
+}
+
+// relay stands before a server and counts who comes.
+type relay struct {
+	address  string
+	accepted atomic.Int32
+}
+
+func startRelay(t *testing.T, to string) *relay {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{address: ln.Addr().String()}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			r.accepted.Add(1)
+			wg.Go(func() {
+				defer conn.Close()
+				server, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				wg.Go(func() {
+					_, _ = io.Copy(conn, server)
+					conn.Close()
+				})
+				_, _ = io.Copy(server, conn)
+				server.Close()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		wg.Wait()
+	})
+	return r
 }

@@ -76,7 +76,7 @@ func run(t *testing.T, stdin string, command string, args ...string) (stdout, st
 func pubSub(more ...string) []string {
 	return append(more,
 		`No -endpoint given: started an AWS IoT Core inside this program`,
-		`Event: attempting to connect to \S+-ats.iot.us-east-1.amazonaws.com`,
+		`Event: attempting to connect to (\S+-ats.iot.us-east-1.amazonaws.com|localhost)`,
 		`Event: connected \(success`,
 		`Subscribed to sdk/samples/\S+: granted QoS 1`,
 		`Received 1 of 10: sdk/samples/\S+: Hello from Go \[1\]`,
@@ -189,6 +189,8 @@ func TestSamples_mistakes(t *testing.T) {
 		{"pkcs11", []string{"-endpoint", "127.0.0.1", "-library", file}, `failed at stage TLS: .*x\.pem`},
 		{"pubsub", []string{"-method", "pigeon"}, `unknown -method "pigeon"`},
 		{"pubsub", []string{"-qos", "2"}, `-qos 2: it is 0 or 1`},
+		{"x509", []string{"-proxy", "ftp://user:hush@x"}, `failed at stage options: .*scheme of the proxy URL.*use http, https, socks5`},
+		{"websocket-cognito", []string{"-proxy", "http://user:hush@127.0.0.1:1"}, `failed at stage proxy: .*refused.*check host and port of the proxy`},
 		{"doctor", []string{"-endpoint", "127.0.0.1", "-port", "1", "-method", "custom-auth", "-password", "hush"}, `failed at stage TCP: .*refused`},
 		{"localcore", []string{"-addr", "nonsense"}, `nonsense`},
 		{"bench", []string{"-workload", "sleep"}, `unknown -workload "sleep"`},

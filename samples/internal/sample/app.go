@@ -39,6 +39,7 @@ type App struct {
 	Endpoint string
 	Port     int
 	CA       string
+	Proxy    string
 	ClientID string
 	Topic    string
 	Message  string
@@ -59,10 +60,11 @@ type App struct {
 // New defines the flags that all samples have. The sample defines its own
 // before it calls Main or Run.
 func New(name, summary string) *App {
-	a := &App{Name: name, Out: os.Stdout, allowed: []string{"client-id", "topic", "message", "count", "verbose"}}
+	a := &App{Name: name, Out: os.Stdout, allowed: []string{"client-id", "topic", "message", "count", "verbose", "proxy"}}
 	flag.StringVar(&a.Endpoint, "endpoint", "", "host `name` of the AWS IoT data endpoint; without it the sample starts an AWS IoT Core of its own inside this program")
 	flag.IntVar(&a.Port, "port", 0, "`port` of the endpoint (default 443)")
 	flag.StringVar(&a.CA, "ca", "", "PEM `file` with the CA of the endpoint (default: the CAs of the system)")
+	flag.StringVar(&a.Proxy, "proxy", "", "`URL` of a proxy: http, https or socks5, with user:password@ if needed; \"env\" takes the one in the environment")
 	flag.StringVar(&a.ClientID, "client-id", "", "client `identifier` (default: sample-"+name+"- and a random number)")
 	flag.StringVar(&a.Topic, "topic", "sdk/samples/"+name, "`topic` of the messages")
 	flag.StringVar(&a.Message, "message", "Hello from Go", "`text` of the messages")
@@ -142,7 +144,11 @@ func (a *App) StartCore() error {
 	}
 	a.Core, a.Endpoint = core, core.Endpoint()
 	a.OnExit(func() { _ = core.Close() })
-	a.Printf("No -endpoint given: started an AWS IoT Core inside this program, which plays %s.", a.Endpoint)
+	if a.Proxy != "" {
+		// A proxy does not know the name that the core plays.
+		a.Endpoint, a.Port = "localhost", core.Port()
+	}
+	a.Printf("No -endpoint given: started an AWS IoT Core inside this program, which plays %s.", core.Endpoint())
 	return nil
 }
 
@@ -217,7 +223,14 @@ func (a *App) Options() []iot.Option {
 		iot.WithOnStopped(func(*mqtt5.Stopped) { a.Printf("Event: stopped") }),
 	}
 	if a.Local() {
-		options = append(options, iot.WithDialer(a.Core.DialContext), iot.WithCABytes(a.Core.CAPEM()))
+		options = append(options, iot.WithDialer(a.Core.DialContext), iot.WithCABytes(a.Core.CAPEM()), iot.WithRegion(a.Core.Region()))
+	}
+	switch a.Proxy {
+	case "":
+	case "env":
+		options = append(options, iot.WithProxyFromEnvironment())
+	default:
+		options = append(options, iot.WithProxyURL(a.Proxy))
 	}
 	if a.Port != 0 {
 		options = append(options, iot.WithPort(a.Port))

@@ -23,7 +23,6 @@ var Methods = []string{"certificate", "pkcs12", "pkcs11", "sigv4", "custom-auth"
 type ConnectFlags struct {
 	app    *App
 	Method string
-	Proxy  string
 
 	Certificate *CertFlags
 	bundle      string
@@ -38,7 +37,6 @@ type ConnectFlags struct {
 func (a *App) ConnectFlags() *ConnectFlags {
 	c := &ConnectFlags{app: a, Certificate: a.CertFlags(), PKCS11: a.PKCS11Flags(false)}
 	flag.StringVar(&c.Method, "method", "certificate", "`way` to connect: "+strings.Join(Methods, ", "))
-	flag.StringVar(&c.Proxy, "proxy", "", "`URL` of a proxy: http, https or socks5; \"env\" takes the one in the environment")
 	flag.StringVar(&c.bundle, "p12", "", "PKCS#12 `file` with certificate and key (method pkcs12)")
 	flag.StringVar(&c.password, "password", "", "`password` of the PKCS#12 file, or for the custom authorizer")
 	flag.StringVar(&c.region, "region", "", "AWS `region` (method sigv4; default: the one in the name of the endpoint)")
@@ -52,21 +50,9 @@ func (a *App) ConnectFlags() *ConnectFlags {
 	return c
 }
 
-// Options are the options that the flags say, beside those of the app.
-func (c *ConnectFlags) Options() []iot.Option {
-	switch c.Proxy {
-	case "":
-		return nil
-	case "env":
-		return []iot.Option{iot.WithProxyFromEnvironment()}
-	}
-	return []iot.Option{iot.WithProxyURL(c.Proxy)}
-}
-
 // Client makes a client by the method of the flags.
 func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err error) {
 	a := c.app
-	options = append(options, c.Options()...)
 	switch c.Method {
 	case "certificate":
 		return c.Certificate.Client(options...)
@@ -87,7 +73,9 @@ func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err 
 		}
 		return iot.NewMTLSWithPKCS11(a.Endpoint, o, options...)
 	case "sigv4":
-		options = append(options, iot.WithRegion(c.region))
+		if c.region != "" {
+			options = append(options, iot.WithRegion(c.region))
+		}
 		var provider *credentials.Provider
 		switch {
 		case a.Local():
