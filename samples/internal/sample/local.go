@@ -65,6 +65,8 @@ func (a *App) HTTP(identity tlsctx.Identity) (credentials.HTTPOptions, error) {
 	if a.Local() {
 		o.CAPEM = a.Core.CAPEM()
 		h.Dial = a.Core.DialContext
+	} else if a.CA != "" {
+		o.CAFile, o.AddSystemCAs = a.CA, true // AWS serves credentials from another endpoint
 	}
 	ctx, err := tlsctx.New(o)
 	if err != nil {
