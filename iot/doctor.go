@@ -143,7 +143,9 @@ func (p *probe) examine(ctx context.Context, o DiagnoseOptions, client *mqtt5.Cl
 		p.fail(StepSettings, 0, invalid("the option of Diagnose was not handed to the constructor"))
 		return
 	}
-	p.certificate(ctx)
+	if p.certificate(ctx); p.failedAt() != "" {
+		return // the handshake would fail for the same reason
+	}
 	begun := time.Now()
 	if err := client.Start(); err != nil {
 		p.fail(StageConnect, 0, err)

@@ -104,6 +104,18 @@ func TestDoctor_failures(t *testing.T) {
 		build            func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error)
 	}{
 		{"settings", iot.StepSettings, "", find("swapped certificate and key")},
+		{"certificate", iot.StepCertificate, "CertificateFile or CertificatePEM", find("no certificate in the token")},
+		{"key", iot.StepCertificate, "check Label and ID", find("unknown key")},
+		{"endpoint", iot.StepSettings, "host name alone", find("endpoint with https://")},
+		{"ALPN", iot.StageTLS, "ALPN", find("wrong ALPN")},
+		{"server name", iot.StageTLS, "check the endpoint", find("wrong server name")},
+		{"old endpoint", iot.StageTLS, "-ats", find("old endpoint")},
+		{"no TLS on the port", iot.StageTLS, "port", find("TLS to a port without")},
+		{"TLS to the proxy", iot.StageProxy, "speaks TLS", find("https to a proxy without TLS")},
+		{"upgrade", iot.StageUpgrade, "WebSockets at /mqtt", find("upgrade that is not found")},
+		{"no CONNACK", iot.StageConnect, "did not answer CONNECT", find("CONNECT without an answer")},
+		{"hang-up", iot.StageConnect, "certificate is active", find("CONNECT cut")},
+		{"credentials endpoint", iot.StageCredentials, "names and ids", find("unknown role alias")},
 		{"DNS", iot.StageDNS, "check", find("endpoint that does not exist")},
 		{"TCP", iot.StageTCP, "port", find("closed port")},
 		{"proxy", iot.StageProxy, "password", find("wrong password of the proxy")},
@@ -119,7 +131,10 @@ func TestDoctor_failures(t *testing.T) {
 		{"receive", iot.StepRoundTrip, "iot:Receive", device(iottest.WithPolicy(receiveDenied))},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			core := iottest.Start(t)
+			if tt.step == iot.StepCertificate {
+				needSoftHSM(t)
+			}
+			core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
 			r := diagnose(t, core, iot.DiagnoseOptions{RoundTripTimeout: 300 * time.Millisecond}, tt.build)
 			failed := ""
 			for i, c := range r.Checks {
@@ -177,5 +192,81 @@ func TestDoctor_withoutProbe(t *testing.T) {
 	})
 	if err := r.Err(); err == nil || !strings.Contains(err.Error(), "option of Diagnose") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Signatures depend on the clock: there it is what fails, before the upgrade.
+func TestDoctor_clockOfSignatures(t *testing.T) {
+	core := iottest.Start(t)
+	r := diagnose(t, core, iot.DiagnoseOptions{}, func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		for _, m := range mistakes {
+			if m.name == "wrong clock" {
+				return m.make(t, core, options)
+			}
+		}
+		panic("no such mistake")
+	})
+	for _, c := range r.Checks {
+		if c.Status != iot.CheckFailed {
+			continue
+		}
+		if c.Step != iot.StepClock || !strings.Contains(c.Detail, " behind the server") || !strings.Contains(c.Hint, "set the clock, for example by NTP") {
+			t.Errorf("the first failure is %+v", c)
+		}
+		return
+	}
+	t.Errorf("nothing failed:\n%s", r)
+}
+
+// A certificate that ends soon is worth a warning.
+func TestDoctor_certificateExpiresSoon(t *testing.T) {
+	core := iottest.Start(t)
+	r := diagnose(t, core, iot.DiagnoseOptions{}, device(iottest.WithValidity(time.Now().Add(-time.Hour), time.Now().Add(9*24*time.Hour+time.Hour))))
+	if r.Err() != nil || r.Checks[1].Step != iot.StepCertificate || r.Checks[1].Status != iot.CheckWarning || r.Checks[1].Hint != "it expires in 9 days: replace it in time" {
+		t.Errorf("got\n%s", r)
+	}
+}
+
+// The program tells the same to machines, and by its exit status.
+func TestDoctor_json(t *testing.T) {
+	type report struct {
+		Endpoint string
+		Port     int
+		OK       bool
+		Checks   []struct {
+			Step, Status, Detail, Hint string
+			Milliseconds               float64
+		}
+	}
+	for _, tt := range []struct {
+		args   []string
+		status int
+		failed string
+	}{
+		{nil, 0, ""},
+		{[]string{"-method", "sigv4"}, 0, ""},
+		{[]string{"-endpoint", "127.0.0.1", "-port", "1", "-method", "custom-auth"}, 1, iot.StageTCP},
+		{[]string{"-endpoint", "https://127.0.0.1", "-method", "custom-auth"}, 1, iot.StepSettings},
+	} {
+		stdout, stderr, status := run(t, "", program(t, "doctor"), append(tt.args, "-json")...)
+		var r report
+		if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+			t.Fatalf("%v: %v\n%s", tt.args, err, stdout)
+		}
+		failed := ""
+		for _, c := range r.Checks {
+			if c.Step == "" || c.Status == "" {
+				t.Errorf("%v: check %+v", tt.args, c)
+			}
+			if c.Status == string(iot.CheckFailed) {
+				failed = c.Step
+				if c.Detail == "" || c.Hint == "" {
+					t.Errorf("%v: check %+v", tt.args, c)
+				}
+			}
+		}
+		if status != tt.status || r.OK != (tt.status == 0) || failed != tt.failed || len(r.Checks) == 0 || failed != iot.StepSettings && r.Port == 0 {
+			t.Errorf("%v: exit status %d, %q failed\n%s\n%s", tt.args, status, failed, stdout, stderr)
+		}
 	}
 }
