@@ -47,6 +47,8 @@ type client struct {
 	lifeTimer *time.Timer
 	aliasOut  map[string]uint16
 	ended     bool
+	drop      bool
+	refusing  ReasonCode // publishes and subscribes, when not Success
 	holdAcks  bool
 	held      []func()
 	unacked   int // PUBACKs among held
@@ -196,8 +198,9 @@ func (cl *client) silentSince(now time.Time) time.Duration {
 }
 
 var (
-	errDropped = errors.New("iottest: CONNECT dropped by a fault")
-	errCut     = errors.New("iottest: connection cut by a fault")
+	errDropped       = errors.New("iottest: CONNECT dropped by a fault")
+	errPacketDropped = errors.New("iottest: packet dropped by a fault")
+	errCut           = errors.New("iottest: connection cut by a fault")
 )
 
 // serveMQTT runs one MQTT connection to its end. nc is raw, or TLS or a WebSocket above it.
@@ -332,6 +335,13 @@ func (cl *client) readLoop() error {
 
 // handle processes one packet with core.mu held. done is true after DISCONNECT.
 func (cl *client) handle(pk *packets.Packet) (done bool, err error) {
+	if cl.drop && pk.FixedHeader.Type != packets.Disconnect {
+		if pk.FixedHeader.Type == packets.Publish {
+			id := cl.session.clientID
+			cl.core.emit(Event{Type: PublishRefused, Conn: cl.id, ClientID: id, Message: messageOf(pk, id), PacketID: pk.PacketID, Err: errPacketDropped})
+		}
+		return false, nil
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		return false, cl.publish(pk)
@@ -442,6 +452,9 @@ var errQoS2 = errors.New("iottest: QoS 2 is not supported")
 // is only dropped; otherwise it ends the connection.
 func (cl *client) mayPublish(m *Message) (r *refusal, discard bool) {
 	c := cl.core
+	if cl.refusing != Success {
+		return refuse(cl.refusing, "refused by a fault"), false
+	}
 	if !cl.publishes.take(c.nowLocked(), 1) {
 		return refuse(QuotaExceeded, "more than %d publishes a second", c.quotas.PublishRate), true
 	}
@@ -524,6 +537,9 @@ func (cl *client) subscribe(pk *packets.Packet) error {
 
 func (cl *client) checkFilter(f packets.Subscription) (*subscription, *refusal) {
 	c, s := cl.core, cl.session
+	if cl.refusing != Success {
+		return nil, refuse(cl.refusing, "refused by a fault")
+	}
 	group, filter, ok := splitShare(f.Filter)
 	if !ok || !validFilter(filter) {
 		return nil, refuse(TopicFilterInvalid, "invalid topic filter")

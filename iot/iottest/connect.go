@@ -227,6 +227,9 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	if con.WillFlag && !p.allowedWith(c, id, "iot:Publish", "topic/"+con.WillTopic, nil) {
 		return refuse(NotAuthorized, "iot:Publish is not allowed on the will topic")
 	}
+	if con.WillFlag && con.WillRetain && !p.allowedWith(c, id, "iot:RetainPublish", "topic/"+con.WillTopic, nil) {
+		return refuse(NotAuthorized, "iot:RetainPublish is not allowed on the will topic")
+	}
 	now := c.nowLocked()
 	if q.ConnectRate > 0 {
 		if c.connects[id] == nil {

@@ -56,7 +56,8 @@
 // # Disturbances
 //
 // [Core.Disconnect] ends a connection with a reason code. [Core.Cut], [Core.Reset], [Core.CutAfter], [Core.Freeze],
-// [Core.Delay] and [Core.HoldAcks] disturb a client that is connected, [Core.SetFaults] those that will connect.
+// [Core.Delay], [Core.Drop], [Core.HoldAcks] and [Core.RefuseOperations] disturb a client that is connected,
+// [Core.SetFaults] those that will connect.
 // [Core.Advance] moves the core's clock, so that keep alive, sessions, messages, credentials and certificates expire
 // without waiting, and so that signatures are refused for their time.
 //

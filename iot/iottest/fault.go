@@ -211,6 +211,18 @@ func (c *Core) HoldAcks(clientID string, hold bool) bool {
 	})
 }
 
+// Drop makes the core throw away what a client sends, without an answer, until it is called with false. The connection
+// stays up, and messages for the client still go out. DISCONNECT is obeyed.
+func (c *Core) Drop(clientID string, drop bool) bool {
+	return c.withClient(clientID, func(cl *client) { cl.drop = drop })
+}
+
+// RefuseOperations makes the core refuse publishes and subscriptions of a client with a reason code, until it is called
+// with [Success]. A publish with QoS 0, which cannot be answered, ends the connection with that code.
+func (c *Core) RefuseOperations(clientID string, code ReasonCode) bool {
+	return c.withClient(clientID, func(cl *client) { cl.refusing = code })
+}
+
 // withClient runs f with c.mu held on the connection of a client id.
 func (c *Core) withClient(clientID string, f func(*client)) bool {
 	c.mu.Lock()

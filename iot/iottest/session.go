@@ -215,8 +215,8 @@ func (s *session) deliver(m *Message, maxQoS byte, retain bool, expires time.Tim
 		}
 		return
 	}
-	if expires.IsZero() {
-		expires = s.core.nowLocked().Add(s.core.quotas.MaxMessageExpiry)
+	if latest := s.core.nowLocked().Add(s.core.quotas.MaxMessageExpiry); expires.IsZero() || expires.After(latest) {
+		expires = latest
 	}
 	s.pending = append(s.pending, &delivery{msg: m, retain: retain, expires: expires, seq: s.nextSeq})
 	s.nextSeq++
