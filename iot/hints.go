@@ -9,11 +9,25 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
+// Reason codes that mean the same in every packet.
+const (
+	unspecifiedError = 0x80
+	malformedPacket  = 0x81
+	protocolError    = 0x82
+	packetIDInUse    = 0x91
+)
+
 // Hint says what usually makes AWS IoT Core refuse something, and what to do:
 // the policy action and the resource that is probably missing, for instance.
 // It is empty if there is nothing to say. The constructors use it for endpoints
 // of AWS; others may set it as [mqtt5.ClientOptions.Hint].
 func Hint(r mqtt5.Refusal) string {
+	switch r.ReasonCode {
+	case unspecifiedError:
+		return "the service gives no reason: try again later; its log in CloudWatch, once turned on, tells more"
+	case malformedPacket, protocolError, packetIDInUse:
+		return "the service found a packet wrong: if this happens again, report it with a log of the client"
+	}
 	switch r.Operation {
 	case "connect":
 		return connectHint(r)
@@ -22,8 +36,11 @@ func Hint(r mqtt5.Refusal) string {
 	case "subscribe":
 		return subscribeHint(r)
 	case "unsubscribe":
-		if mqtt5.UnsubackReasonCode(r.ReasonCode) == mqtt5.UnsubackNotAuthorized {
+		switch mqtt5.UnsubackReasonCode(r.ReasonCode) {
+		case mqtt5.UnsubackNotAuthorized:
 			return fmt.Sprintf("check that a policy of this client allows iot:Subscribe on %s", filterResource(r.Subject))
+		case mqtt5.UnsubackTopicFilterInvalid:
+			return "a topic filter has at most 256 bytes and 7 slashes"
 		}
 	case "disconnect":
 		return disconnectHint(r)
@@ -135,7 +152,13 @@ func disconnectHint(r mqtt5.Refusal) string {
 	case mqtt5.DisconnectTopicNameInvalid, mqtt5.DisconnectTopicFilterInvalid:
 		return "topics and filters have at most 256 bytes and 7 slashes"
 	case mqtt5.DisconnectAdministrativeAction:
-		return "an administrator ended the connection"
+		return "an administrator ended the connection, or its time was over: the client connects again by itself"
+	case mqtt5.DisconnectServerBusy, mqtt5.DisconnectServerShuttingDown:
+		return "the service moves its connections elsewhere: the client connects again by itself"
+	case mqtt5.DisconnectReceiveMaximumExceeded:
+		return "more publishes were unacknowledged than the service allows: if this happens again, report it with a log of the client"
+	case mqtt5.DisconnectTopicAliasInvalid:
+		return "AWS IoT Core has 8 topic aliases: lower the number in TopicAliasing"
 	}
 	return ""
 }

@@ -44,6 +44,8 @@ func TestHint(t *testing.T) {
 		{mqtt5.Refusal{Operation: "disconnect", Subject: "dev1", ReasonCode: 0x8D}, []string{"keep alive"}},
 		{mqtt5.Refusal{Operation: "disconnect", Subject: "dev1", ReasonCode: 0xA1}, []string{"subscription identifiers"}},
 		{mqtt5.Refusal{Operation: "disconnect", Subject: "dev1", ReasonCode: 0x00}, nil},
+		{mqtt5.Refusal{Operation: "publish", Subject: "a", ReasonCode: 0x80}, []string{"CloudWatch"}},
+		{mqtt5.Refusal{Operation: "publish", Subject: "a", ReasonCode: 0x91}, []string{"report it"}},
 		{mqtt5.Refusal{Operation: "other", ReasonCode: 0x87}, nil},
 	} {
 		got := Hint(tt.refusal)
@@ -131,6 +133,23 @@ func TestExplain_hints(t *testing.T) {
 		got := Explain(tt.err)
 		if got.Stage != tt.stage || !strings.Contains(got.Hint, tt.hint) || tt.hint == "" && got.Hint != "" {
 			t.Errorf("%v: got %+v, want %q and %q", tt.err, got, tt.stage, tt.hint)
+		}
+	}
+}
+
+// For every code that the service documents there is something to do.
+func TestHint_documentedCodes(t *testing.T) {
+	for operation, codes := range map[string][]byte{
+		"connect":     {0x80, 0x85, 0x86, 0x87, 0x90, 0x97, 0x9B},
+		"publish":     {0x80, 0x87, 0x90, 0x91, 0x97},
+		"subscribe":   {0x80, 0x87, 0x8F, 0x91, 0x97},
+		"unsubscribe": {0x80, 0x87, 0x8F, 0x91},
+		"disconnect":  {0x81, 0x82, 0x87, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94, 0x97, 0x98, 0x9B, 0xA1},
+	} {
+		for _, code := range codes {
+			if Hint(mqtt5.Refusal{Operation: operation, Subject: "a", ReasonCode: code}) == "" {
+				t.Errorf("%s, 0x%02X: no hint", operation, code)
+			}
 		}
 	}
 }
