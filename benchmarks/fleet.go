@@ -74,8 +74,9 @@ func (r *run) idle(res *result, o peerOptions, dial func(peerOptions) (peer, err
 	return nil // the process ends, and with it the connections
 }
 
-// active publishes from all clients of a fleet at once, N messages in all. With
-// Publishers, only the first Publishers clients publish and the others idle.
+// active publishes from all clients of a fleet at once, N messages in all, each
+// with its own window. With Publishers, only the first Publishers clients
+// publish and the others idle.
 func (r *run) active(res *result, o peerOptions, dial func(peerOptions) (peer, error)) error {
 	fleet, err := r.fleet(o, dial)
 	if err != nil {
@@ -90,7 +91,7 @@ func (r *run) active(res *result, o peerOptions, dial func(peerOptions) (peer, e
 		errs := make(chan error, len(publishing))
 		for _, p := range publishing {
 			go func() {
-				err := p.publishMany("sink", payload, byte(r.QoS), n/len(publishing), max(1, r.Window/len(publishing)))
+				err := p.publishMany("sink", payload, byte(r.QoS), n/len(publishing), r.Window)
 				if err == nil {
 					err = p.publish("fence", nil, 1)
 				}

@@ -58,7 +58,7 @@ func client(args []string) error {
 	f.IntVar(&r.ReceiveMax, "receive-max", 0, "Receive Maximum that the client announces; 0: none")
 	f.IntVar(&r.Publishers, "publishers", 0, "goroutines that call the blocking Publish; 0: the asynchronous one")
 	f.IntVar(&r.Clients, "clients", 1, "connections of the workloads idle, active and storm")
-	f.DurationVar(&r.Hold, "hold", 3*time.Second, "how long an idle fleet is left alone before its memory is measured, and watched afterwards")
+	f.DurationVar(&r.Hold, "hold", 2*time.Second, "how long an idle fleet is left alone before its memory is measured, and watched afterwards")
 	f.StringVar(&r.CPUProfile, "cpuprofile", "", "file for a CPU profile of the measured part")
 	f.StringVar(&r.MemProfile, "memprofile", "", "file for a profile of allocations")
 	if err := f.Parse(args); err != nil {

@@ -51,7 +51,7 @@ func dialLimit(o peerOptions) (peer, error) {
 }
 
 func (l *limit) read() {
-	buf := make([]byte, 256<<10)
+	buf := make([]byte, 2<<10)
 	have := 0
 	var acks []byte
 	for {
@@ -64,6 +64,9 @@ func (l *limit) read() {
 			return
 		}
 		rest := buf[:have+n]
+		if len(rest) == len(buf) && len(buf) < sinkBuffer { // busy
+			buf = make([]byte, sinkBuffer)
+		}
 		answered := 0
 		acks = acks[:0]
 		for {

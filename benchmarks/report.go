@@ -182,10 +182,10 @@ func (c *comparison) machine() string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s, %s/%s, %d processors (%s). %s. Command: `scripts/bench`; medians of %d repetitions, "+
-		"%d more were repeated because other programs used more than %g %% of the processors.\n",
+	return fmt.Sprintf("%s, %s/%s, %d processors (%s). %s. Command: `scripts/bench`; medians of %d repetitions, 3 for fleets; "+
+		"%d runs were repeated because other programs used more than %g %% of the processors, %d were disturbed each time.\n",
 		time.Now().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpu, strings.Join(versions, ", "),
-		c.reps, c.rejected, c.maxForeign)
+		c.reps, c.repeated, c.maxForeign, c.noisy)
 }
 
 // report puts each text between its markers in the document, or prints them.

@@ -36,13 +36,13 @@ var rows = []row{
 	{name: "connect-tcp", title: "connect and disconnect, TCP", run: run{Workload: "connect", N: 1000, Warmup: 20}, peers: everybody, table: "latency"},
 	{name: "connect-tls13", title: "connect and disconnect, TLS 1.3, full handshake", run: run{Workload: "connect", N: 400, Warmup: 10}, tls: true, peers: everybody, table: "latency"},
 
-	{name: "publishers-1", title: "1 goroutine", run: run{Workload: "pub", QoS: 1, N: 20_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 1}, peers: []string{"ours", "paho-tuned"}, table: "blocking"},
-	{name: "publishers-8", title: "8 goroutines", run: run{Workload: "pub", QoS: 1, N: 60_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 8}, peers: []string{"ours", "paho-tuned"}, table: "blocking"},
-	{name: "publishers-64", title: "64 goroutines", run: run{Workload: "pub", QoS: 1, N: 200_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 64}, peers: []string{"ours", "paho-tuned"}, table: "blocking"},
+	{name: "publishers-1", title: "1 goroutine", run: run{Workload: "pub", QoS: 1, N: 20_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 1}, peers: []string{"ours", "paho", "paho-tuned"}, table: "blocking"},
+	{name: "publishers-8", title: "8 goroutines", run: run{Workload: "pub", QoS: 1, N: 60_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 8}, peers: []string{"ours", "paho", "paho-tuned"}, table: "blocking"},
+	{name: "publishers-64", title: "64 goroutines", run: run{Workload: "pub", QoS: 1, N: 200_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 64}, peers: []string{"ours", "paho", "paho-tuned"}, table: "blocking"},
 
-	{name: "scale-1", title: "1 client, all publish", run: run{Workload: "active", N: 500_000, Size: 256, Warmup: 20_000, Window: 1000, Clients: 1, QoS: 1}, peers: onlyOurs, table: "scale"},
-	{name: "scale-100", title: "100 clients, all publish", run: run{Workload: "active", N: 500_000, Size: 256, Warmup: 20_000, Window: 1000, Clients: 100, QoS: 1}, peers: onlyOurs, table: "scale"},
-	{name: "scale-10000", title: "10,000 clients, one publishes", run: run{Workload: "active", N: 500_000, Size: 256, Warmup: 20_000, Window: 1000, Clients: 10_000, Publishers: 1, QoS: 1}, peers: onlyOurs, table: "scale"},
+	{name: "scale-1", title: "QoS 1, 1 client", run: run{Workload: "active", N: 400_000, Size: 256, Warmup: 20_000, Window: 1000, Clients: 1, QoS: 1}, peers: fleets, table: "scale"},
+	{name: "scale-100", title: "QoS 1, 100 clients, all publish", run: run{Workload: "active", N: 400_000, Size: 256, Warmup: 20_000, Window: 1000, Clients: 100, QoS: 1}, peers: fleets, table: "scale"},
+	{name: "scale-10000", title: "QoS 1, 10,000 clients, 100 publish", run: run{Workload: "active", N: 400_000, Size: 256, Warmup: 20_000, Window: 1000, Clients: 10_000, Publishers: 100, QoS: 1}, peers: fleets, table: "scale"},
 
 	{name: "idle-1", title: "1 client, TCP", run: run{Workload: "idle", Clients: 1}, peers: fleets, table: "idle"},
 	{name: "idle-1000", title: "1,000 clients, TCP", run: run{Workload: "idle", Clients: 1000}, peers: fleets, table: "idle"},

@@ -50,8 +50,9 @@ type result struct {
 	IdleCPU   float64 `json:"idle_cpu_ms_per_s,omitempty"`
 	Recovery  float64 `json:"recovery_s,omitempty"`
 	PeakHeap  float64 `json:"peak_heap_mib,omitempty"`
-	OwnCPU    float64 `json:"own_cpu_s"` // of the process, in all
 	Connected int     `json:"connected,omitempty"`
+
+	process time.Duration // processor time of the process, from its start to its end
 }
 
 var errWorkload = errors.New("no such workload")
@@ -80,7 +81,6 @@ func (r *run) measure() (*result, error) {
 	if err := workload(res, o, dial); err != nil {
 		return nil, err
 	}
-	res.OwnCPU = cpuTime().Seconds()
 	return res, nil
 }
 
