@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/sample"
 	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/softhsm"
 )
 
@@ -188,6 +189,10 @@ func TestSamples_mistakes(t *testing.T) {
 		{"pkcs11", []string{"-endpoint", "127.0.0.1"}, `-library is missing`},
 		{"pkcs11", []string{"-endpoint", "127.0.0.1", "-library", file}, `failed at stage TLS: .*x\.pem`},
 		{"pubsub", []string{"-method", "pigeon"}, `unknown -method "pigeon"`},
+		{"pubsub", []string{"-method", "windows-store"}, `-endpoint is missing`},
+		{"pubsub", []string{"-method", "windows-store", "-endpoint", "broker.invalid", "-store", `CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`}, `failed at stage TLS: .*no Windows certificate store`},
+		{"pubsub", []string{"-method", "cognito", "-endpoint", "broker.invalid"}, `IdentityID`},
+		{"pubsub", []string{"-method", "role-alias", "-endpoint", "broker.invalid"}, `needs -credentials-endpoint and -role-alias`},
 		{"pubsub", []string{"-qos", "2"}, `-qos 2: it is 0 or 1`},
 		{"x509", []string{"-proxy", "ftp://user:hush@x"}, `failed at stage options: .*scheme of the proxy URL.*use http, https, socks5`},
 		{"websocket-cognito", []string{"-proxy", "http://user:hush@127.0.0.1:1"}, `failed at stage proxy: .*refused.*check host and port of the proxy`},
@@ -222,7 +227,10 @@ func TestSamples_mistakes(t *testing.T) {
 }
 
 func TestPubSub_methods(t *testing.T) {
-	for _, method := range []string{"certificate", "pkcs12", "pkcs11", "sigv4", "custom-auth", "websocket-custom-auth"} {
+	for _, method := range sample.Methods {
+		if method == "windows-store" || method == "plain" {
+			continue // the one needs Windows, the other a server without TLS: TestLocalcore has it
+		}
 		t.Run(method, func(t *testing.T) {
 			if method == "pkcs11" {
 				needSoftHSM(t)

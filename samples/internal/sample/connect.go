@@ -9,15 +9,21 @@ import (
 	"os"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/softhsm"
 )
 
 // Methods are the ways to connect that ConnectFlags knows.
-var Methods = []string{"certificate", "pkcs12", "pkcs11", "sigv4", "custom-auth", "websocket-custom-auth", "plain"}
+var Methods = []string{
+	"certificate", "pkcs12", "pkcs11", "signer", "windows-store", "sigv4", "cognito", "role-alias", "custom-auth", "websocket-custom-auth", "plain",
+}
 
 // ConnectFlags are the flags of samples that know every way to connect.
 type ConnectFlags struct {
@@ -29,6 +35,9 @@ type ConnectFlags struct {
 	password    string
 	region      string
 	profile     string
+	store       string
+	cognito     credentials.CognitoOptions
+	alias       credentials.X509Options
 	authorizer  iot.CustomAuthorizer
 	PKCS11      *PKCS11Flags
 }
@@ -39,8 +48,14 @@ func (a *App) ConnectFlags() *ConnectFlags {
 	flag.StringVar(&c.Method, "method", "certificate", "`way` to connect: "+strings.Join(Methods, ", "))
 	flag.StringVar(&c.bundle, "p12", "", "PKCS#12 `file` with certificate and key (method pkcs12)")
 	flag.StringVar(&c.password, "password", "", "`password` of the PKCS#12 file, or for the custom authorizer")
-	flag.StringVar(&c.region, "region", "", "AWS `region` (method sigv4; default: the one in the name of the endpoint)")
+	flag.StringVar(&c.region, "region", "", "AWS `region` (methods sigv4, cognito and role-alias; default: the one in the name of the endpoint)")
 	flag.StringVar(&c.profile, "profile", "", "`name` of a profile in ~/.aws (method sigv4; default: the usual chain)")
+	flag.StringVar(&c.store, "store", "", "`path` of a certificate in a Windows store, CurrentUser\\MY\\<thumbprint> (method windows-store)")
+	flag.StringVar(&c.cognito.IdentityID, "identity-id", "", "`id` of a Cognito identity (method cognito)")
+	flag.StringVar(&c.cognito.IdentityPoolID, "identity-pool-id", "", "`id` of a Cognito identity pool, to be a new guest of it (method cognito)")
+	flag.StringVar(&c.alias.Endpoint, "credentials-endpoint", "", "host `name` of the credentials endpoint (method role-alias)")
+	flag.StringVar(&c.alias.RoleAlias, "role-alias", "", "`name` of the role alias (method role-alias)")
+	flag.StringVar(&c.alias.ThingName, "thing", "", "`name` of the thing of the certificate (method role-alias)")
 	flag.StringVar(&c.authorizer.Name, "authorizer", "", "`name` of the custom authorizer")
 	flag.StringVar(&c.authorizer.Username, "username", "", "user `name` for the custom authorizer")
 	flag.StringVar(&c.authorizer.TokenKeyName, "token-key-name", "", "`name` of the token parameter of a custom authorizer with signing")
@@ -72,21 +87,27 @@ func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err 
 			return nil, err
 		}
 		return iot.NewMTLSWithPKCS11(a.Endpoint, o, options...)
-	case "sigv4":
-		if c.region != "" {
-			options = append(options, iot.WithRegion(c.region))
+	case "signer":
+		if err := c.Certificate.Files(); err != nil {
+			return nil, err
 		}
-		var provider *credentials.Provider
-		switch {
-		case a.Local():
-			provider, err = a.LocalCredentials()
-		case c.profile != "":
-			provider, err = credentials.NewProfile(credentials.ProfileOptions{Name: c.profile})
-		default:
-			return iot.NewWebsocketWithSigV4(a.Endpoint, nil, options...)
-		}
+		cert, key, err := c.Certificate.Signer()
 		if err != nil {
 			return nil, err
+		}
+		return iot.NewMTLSWithSigner(a.Endpoint, cert, key, options...)
+	case "windows-store":
+		if a.Local() {
+			return nil, errors.New("-endpoint is missing: a certificate in a store is for a server that knows it")
+		}
+		return iot.NewMTLSWithWindowsCertStore(a.Endpoint, c.store, options...)
+	case "sigv4", "cognito", "role-alias":
+		provider, err := c.provider()
+		if err != nil {
+			return nil, err
+		}
+		if c.region != "" {
+			options = append(options, iot.WithRegion(c.region))
 		}
 		return iot.NewWebsocketWithSigV4(a.Endpoint, provider, options...)
 	case "custom-auth", "websocket-custom-auth":
@@ -109,6 +130,48 @@ func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err 
 		return iot.NewDefault(a.Endpoint, append(options, iot.WithPlaintext())...)
 	}
 	return nil, fmt.Errorf("unknown -method %q: it is one of %s", c.Method, strings.Join(Methods, ", "))
+}
+
+// provider gives the credentials to sign with; nil is the usual chain.
+func (c *ConnectFlags) provider() (aws.CredentialsProvider, error) {
+	a := c.app
+	var p *credentials.Provider
+	var err error
+	switch {
+	case c.Method == "cognito":
+		if c.cognito.HTTP, err = a.HTTP(nil); err != nil {
+			return nil, err
+		}
+		if a.Local() {
+			c.cognito.IdentityPoolID = a.Core.AddIdentityPool(iottest.IdentityPool{})
+			a.Printf("Made the identity pool %s there.", c.cognito.IdentityPoolID)
+		}
+		p, err = credentials.NewCognito(c.cognito)
+	case c.Method == "role-alias":
+		if a.Local() {
+			c.alias.Endpoint, c.alias.RoleAlias = a.Core.CredentialsEndpoint(), "sample-alias"
+			err = a.Core.AddRoleAlias(iottest.RoleAlias{Name: c.alias.RoleAlias})
+		} else {
+			err = a.Require("credentials-endpoint", "role-alias")
+		}
+		if err = errors.Join(err, c.Certificate.Files()); err != nil {
+			return nil, err
+		}
+		if c.alias.HTTP, err = a.HTTP(tlsctx.FromPath(*c.Certificate.Cert, *c.Certificate.Key)); err != nil {
+			return nil, err
+		}
+		p, err = credentials.NewX509(c.alias)
+	case a.Local():
+		p, err = a.LocalCredentials()
+	case c.profile != "":
+		p, err = credentials.NewProfile(credentials.ProfileOptions{Name: c.profile})
+	default:
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // PKCS11Flags are the flags of samples that connect with a key in a token.

@@ -58,6 +58,19 @@ func (c *CertFlags) Client(options ...iot.Option) (*mqtt5.Client, error) {
 	return iot.NewMTLSFromPath(c.app.Endpoint, *c.Cert, *c.Key, options...)
 }
 
+// Signer is the certificate and its key, which plays the hardware.
+func (c *CertFlags) Signer() (certPEM []byte, key crypto.Signer, err error) {
+	if certPEM, err = os.ReadFile(*c.Cert); err != nil {
+		return nil, nil, err
+	}
+	keyPEM, err := os.ReadFile(*c.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err = tlsctx.ParsePrivateKey(*c.Key, keyPEM)
+	return certPEM, key, err
+}
+
 // HTTP is how credentials are fetched: from the embedded core, or from AWS.
 func (a *App) HTTP(identity tlsctx.Identity) (credentials.HTTPOptions, error) {
 	o := tlsctx.Options{Identity: identity}
