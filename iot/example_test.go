@@ -4,6 +4,7 @@ package iot_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -58,6 +59,17 @@ func ExampleNewMTLSFromBytes() {
 
 func ExampleNewMTLSWithPKCS12() {
 	client, err := iot.NewMTLSWithPKCS12(endpoint, "device.p12", "password")
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer client.Close()
+}
+
+func ExampleNewMTLSWithSigner() {
+	var certPEM []byte
+	var key crypto.Signer // of a TPM, a signing service, an agent
+	client, err := iot.NewMTLSWithSigner(endpoint, certPEM, key)
 	if err != nil {
 		log.Print(err)
 		return
@@ -186,6 +198,18 @@ func ExampleCustomAuthorizer_UsernameFor() {
 	name, err := a.UsernameFor("user")
 	fmt.Println(name, err)
 	// Output: user?x-amz-customauthorizer-name=auth&x-amz-customauthorizer-signature=ab%2B%2Fcd%3D%3D&token=a%20b <nil>
+}
+
+// A certificate and a custom authorizer may be wanted together.
+func ExampleWithIdentity() {
+	client, err := iot.NewWebsocketWithCustomAuthorizer(endpoint,
+		iot.CustomAuthorizer{Name: "MyAuthorizer", Username: "thermostat-7", Password: []byte("token")},
+		iot.WithIdentity(tlsctx.FromPKCS12("device.p12", "password")))
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer client.Close()
 }
 
 func ExampleExplain() {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
@@ -152,4 +153,26 @@ func ExampleCore_SetFaults() {
 	defer core.Close()
 	// The next three CONNECTs are refused, then all is well again.
 	core.SetFaults(iottest.Faults{RefuseConnects: iottest.ServerBusy, Times: 3})
+}
+
+// Clients that are connected can be disturbed one by one.
+func ExampleCore_RefuseOperations() {
+	_ = func(t *testing.T) {
+		core := iottest.Start(t)
+		// ... "thermostat" connects ...
+		core.RefuseOperations("thermostat", iottest.QuotaExceeded) // PUBACK and SUBACK have 0x97
+		core.RefuseOperations("thermostat", iottest.Success)
+		core.Drop("thermostat", true) // nothing is answered, though the connection is up
+		core.Drop("thermostat", false)
+		core.Disconnect("thermostat", iottest.AdministrativeAction)
+	}
+}
+
+// What ends with time ends without waiting.
+func ExampleCore_Advance() {
+	_ = func(t *testing.T) {
+		core := iottest.Start(t)
+		core.Advance(time.Hour) // sessions, messages, credentials expire; signatures made now are refused
+		core.Advance(-time.Hour)
+	}
 }
