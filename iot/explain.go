@@ -124,6 +124,9 @@ func (c *connector) explainDial(err error, m method) error {
 		if m.upgradeHint != nil {
 			e.Hint = m.upgradeHint(upgrade)
 		}
+		if e.Hint == "" {
+			e.Hint = statusHint(upgrade.StatusCode)
+		}
 	case errors.As(err, &edit) && edit.Step == websocket.StepTransform:
 		if e.Hint = causeHint(err); e.Hint == "" {
 			e.Hint = m.transformHint
@@ -133,6 +136,8 @@ func (c *connector) explainDial(err error, m method) error {
 		if c.tlsOpts.Identity == nil {
 			e.Hint = "the server wants a client certificate: check the port, or give a certificate with WithIdentity"
 		}
+	case e.Stage == StageUpgrade:
+		e.Hint = "this is not how a WebSocket server answers: check host, port and path"
 	case e.Stage == StageDNS:
 		e.Hint = "check the endpoint, and that the network is up and its DNS works"
 	case e.Stage == StageTCP:
@@ -141,6 +146,17 @@ func (c *connector) explainDial(err error, m method) error {
 		e.Hint = causeHint(err)
 	}
 	return e
+}
+
+// statusHint explains an answer to an upgrade by its status alone.
+func statusHint(status int) string {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return "the service cannot take connections now: the client tries again by itself, with growing delays"
+	case status == http.StatusTooManyRequests:
+		return "connect less often"
+	}
+	return "this is not how AWS IoT Core answers: check host, port and path"
 }
 
 // wrongEndpoint recognizes the old kind of data endpoint, whose certificate is
@@ -165,6 +181,8 @@ func proxyHint(e *proxy.Error) string {
 		return "check that the proxy can reach the endpoint"
 	case e.Step == proxy.StepDial:
 		return "check host and port of the proxy"
+	case e.Step == proxy.StepHeader:
+		return "the function ConnectHeader of the proxy's options failed"
 	case e.Step == proxy.StepTunnel:
 		return "check that a proxy of this kind is on this port, and that it can reach the endpoint"
 	}

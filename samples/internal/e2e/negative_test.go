@@ -281,6 +281,27 @@ var mistakes = []mistake{
 		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, iot.WithPort(1883))...)
 	}, nil, iot.StageTLS, `EOF|reset`, `TLS|port`},
 	{"connection reset", faulty(iottest.Faults{ResetConnections: true}), nil, iot.StageTLS + "|" + iot.StageTCP, `reset|EOF|broken pipe`, `port`},
+	{"server that does not answer TLS", faulty(iottest.Faults{SilentTCP: true}, iot.WithTLS(func(o *tlsctx.Options) { o.HandshakeTimeout = 50 * time.Millisecond })),
+		nil, iot.StageTLS, `timed out`, `check that the port speaks TLS`},
+	{"server that does not answer the upgrade", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return nil },
+			append(options, iot.WithPlaintext(), iot.WithPort(1883))...)
+	}, nil, iot.StageUpgrade, `upgrade step`, `not how a WebSocket server answers`},
+	{"service that is not there for WebSockets", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		core.SetFaults(iottest.Faults{UpgradeStatus: http.StatusServiceUnavailable})
+		return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), options...)
+	}, nil, iot.StageUpgrade, `503`, `tries again by itself`},
+	{"too many upgrades", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		core.SetFaults(iottest.Faults{UpgradeStatus: http.StatusTooManyRequests})
+		return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), options...)
+	}, nil, iot.StageUpgrade, `429`, `less often`},
+	{"header of the proxy that fails", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		o, _ := startProxy(t, core, "http")
+		o.ConnectHeader = func(context.Context, proxy.ConnectRequest) (http.Header, error) {
+			return nil, errors.New("no ticket today")
+		}
+		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
+	}, nil, iot.StageProxy, `no ticket today`, `ConnectHeader`},
 	{"CONNECT cut", faulty(iottest.Faults{CutConnects: true}), nil, iot.StageConnect, `closed the connection instead of answering CONNECT`, `certificate is active`},
 	{"CONNECT without an answer", faulty(iottest.Faults{DropConnects: true}, iot.WithClientOptions(func(o *mqtt5.ClientOptions) { o.ConnackTimeout = 50 * time.Millisecond })),
 		nil, iot.StageConnect, `CONNACK`, `did not answer CONNECT`},
