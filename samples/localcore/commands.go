@@ -40,7 +40,7 @@ func (m *material) commands(core *iottest.Core, proxy string) []command {
 		{"PKCS#12", fmt.Sprintf("go run ./samples/pkcs12 %s -p12 %s -password %s", server, quote(m.bundle), m.password)},
 		{"PKCS#11", pkcs11},
 		{"signer", "go run ./samples/signer " + server + " " + cert},
-		{"WebSocket, SigV4", fmt.Sprintf("AWS_SHARED_CREDENTIALS_FILE=%s go run ./samples/websocket-sigv4 %s -region %s", quote(m.credentials), server, core.Region())},
+		{"WebSocket, SigV4", fmt.Sprintf("AWS_SHARED_CREDENTIALS_FILE=%s go run ./samples/websocket-sigv4 %s -region %s -profile %s", quote(m.credentials), server, core.Region(), profileName)},
 		{"... Cognito", fmt.Sprintf("AWS_ENDPOINT_URL_COGNITO_IDENTITY=%s AWS_REGION=%s go run ./samples/websocket-cognito %s -identity-pool-id %s", web, core.Region(), server, m.pool)},
 		{"... role alias", fmt.Sprintf("AWS_REGION=%s go run ./samples/role-alias %s %s -credentials-endpoint %s -role-alias %s",
 			core.Region(), server, cert, strings.TrimPrefix(web, "https://"), m.alias)},

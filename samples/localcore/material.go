@@ -27,6 +27,10 @@ type material struct {
 	softhsm          string
 }
 
+// profileName is that of the credentials: one of its own, so that no other
+// credentials of the user come in between.
+const profileName = "localcore"
+
 // write makes a device, credentials and authorizers, and writes the files.
 func write(core *iottest.Core, dir string) (*material, error) {
 	device, err := core.CreateDevice("local-device")
@@ -50,7 +54,7 @@ func write(core *iottest.Core, dir string) (*material, error) {
 	if err != nil {
 		return nil, err
 	}
-	profile := fmt.Sprintf("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", key.AccessKeyID, key.SecretAccessKey, key.SessionToken)
+	profile := fmt.Sprintf("["+profileName+"]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", key.AccessKeyID, key.SecretAccessKey, key.SessionToken)
 	if err := os.WriteFile(m.credentials, []byte(profile), 0o600); err != nil {
 		return nil, err
 	}

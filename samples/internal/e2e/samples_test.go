@@ -354,8 +354,8 @@ func TestLocalcore(t *testing.T) {
 		}
 	}
 	for _, c := range commands {
-		// Each has an end, and none gets its way by the environment of this test.
-		c = "env -u AWS_REGION -u AWS_DEFAULT_REGION -u AWS_ACCESS_KEY_ID -u AWS_SECRET_ACCESS_KEY -u AWS_SESSION_TOKEN -u SOFTHSM2_CONF " +
+		// Each has an end, and none depends on what else the user has.
+		c = "env -u AWS_REGION -u AWS_DEFAULT_REGION -u SOFTHSM2_CONF -u AWS_SESSION_TOKEN AWS_ACCESS_KEY_ID=AKIAOTHER AWS_SECRET_ACCESS_KEY=other " +
 			strings.Replace(c, "-count 0", "-count 1 -pub a/b", 1)
 		if stdout, stderr, status := run(t, "", "sh", "-c", c); status != 0 {
 			t.Errorf("%s\nexit status %d\n%s\n%s", c, status, stdout, stderr)
