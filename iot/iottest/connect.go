@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -158,6 +159,9 @@ func (cl *client) connect(pk *packets.Packet) bool {
 			return fail(r, err)
 		}
 		return fail(&refusal{code: NotAuthorized}, err)
+	}
+	if host, _, err := net.SplitHostPort(cl.raw.RemoteAddr().String()); err == nil {
+		principal.sourceIP = host
 	}
 	info.Auth, info.Thing = principal.kind, principal.thing()
 	info.AccessKeyID, info.Authorizer = principal.accessKeyID, principal.authorizer

@@ -5,6 +5,7 @@ package iottest
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -17,10 +18,12 @@ const DenyAllPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Ac
 // Policy is a parsed AWS IoT policy.
 //
 // Understood are Effect, Action and Resource with the wildcards '*' and '?', the policy variables of a connection
-// (iot:ClientId, iot:Connection.Thing.ThingName, iot:Connection.Thing.IsAttached, iot:CertificateId,
-// iot:Certificate.Subject.CommonName), and the conditions StringEquals, StringNotEquals, StringLike, StringNotLike and
-// Bool, with ForAnyValue: and ForAllValues: before them, on these variables and on iot:ConnectAttributes. A statement
-// with a variable that has no value, or with another condition, matches nothing.
+// (iot:ClientId, iot:Connection.Thing.ThingName, iot:Connection.Thing.IsAttached, iot:CertificateId, aws:SourceIp, and of
+// the certificate iot:Certificate.SerialNumber and Country, Organization, OrganizationalUnit, State, CommonName and
+// SerialNumber of iot:Certificate.Subject and iot:Certificate.Issuer where they have one value), and the conditions
+// StringEquals, StringNotEquals, StringLike, StringNotLike, Bool, IpAddress and NotIpAddress, with ForAnyValue: and
+// ForAllValues: before them, on these variables and on iot:ConnectAttributes. A statement with a variable that has no
+// value, or with another condition, matches nothing.
 type Policy struct {
 	statements []statement
 }
@@ -214,6 +217,19 @@ func (s *statement) conditionsHold(vars policyContext) bool {
 	return true
 }
 
+// inPrefix reports whether an address is in a range such as 10.0.0.0/8, or is the one address.
+func inPrefix(want, have string) bool {
+	address, err := netip.ParseAddr(have)
+	if err != nil {
+		return false
+	}
+	if prefix, err := netip.ParsePrefix(want); err == nil {
+		return prefix.Contains(address)
+	}
+	single, err := netip.ParseAddr(want)
+	return err == nil && single == address
+}
+
 func conditionHolds(op string, wanted, actual []string, vars policyContext) bool {
 	all := false
 	switch {
@@ -235,6 +251,10 @@ func conditionHolds(op string, wanted, actual []string, vars policyContext) bool
 		equal, negate = func(w, h string) bool { e, ok := expand(w, vars); return ok && glob(e, h) }, true
 	case "Bool":
 		equal = strings.EqualFold
+	case "IpAddress":
+		equal = inPrefix
+	case "NotIpAddress":
+		equal, negate = inPrefix, true
 	default:
 		return false
 	}

@@ -107,7 +107,19 @@ func TestPolicy_conditions(t *testing.T) {
 		{"persistence allowed", `{"ForAllValues:StringEquals":{"iot:ConnectAttributes":["PersistentConnect","LastWill"]}}`, "a", true, true},
 		{"like", `{"StringLike":{"iot:ClientId":["dev-*"]}}`, "dev-1", false, true},
 		{"not like", `{"StringLike":{"iot:ClientId":["dev-*"]}}`, "1", false, false},
-		{"unknown operator", `{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`, "a", false, false},
+		{"unlike", `{"StringNotLike":{"iot:ClientId":["dev-*"]}}`, "1", false, true},
+		{"not unlike", `{"StringNotLike":{"iot:ClientId":["dev-*"]}}`, "dev-1", false, false},
+		{"any attribute", `{"ForAnyValue:StringEquals":{"iot:ConnectAttributes":["PersistentConnect"]}}`, "a", true, true},
+		{"no attribute", `{"ForAnyValue:StringEquals":{"iot:ConnectAttributes":["PersistentConnect"]}}`, "a", false, false},
+		{"address", `{"IpAddress":{"aws:SourceIp":["10.0.0.0/8","127.0.0.0/8"]}}`, "a", false, true},
+		{"one address", `{"IpAddress":{"aws:SourceIp":"127.0.0.1"}}`, "a", false, true},
+		{"other address", `{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}`, "a", false, false},
+		{"not that address", `{"NotIpAddress":{"aws:SourceIp":"127.0.0.1/32"}}`, "a", false, false},
+		{"address that is none", `{"IpAddress":{"aws:SourceIp":"everywhere"}}`, "a", false, false},
+		{"common name", `{"StringEquals":{"iot:Certificate.Subject.CommonName":"thing"}}`, "a", false, true},
+		{"issuer", `{"StringEquals":{"iot:Certificate.Issuer.Organization":"iottest"}}`, "a", false, true},
+		{"part that the name lacks", `{"StringLike":{"iot:Certificate.Subject.Country":"*"}}`, "a", false, false},
+		{"unknown operator", `{"DateLessThan":{"aws:CurrentTime":"2100-01-01T00:00:00Z"}}`, "a", false, false},
 	} {
 		if err := d.SetPolicies(statement("Allow", "iot:*", "client/*", tc.condition)); err != nil {
 			t.Fatal(err)
@@ -117,6 +129,23 @@ func TestPolicy_conditions(t *testing.T) {
 			t.Errorf("%s: CONNACK %#x", tc.name, f.codes[0])
 		}
 	}
+}
+
+// Variables of the certificate stand in resources.
+func TestPolicy_certificateVariables(t *testing.T) {
+	c := iottest.Start(t)
+	d := c.Device(t, "thing")
+	topic := "${iot:CertificateId}/${iot:Certificate.SerialNumber}/${iot:Certificate.Subject.CommonName}"
+	if err := d.SetPolicies(statement("Allow", "iot:Connect iot:Publish", "client/${iot:CertificateId} topic/"+topic+" topic/${*}/literal topic/a/${iot:NoSuchVariable}")); err != nil {
+		t.Fatal(err)
+	}
+	cl := dialDevice(t, c, d)
+	cl.mustConnect(connectOptions{id: d.CertificateID()})
+	expectPuback(t, cl, d.CertificateID()+"/"+d.X509().SerialNumber.String()+"/thing", iottest.Success)
+	expectPuback(t, cl, "other/"+d.X509().SerialNumber.String()+"/thing", iottest.NotAuthorized)
+	expectPuback(t, cl, "*/literal", iottest.Success)
+	expectPuback(t, cl, "x/literal", iottest.NotAuthorized)
+	expectPuback(t, cl, "a/${iot:NoSuchVariable}", iottest.NotAuthorized)
 }
 
 // A wildcard in the value of a variable must not widen a policy.

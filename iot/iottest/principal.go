@@ -3,6 +3,7 @@
 package iottest
 
 import (
+	"crypto/x509/pkix"
 	"fmt"
 	"time"
 
@@ -18,6 +19,7 @@ type principal struct {
 	authorizer  string
 	principalID string
 	lifetime    time.Duration // of the connection; 0: no limit
+	sourceIP    string
 }
 
 func (p *principal) thing() string {
@@ -55,18 +57,35 @@ func (p *principal) evaluate(c *Core, policies []*Policy, clientID, action, reso
 	vars := policyContext{"iot:ClientId": {clientID}, "iot:Connection.Thing.IsAttached": {"false"}}
 	if d := p.device; d != nil {
 		vars["iot:CertificateId"] = []string{d.id}
-		vars["iot:Certificate.Subject.CommonName"] = []string{d.cert.Subject.CommonName}
+		vars["iot:Certificate.SerialNumber"] = []string{d.cert.SerialNumber.String()}
+		vars.addName("iot:Certificate.Subject.", d.cert.Subject)
+		vars.addName("iot:Certificate.Issuer.", d.cert.Issuer)
 		// The service takes the thing from the client id.
 		if clientID == d.name {
 			vars["iot:Connection.Thing.ThingName"] = []string{d.name}
 			vars["iot:Connection.Thing.IsAttached"] = []string{"true"}
 		}
 	}
+	if p.sourceIP != "" {
+		vars["aws:SourceIp"] = []string{p.sourceIP}
+	}
 	for k, v := range more {
 		vars[k] = v
 	}
 	arn := fmt.Sprintf("arn:aws:iot:%s:%s:%s", c.opts.Region, c.opts.AccountID, resource)
 	return allowed(policies, action, arn, vars)
+}
+
+// addName adds the parts of a distinguished name that have one value.
+func (vars policyContext) addName(prefix string, name pkix.Name) {
+	for part, values := range map[string][]string{
+		"Country": name.Country, "Organization": name.Organization, "OrganizationalUnit": name.OrganizationalUnit,
+		"State": name.Province, "CommonName": {name.CommonName}, "SerialNumber": {name.SerialNumber},
+	} {
+		if len(values) == 1 && values[0] != "" {
+			vars[prefix+part] = values
+		}
+	}
 }
 
 // attributes gives the value of the condition key iot:ConnectAttributes.
