@@ -7,6 +7,7 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
 	github.com/google/go-cmp v0.7.0
@@ -15,6 +16,7 @@ require (
 require (
 	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
+	github.com/miekg/pkcs11 v1.1.2 // indirect
 	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
 	go.uber.org/zap v1.28.0 // indirect
@@ -28,6 +30,7 @@ replace (
 	github.com/gocrt/aws-iot-device-sdk-go/auth => ../auth
 	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
+	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 => ../io/pkcs11
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest => ../iot/iottest
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
 )
