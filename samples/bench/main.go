@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"time"
 
@@ -103,7 +104,7 @@ func (c *config) flags() {
 }
 
 // forever is a number of messages that is never reached.
-const forever = 1 << 60
+const forever = math.MaxInt / 2
 
 // complete refuses what cannot be, and fills in what depends on other flags.
 func (c *config) complete() error {
