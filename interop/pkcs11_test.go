@@ -202,9 +202,9 @@ type handshakes struct {
 }
 
 func (h *handshakes) layer(o tlsctx.Options) layer {
+	o.HandshakeTimeout = patience
 	return func(t *testing.T, below dialFunc) dialFunc {
 		t.Helper()
-		o.HandshakeTimeout = patience
 		c, err := tlsctx.New(o)
 		if err != nil {
 			t.Fatal(err)
