@@ -5,24 +5,15 @@
 package interop
 
 import (
-	"context"
-	"crypto"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
@@ -37,8 +28,6 @@ const (
 
 // hsmKeys are the kinds of keys that a token makes, and their names on it.
 var hsmKeys = []string{"rsa:2048", "EC:secp256r1", "EC:secp384r1", "EC:secp521r1"}
-
-var tlsVersions = []uint16{tls.VersionTLS12, tls.VersionTLS13}
 
 // hsm is a SoftHSM with one token that holds a key of each kind.
 type hsm struct {
@@ -128,114 +117,6 @@ func (s *secureBroker) hardware(t *testing.T, token *pkcs11.Token, label string)
 		t.Fatal(err)
 	}
 	return id
-}
-
-// certifyKey issues a certificate for a key that stays where it is.
-func (a *authority) certifyKey(t *testing.T, name string, public crypto.PublicKey) *x509.Certificate {
-	t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: name},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}, a.cert, public, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
-}
-
-// secureBroker is a broker that wants client certificates.
-type secureBroker struct {
-	*broker
-	address string // by the name of its certificate
-	ca      []byte
-	below   layer // leads to the address
-	// certify makes a certificate in PEM that the broker accepts.
-	certify func(t *testing.T, name string, public crypto.PublicKey) []byte
-	// seen returns the certificate's name and the TLS version of a connected client, as far as the broker tells.
-	seen func(clientID string) (name string, version uint16, ok bool)
-}
-
-// secureBrokers starts the brokers.
-func secureBrokers(t *testing.T) []*secureBroker {
-	t.Helper()
-	c, m := startCore(t), startMosquitto(t)
-	clients := newAuthority(t)
-	core := &secureBroker{broker: &c.broker, address: c.Endpoint() + ":8883", ca: c.CAPEM(), below: goTo(c.MTLSAddr())}
-	core.certify = func(t *testing.T, name string, public crypto.PublicKey) []byte {
-		t.Helper()
-		cert := clients.certifyKey(t, name, public)
-		if _, err := c.RegisterCertificate(name, cert); err != nil {
-			t.Fatal(err)
-		}
-		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
-	}
-	core.seen = func(clientID string) (string, uint16, bool) {
-		info, ok := c.Clients()[clientID]
-		return info.Thing, info.TLSVersion, ok
-	}
-	other := &secureBroker{broker: &m.broker, address: m.mtls, ca: m.authority.pem}
-	other.certify = func(t *testing.T, name string, public crypto.PublicKey) []byte {
-		t.Helper()
-		cert := m.authority.certifyKey(t, name, public)
-		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
-	}
-	other.seen = func(string) (string, uint16, bool) { return "", 0, false }
-	return []*secureBroker{core, other}
-}
-
-// handshakes is a layer of TLS that notes how each connection came about.
-type handshakes struct {
-	mu     sync.Mutex
-	states []tls.ConnectionState
-}
-
-func (h *handshakes) layer(o tlsctx.Options) layer {
-	o.HandshakeTimeout = patience
-	return func(t *testing.T, below dialFunc) dialFunc {
-		t.Helper()
-		c, err := tlsctx.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d := &tlsctx.Dialer{Context: c, NetDialer: tlsctx.DialFunc(below)}
-		return func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := d.DialContext(ctx, network, address)
-			if err == nil {
-				h.mu.Lock()
-				h.states = append(h.states, conn.(*tlsctx.Conn).ConnectionState())
-				h.mu.Unlock()
-			}
-			return conn, err
-		}
-	}
-}
-
-func (h *handshakes) all() []tls.ConnectionState {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]tls.ConnectionState(nil), h.states...)
-}
-
-// fixture is a case of a broker, whose clients are known by an identity.
-func (s *secureBroker) fixture(id tlsctx.Identity, change func(*tlsctx.Options)) (*fixture, *handshakes) {
-	o := tlsctx.Options{CAPEM: s.ca, Identity: id}
-	if change != nil {
-		change(&o)
-	}
-	h := &handshakes{}
-	return newFixture(s.broker, &route{address: s.address, layers: stack(s.below, h.layer(o))}), h
 }
 
 // TestPKCS11 runs MQTT with keys that never leave a token.
