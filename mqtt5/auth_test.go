@@ -295,9 +295,7 @@ func TestReauthenticate(t *testing.T) {
 			})
 			srv.HangDial()
 			d := connected(t, srv, authenticated(c.a))
-			if err := d.Reauthenticate(d.ctx); err == nil {
-				t.Error("no error")
-			}
+			want(t, "re-authentication", d.Reauthenticate(d.ctx), c.loss)
 			want(t, "loss", d.lastLoss().Err, c.loss)
 			time.Sleep(2 * time.Second)
 			want(t, "without a connection", d.Reauthenticate(d.ctx), mqtt5.ErrNotConnected)
@@ -324,6 +322,27 @@ func TestReauthenticate(t *testing.T) {
 		synctest.Wait()
 		want(t, "re-authentication", err, nil)
 	})
+	for _, c := range []struct {
+		name string
+		end  func(d *device) error
+		want error
+	}{
+		{"stop meanwhile", func(d *device) error { return d.Stop(d.ctx, nil) }, mqtt5.ErrStopRequested},
+		{"close meanwhile", func(d *device) error { return d.Close() }, mqtt5.ErrClosed},
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			srv := mqtttest.NewServer(t)
+			srv.Script(func(con *mqtttest.Conn) {
+				accept(con, welcome)
+				con.ExpectAuth()
+				con.Drain()
+			})
+			d := connected(t, srv, authenticated(scripted{}))
+			again := d.do(func() error { return d.Reauthenticate(d.ctx) })
+			want(t, "end", c.end(d), nil)
+			want(t, "re-authentication", again.wait(), c.want)
+		})
+	}
 	bubble(t, "twice at once, and given up", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {

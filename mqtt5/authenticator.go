@@ -5,6 +5,7 @@ package mqtt5
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"runtime/debug"
 
@@ -54,6 +55,12 @@ type exchange struct {
 // the current connection, and waits for its end. Other traffic goes on
 // meanwhile. An exchange that is under way is waited for first. A failure ends
 // the connection, as the standard demands.
+//
+// It fails with [ErrNoAuthentication] without an Authenticator, with
+// [ErrNotConnected] without a connection, and with [ErrAuthentication] if the
+// authenticator fails. If the connection ends during the exchange, it fails
+// with [ErrStopRequested] or [ErrClosed] where the client ended it, else with
+// [ErrConnectionLost] and what [Disconnection] tells.
 func (c *Client) Reauthenticate(ctx context.Context) error {
 	if c.opts.Authenticator == nil {
 		return ErrNoAuthentication
@@ -94,10 +101,31 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 	c.mu.Unlock()
 	select {
 	case <-w.done:
+		var lost *renewalLost
+		if errors.As(w.result.Err, &lost) {
+			return c.renewalError(lost.event)
+		}
 		return w.result.Err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// renewalLost tells a caller of Reauthenticate that the connection has ended. The error for the
+// user is made by the caller, because a hint is the user's code.
+type renewalLost struct{ event *engine.Event }
+
+func (l *renewalLost) Error() string { return ErrConnectionLost.Error() }
+
+func (c *Client) renewalError(ev *engine.Event) error {
+	cause := c.eventError(ev)
+	switch {
+	case cause == nil:
+		return ErrConnectionLost
+	case errors.Is(cause, ErrStopRequested), errors.Is(cause, ErrClosed):
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrConnectionLost, cause)
 }
 
 // confirmed waits until the authenticator has judged the server of a new

@@ -51,7 +51,7 @@ func (s *sink) Notify(ev *engine.Event) {
 	case engine.EventSucceeded:
 		c.wake(&c.connected)
 	case engine.EventDisconnected, engine.EventFailed:
-		c.renewed(ErrConnectionLost)
+		c.renewed(&renewalLost{ev})
 	case engine.EventStopped:
 		ev.Err = c.gaveUp
 		c.wake(&c.stopped)
