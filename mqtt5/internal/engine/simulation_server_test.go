@@ -108,7 +108,7 @@ func (v *server) act() {
 	}
 	switch {
 	case s.fault(1500):
-		v.send(&packet{t: wire.TypeDisconnect, reason: wire.ServerBusy})
+		v.send(&packet{t: wire.TypeDisconnect, reason: pick(s, wire.ServerBusy, wire.UseAnotherServer)})
 		v.over = true
 	case s.fault(1500):
 		s.cut()
@@ -188,11 +188,31 @@ func (v *server) challenge() {
 
 func ptr[T any](v T) *T { return &v }
 
+// because returns a reason string, or none.
+func (v *server) because() *string {
+	if v.s.one(2) {
+		return ptr("because")
+	}
+	return nil
+}
+
+// explanation is because where a client has to ask for problem information.
+func (v *server) explanation() *string {
+	if value(v.connect.RequestProblemInformation, true) {
+		return v.because()
+	}
+	return nil
+}
+
 // accept sends the CONNACK.
 func (v *server) accept() {
 	s := v.s
 	if s.fault(10) {
-		v.send(&packet{t: wire.TypeConnack, reason: wire.ServerUnavailable, connack: &wire.Connack{ReasonCode: wire.ServerUnavailable}})
+		ack := &wire.Connack{ReasonCode: pick(s, wire.ServerUnavailable, wire.UseAnotherServer, wire.ServerMoved), ReasonString: v.because()}
+		if ack.ReasonCode != wire.ServerUnavailable {
+			ack.ServerReference = ptr("elsewhere:8883")
+		}
+		v.send(&packet{t: wire.TypeConnack, reason: ack.ReasonCode, connack: ack})
 		v.over = true
 		return
 	}
@@ -364,18 +384,26 @@ func (v *server) send(p *packet) {
 		b = v.appendPublish(b, p)
 	case wire.TypePuback, wire.TypePubrec, wire.TypePubrel, wire.TypePubcomp:
 		a := wire.Ack{PacketID: p.id, ReasonCode: p.reason}
-		if p.reason >= 0x80 && v.s.one(2) {
-			a.ReasonString = ptr("because")
+		if a.ReasonString = v.explanation(); a.ReasonString != nil && v.s.one(2) {
+			a.UserProperties = []wire.UserProperty{{Name: "k", Value: "v"}}
 		}
 		b = wire.AppendAck(b, p.t, &a)
 	case wire.TypeSuback, wire.TypeUnsuback:
-		b = wire.AppendSubscribeAck(b, p.t, &wire.SubscribeAck{PacketID: p.id, ReasonCodes: p.codes})
+		b = wire.AppendSubscribeAck(b, p.t, &wire.SubscribeAck{PacketID: p.id, ReasonCodes: p.codes, ReasonString: v.explanation()})
 	case wire.TypePingresp:
 		b = wire.AppendPingresp(b)
 	case wire.TypeDisconnect:
-		b = wire.AppendDisconnect(b, &wire.Disconnect{ReasonCode: p.reason})
+		d := wire.Disconnect{ReasonCode: p.reason}
+		if v.connect != nil { // else it breaks the standard before CONNECT
+			d.ReasonString = v.because()
+		}
+		if p.reason == wire.UseAnotherServer {
+			d.ServerReference = ptr("elsewhere:8883")
+		}
+		b = wire.AppendDisconnect(b, &d)
 	case wire.TypeAuth:
-		b = wire.AppendAuth(b, &wire.Auth{ReasonCode: p.reason, AuthenticationMethod: v.connect.AuthenticationMethod, AuthenticationData: []byte("x")})
+		b = wire.AppendAuth(b, &wire.Auth{ReasonCode: p.reason, AuthenticationMethod: v.connect.AuthenticationMethod, AuthenticationData: []byte("x"),
+			ReasonString: v.explanation()})
 	}
 	v.buf = b
 	l.down = append(l.down, b...)

@@ -208,6 +208,9 @@ func (s *simulation) configure() {
 		rm := uint16(1 + s.n(4))
 		s.hello.ReceiveMaximum = &rm
 	}
+	if s.one(3) {
+		s.hello.RequestProblemInformation = ptr(s.one(2))
+	}
 	if s.one(4) {
 		method := "method"
 		s.hello.AuthenticationMethod = &method
