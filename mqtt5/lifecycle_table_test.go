@@ -39,36 +39,38 @@ import (
 //	dial      DialError                     connect    ErrConnectTimeout
 //	said      ErrDisconnectReceived         stop       ErrStopRequested
 const everything = `
-state         cause     Start  Stop   StopWith StopNow Close Pub0    Pub1    Pub2    Async0  Async1  Async2  Sub     Unsub   Reauth Wait   Accept Reject LateAccept LatePub0 LatePub1 Look events
-stopped       -         ok     ok     ok       ok      ok    off-    late-   late-   off-    late    late    late-   late-   none   late   stale  stale  stale      off-     late-    ok   nothing
-dialing       connect   ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   nothing
-dialing       dial      ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   dial-fails
-dialing       -         ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      ok       ok       ok   connection-opens
-handshake     hangup    ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   close,half-close
-handshake     transport ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   reset
-handshake     protocol  ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   DISCONNECT,garbage,CONNACK-session-present,PUBLISH,PINGRESP,unknown-acks
-handshake     -         ok     ok     ok       ok      ok    off-    acks?   acks?   off-    acks?   acks?   acks?   acks?   none   ok     stale  stale  stale      ok       acks?    ok   CONNACK
-handshake     refused   ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   CONNACK-refusal
-handshake     connack   ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   AUTH,wrong-ack,answer,silence,nothing
-connected     hangup    ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost   ok     ok     ok     stale      off-     ok       ok   close,half-close
-connected     transport ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost   ok     ok     ok     stale      off-     ok       ok   reset
-connected     said      ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost   ok     ok     ok     stale      off-     ok       ok   DISCONNECT
-connected     protocol  ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost   ok     ok     ok     stale      off-     ok       ok   garbage,CONNACK,CONNACK-refusal,CONNACK-session-present,AUTH
-connected     -         ok     ok     ok       ok      ok    ok      acks?   acks?   ok      acks?   acks?   acks?   acks?   lost   ok     ok     ok     ok         ok       acks?    ok   PUBLISH,PINGRESP,unknown-acks,nothing
-connected     -         ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost   ok     ok     ok     ok         ok       acks?    ok   wrong-ack
-connected     -         ok     ok     ok       ok      ok    ok      ok      ok      ok      ok      ok      ok      ok      ok     ok     ok     ok     ok         ok       ok       ok   answer
-connected     ping      ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost   ok     ok     ok     ok         ok       ok       ok   silence
-draining      hangup    ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     stale      off-     late-    ok   close,half-close
-draining      transport ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     stale      off-     late-    ok   reset
-draining      said      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     stale      off-     late-    ok   DISCONNECT
-draining      protocol  ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     stale      off-     late-    ok   garbage,CONNACK,CONNACK-refusal,CONNACK-session-present,AUTH,wrong-ack
-draining      stop      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     ok         stop-    stop-    ok   PUBLISH,PINGRESP,unknown-acks,nothing
-draining      stop      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     stale      off-     late-    ok   answer
-draining      ping      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost   ok     ok     ok     ok         stop-    stop-    ok   silence
-disconnecting -         ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   none   late   stale  stale  stale      off-     late-    ok   close,half-close,reset
-disconnecting -         ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   none   late   stale  stale  stale      stop-    stop-    ok   DISCONNECT,garbage,CONNACK,CONNACK-refusal,CONNACK-session-present,PUBLISH,PINGRESP,AUTH,unknown-acks,wrong-ack,answer,silence,nothing
-waiting       -         ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none   ok     stale  stale  stale      off-     ok       ok   nothing
-closed        -         closed closed closed   closed  ok    closed- closed- closed- closed- closed- closed- closed- closed- none   closed stale  stale  stale      closed-  closed-  ok   nothing
+state         cause     Start  Stop   StopWith StopNow Close Pub0    Pub1    Pub2    Async0  Async1  Async2  Sub     Unsub   Reauth         Wait   Accept Reject LateAccept LatePub0 LatePub1 Look events
+stopped       -         ok     ok     ok       ok      ok    off-    late-   late-   off-    late    late    late-   late-   none           late   stale  stale  stale      off-     late-    ok   nothing
+dialing       connect   ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   nothing
+dialing       dial      ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   dial-fails
+dialing       -         ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      ok       ok       ok   connection-opens
+handshake     hangup    ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   close,half-close
+handshake     transport ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   reset
+handshake     protocol  ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   DISCONNECT,garbage,CONNACK-session-present,PUBLISH,PINGRESP,unknown-acks
+handshake     -         ok     ok     ok       ok      ok    off-    acks?   acks?   off-    acks?   acks?   acks?   acks?   none           ok     stale  stale  stale      ok       acks?    ok   CONNACK
+handshake     refused   ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   CONNACK-refusal
+handshake     connack   ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   AUTH,wrong-ack,answer,silence,nothing
+connected     hangup    ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:hangup    ok     ok     ok     stale      off-     ok       ok   close,half-close
+connected     transport ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:transport ok     ok     ok     stale      off-     ok       ok   reset
+connected     said      ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:said      ok     ok     ok     stale      off-     ok       ok   DISCONNECT
+connected     protocol  ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:protocol  ok     ok     ok     stale      off-     ok       ok   garbage,CONNACK,CONNACK-refusal,CONNACK-session-present
+connected     protocol  ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:auth      ok     ok     ok     stale      off-     ok       ok   AUTH
+connected     -         ok     ok     ok       ok      ok    ok      acks?   acks?   ok      acks?   acks?   acks?   acks?   lost:auth      ok     ok     ok     ok         ok       acks?    ok   PUBLISH,PINGRESP,unknown-acks,nothing
+connected     -         ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:auth      ok     ok     ok     ok         ok       acks?    ok   wrong-ack
+connected     -         ok     ok     ok       ok      ok    ok      ok      ok      ok      ok      ok      ok      ok      ok             ok     ok     ok     ok         ok       ok       ok   answer
+connected     ping      ok     ok     ok       ok      ok    ok      ok      gone?   ok      ok      gone?   ok      ok      lost:ping      ok     ok     ok     ok         ok       ok       ok   silence
+draining      hangup    ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:hangup    ok     ok     ok     stale      off-     late-    ok   close,half-close
+draining      transport ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:transport ok     ok     ok     stale      off-     late-    ok   reset
+draining      said      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:said      ok     ok     ok     stale      off-     late-    ok   DISCONNECT
+draining      protocol  ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:protocol  ok     ok     ok     stale      off-     late-    ok   garbage,CONNACK,CONNACK-refusal,CONNACK-session-present,wrong-ack
+draining      protocol  ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:auth      ok     ok     ok     stale      off-     late-    ok   AUTH
+draining      stop      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:auth      ok     ok     ok     ok         stop-    stop-    ok   PUBLISH,PINGRESP,unknown-acks,nothing
+draining      stop      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop           ok     ok     ok     stale      off-     late-    ok   answer
+draining      ping      ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   lost:ping      ok     ok     ok     ok         stop-    stop-    ok   silence
+disconnecting -         ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   none           late   stale  stale  stale      off-     late-    ok   close,half-close,reset
+disconnecting -         ok     ok     ok       ok      ok    stop-   stop-   stop-   stop-   stop-   stop-   stop-   stop-   none           late   stale  stale  stale      stop-    stop-    ok   DISCONNECT,garbage,CONNACK,CONNACK-refusal,CONNACK-session-present,PUBLISH,PINGRESP,AUTH,unknown-acks,wrong-ack,answer,silence,nothing
+waiting       -         ok     ok     ok       ok      ok    off-    ok      ok      off-    ok      ok      ok      ok      none           ok     stale  stale  stale      off-     ok       ok   nothing
+closed        -         closed closed closed   closed  ok    closed- closed- closed- closed- closed- closed- closed- closed- none           closed stale  stale  stale      closed-  closed-  ok   nothing
 `
 
 // stage is a client in one of the states, and the server that it is connected
@@ -379,9 +381,24 @@ func (s *stage) publishAsync(ctx context.Context, qos mqtt5.QoS) error {
 	}
 }
 
-// verdict is an error as the table writes it.
+// verdict is an error as the table writes it: a lost connection with its cause, and whether an
+// operation was sent.
 func verdict(err error) string {
-	s := strings.ReplaceAll(fmt.Sprint(err), " ", "_")
+	s := cause(err)
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, mqtt5.ErrConnectionLost):
+		return "lost:" + s
+	case errors.Is(err, mqtt5.ErrNotSent):
+		return s + "-"
+	case errors.Is(err, mqtt5.ErrOutcomeUnknown):
+		return s + "?"
+	}
+	return s
+}
+
+func cause(err error) string {
 	var transport *mqtt5.TransportError
 	var protocol *mqtt5.ProtocolError
 	var dial *mqtt5.DialError
@@ -397,25 +414,16 @@ func verdict(err error) string {
 		s   string
 		err error
 	}{
-		{"off", mqtt5.ErrOfflinePolicy}, {"stop", mqtt5.ErrStopRequested}, {"closed", mqtt5.ErrClosed}, {"lost", mqtt5.ErrConnectionLost},
+		{"off", mqtt5.ErrOfflinePolicy}, {"stop", mqtt5.ErrStopRequested}, {"closed", mqtt5.ErrClosed},
 		{"gone", mqtt5.ErrSessionLost}, {"acks", mqtt5.ErrAckTimeout}, {"none", mqtt5.ErrNotConnected},
 		{"stale", mqtt5.ErrAckStale}, {"said", mqtt5.ErrDisconnectReceived}, {"hangup", mqtt5.ErrHangup}, {"refused", mqtt5.ErrConnectionRefused},
-		{"ping", mqtt5.ErrPingTimeout}, {"connack", mqtt5.ErrConnackTimeout}, {"connect", mqtt5.ErrConnectTimeout}, {"late", context.DeadlineExceeded},
+		{"ping", mqtt5.ErrPingTimeout}, {"connack", mqtt5.ErrConnackTimeout}, {"connect", mqtt5.ErrConnectTimeout}, {"auth", mqtt5.ErrAuthentication}, {"late", context.DeadlineExceeded},
 	} {
 		if errors.Is(err, v.err) {
-			s = v.s
-			break
+			return v.s
 		}
 	}
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.Is(err, mqtt5.ErrNotSent):
-		return s + "-"
-	case errors.Is(err, mqtt5.ErrOutcomeUnknown):
-		return s + "?"
-	}
-	return s
+	return strings.ReplaceAll(fmt.Sprint(err), " ", "_")
 }
 
 // TestEverything goes through the table.
