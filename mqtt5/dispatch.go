@@ -3,7 +3,6 @@
 package mqtt5
 
 import (
-	"bytes"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -19,14 +18,14 @@ import (
 // order, on one goroutine that exists only while there is something to hand
 // over. Its fields are guarded by Client.mu, unless they say otherwise.
 type dispatcher struct {
-	running      bool
-	held         bool   // not to be started: the reader goes on and adds to what waits
-	run          func() // runDispatcher, as a value: to start it takes no allocation
-	copyPayloads bool   // messages that arrive now point into a shared buffer
-	limit        int    // messages that wait before reading stops
-	extra        int    // what is added to limit while a handler waits for an operation
-	queue        *batch // nil if nothing waits
-	spare        *batch // for queue, while running: no detour through the pool
+	running  bool
+	held     bool    // not to be started: the reader goes on and adds to what waits
+	run      func()  // runDispatcher, as a value: to start it takes no allocation
+	arriving arrival // what the engine receives now; without bytes once the queue has it
+	limit    int     // messages that wait before reading stops
+	extra    int     // what is added to limit while a handler waits for an operation
+	queue    *batch  // nil if nothing waits
+	spare    *batch  // for queue, while running: no detour through the pool
 
 	// Backpressure.
 	paused   *transport    // waits for room
@@ -46,11 +45,14 @@ type dispatcher struct {
 // in the order that items tells.
 type batch struct {
 	items       []itemKind
+	arrivals    []arrival
 	messages    []inbound
+	aliased     []string // topics of messages that name theirs by alias only
 	completions []completion
 	events      []any
 	buffers     [][]byte
 	bytes       int // of the payloads of messages
+	small       int // of those that are to be copied together
 
 	// Only for the dispatcher goroutine.
 	result  publishResult // what callbacks of PublishAsync borrow
@@ -60,19 +62,12 @@ type batch struct {
 type itemKind uint8
 
 const (
-	itemMessage itemKind = iota
+	itemArrival itemKind = iota // the messages after it are in its bytes
+	itemMessage
 	itemCompletion
 	itemEvent
 	itemRelease // of a buffer that the messages before it point into
 )
-
-// inbound is a received message, as views into a read buffer.
-type inbound struct {
-	view   wire.PublishView
-	topic  string // if the message had an alias only
-	ack    uint64
-	copied bool // the payload has to be copied before it is handed over
-}
 
 // completion is a finished PublishAsync.
 type completion struct {
@@ -91,13 +86,14 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // empty makes the batch ready for reuse.
 func (b *batch) empty() {
-	clear(b.messages)
+	clear(b.arrivals)
+	clear(b.aliased)
 	clear(b.completions)
 	clear(b.events)
 	clear(b.buffers)
-	b.result, b.message, b.bytes = publishResult{}, Message{}, 0
-	b.items, b.messages, b.completions = b.items[:0], b.messages[:0], b.completions[:0]
-	b.events, b.buffers = b.events[:0], b.buffers[:0]
+	b.result, b.message, b.bytes, b.small = publishResult{}, Message{}, 0, 0
+	b.items, b.arrivals, b.messages, b.aliased = b.items[:0], b.arrivals[:0], b.messages[:0], b.aliased[:0]
+	b.completions, b.events, b.buffers = b.completions[:0], b.events[:0], b.buffers[:0]
 }
 
 func (d *dispatcher) fill() *batch {
@@ -138,9 +134,20 @@ const maxPendingBytes = 1 << 20
 
 func (d *dispatcher) deliver(m *engine.Message) {
 	b := d.fill()
+	if d.arriving.bytes != nil {
+		b.items = append(b.items, itemArrival)
+		b.arrivals = append(b.arrivals, d.arriving)
+		d.arriving.bytes = nil
+	}
 	b.items = append(b.items, itemMessage)
 	b.bytes += len(m.Payload)
-	b.messages = append(b.messages, inbound{view: m.PublishView, topic: m.AliasedTopic, ack: m.Ack, copied: d.copyPayloads})
+	if d.arriving.shared && len(m.Payload) <= smallPayload {
+		b.small += len(m.Payload)
+	}
+	if m.AliasedTopic != "" {
+		b.aliased = append(b.aliased, m.AliasedTopic)
+	}
+	b.messages = append(b.messages, newInbound(m))
 }
 
 func (d *dispatcher) complete(done completion) {
@@ -276,26 +283,19 @@ func (c *Client) runDispatcher() {
 		c.settle()
 		c.mu.Unlock()
 
-		var messages, completions, events, buffers int
-		var slab []Message
+		u := unpacking{batch: b, borrow: c.opts.BorrowPayloads}
+		var arrivals, completions, events, buffers int
 		for _, kind := range b.items {
 			switch kind {
+			case itemArrival:
+				u.arrival = b.arrivals[arrivals]
+				b.arrivals[arrivals] = arrival{} // lest it keeps payloads that the user is done with
+				arrivals++
 			case itemMessage:
-				if !c.opts.BorrowPayloads && len(slab) == 0 {
-					slab = make([]Message, min(len(b.messages)-messages, slabMessages))
-					copyPayloads(b.messages[messages : messages+len(slab)])
-				}
-				m := &b.messages[messages]
-				messages++
-				if c.opts.BorrowPayloads {
-					b.message = Message{}
-					c.handleMessage(m, &b.message)
-				} else {
-					c.handleMessage(m, &slab[0])
-					slab = slab[1:]
-				}
-				if m.ack != 0 {
-					d.handled.Store(m.ack)
+				ack := b.messages[u.next].ack
+				c.handleMessage(&u)
+				if ack != 0 {
+					d.handled.Store(ack)
 				}
 			case itemCompletion:
 				c.handleCompletion(&b.completions[completions], &b.result)
@@ -317,44 +317,6 @@ func (c *Client) runDispatcher() {
 	}
 }
 
-const (
-	// slabMessages is how many messages of a burst share an allocation, and
-	// slabPayload how many bytes of payload: together they cost a fraction of
-	// what each would alone, and whoever keeps one keeps at most these.
-	slabMessages = 17
-	slabPayload  = 3 << 10
-)
-
-// copyPayloads gives messages payloads of their own.
-func copyPayloads(messages []inbound) {
-	size := 0
-	for i := range messages {
-		if in := &messages[i]; in.copied && len(in.view.Payload) <= slabPayload/4 {
-			size += len(in.view.Payload)
-		}
-	}
-	slab := make([]byte, 0, min(size, slabPayload))
-	for i := range messages {
-		in := &messages[i]
-		if !in.copied {
-			continue
-		}
-		in.copied = false
-		n := len(in.view.Payload)
-		if n > slabPayload/4 {
-			in.view.Payload = bytes.Clone(in.view.Payload)
-			continue
-		}
-		size -= n
-		if n > cap(slab)-len(slab) {
-			slab = make([]byte, 0, min(size+n, slabPayload))
-		}
-		at := len(slab)
-		slab = append(slab, in.view.Payload...)
-		in.view.Payload = slab[at:len(slab):len(slab)]
-	}
-}
-
 // recovered logs and reports a panic of user code. It is deferred.
 func (c *Client) recovered(name string) {
 	v := recover()
@@ -373,10 +335,9 @@ func (c *Client) panicked(err *PanicError) {
 	c.opts.OnPanic(err)
 }
 
-func (c *Client) handleMessage(in *inbound, m *Message) {
+func (c *Client) handleMessage(u *unpacking) {
 	defer c.recovered("message handler")
-	c.read(in, m)
-	c.route(m)
+	c.route(c.unpack(u))
 }
 
 func (c *Client) handleCompletion(done *completion, result *publishResult) {

@@ -245,7 +245,7 @@ func (t *transport) receive(in *inbox) bool {
 	}
 	d := &c.dispatch
 	before := d.messages()
-	d.copyPayloads = in.pooled && !c.opts.BorrowPayloads
+	d.arriving = arrival{bytes: in.b, shared: in.pooled && !c.opts.BorrowPayloads}
 	consumed, need := c.engine.Receive(now, in.b)
 	if c.engine.Confirming() {
 		d.held = false
@@ -255,10 +255,12 @@ func (t *transport) receive(in *inbox) bool {
 			return false
 		}
 		before = d.messages()
+		d.arriving.bytes = in.b[consumed:]
 		var n int
 		n, need = c.engine.Receive(c.loop.Now(), in.b[consumed:])
 		consumed += n
 	}
+	d.arriving = arrival{}
 	rest := in.b[consumed:]
 	shared := d.messages() > before
 	if shared {

@@ -137,6 +137,9 @@ type Event struct {
 // Receive.
 type Message struct {
 	wire.PublishView
+	// Start and End tell where the packet's variable header begins, and where
+	// the packet ends, in the bytes given to Receive.
+	Start, End int
 	// AliasedTopic is the topic of a message that names it by alias only.
 	AliasedTopic string
 	// Ack identifies the acknowledgement that the message needs; 0: none.
@@ -239,6 +242,7 @@ type Engine struct {
 	authDeadline time.Duration // of a re-authentication
 	confirming   *wire.Connack // while Confirming
 	view         *Message      // scratch of Receive, made for the first PUBLISH
+	packetEnd    int           // where the packet in hand ends in the bytes of Receive
 
 	stats Stats
 }

@@ -38,6 +38,7 @@ func (e *Engine) receivePackets(now time.Duration, data []byte) (consumed, need 
 				return consumed, need
 			}
 			consumed += int(f.Size)
+			e.packetEnd = consumed
 			err = e.receivePacket(now, &f)
 		}
 		if err != nil {
@@ -125,7 +126,7 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 	if err := e.resolveInbound(m); err != nil {
 		return err
 	}
-	m.Ack = 0
+	m.Start, m.End, m.Ack = e.packetEnd-len(f.Body), e.packetEnd, 0
 	switch m.QoS {
 	case 1:
 		if err := e.owe(m.PacketID); err != nil {
