@@ -181,8 +181,12 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	done := make(chan struct{})
 	c.stopped = append(c.stopped, done)
 	c.stats.waiting++
-	c.settle()
-	c.mu.Unlock()
+	if t := c.transport; t.writesNow() {
+		t.writeNow()
+	} else {
+		c.settle()
+		c.mu.Unlock()
+	}
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -197,7 +197,7 @@ func (t *transport) read() {
 			err = &TransportError{Op: "read", Err: err}
 		}
 		c.engine.TransportError(now, err)
-		c.settle() // begins to close the connection; once the reader has left, nobody would
+		t.settle() // closes the connection; once the reader has left, nobody would
 	}
 	t.leave()
 	c.settle()

@@ -59,7 +59,27 @@ func (s *sink) Notify(ev *engine.Event) {
 			c.wake(&c.connected)
 		}
 	}
-	c.dispatch.notify(ev)
+	if c.heard(ev.Kind) {
+		c.dispatch.notify(ev)
+	}
+}
+
+// heard reports whether there is anybody to tell of an event. Waking the
+// dispatcher for nothing would be a good part of what a connect costs.
+func (c *Client) heard(kind engine.EventKind) bool {
+	o, logs := c.opts, c.log.Core().Enabled
+	switch kind {
+	case engine.EventConnecting:
+		return o.OnAttemptingConnect != nil || logs(zap.DebugLevel)
+	case engine.EventSucceeded:
+		return o.OnConnectionSuccess != nil || o.Resubscribe || logs(zap.InfoLevel)
+	case engine.EventFailed:
+		return o.OnConnectionFailure != nil || o.ShouldRetry != nil || logs(zap.WarnLevel)
+	case engine.EventDisconnected:
+		return o.OnDisconnection != nil || logs(zap.InfoLevel)
+	default:
+		return o.OnStopped != nil || logs(zap.InfoLevel)
+	}
 }
 
 // Challenge queues an AUTH for the authenticator.

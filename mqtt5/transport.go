@@ -33,6 +33,9 @@ type transport struct {
 	writing bool
 	writer  func() // write, as a value: to start it takes no allocation
 
+	settling bool // whoever holds Client.mu may block, and will close conn itself
+	unclosed bool // it has to
+
 	// Only for the writer.
 	segments [][]byte
 	vector   net.Buffers
@@ -70,6 +73,10 @@ func (t *transport) close() {
 	}
 	// Closing may take time: a TLS connection says goodbye.
 	t.users++
+	if t.settling {
+		t.unclosed = true
+		return
+	}
 	go func() {
 		t.conn.Close()
 		t.client.mu.Lock()
@@ -77,6 +84,25 @@ func (t *transport) close() {
 		t.client.settle()
 		t.client.mu.Unlock()
 	}()
+}
+
+// settle is Client.settle for goroutines that may block: if the connection is to
+// be closed, they need no other one for that. The caller holds mu, which is
+// released meanwhile.
+func (t *transport) settle() {
+	c := t.client
+	t.settling = true
+	c.settle()
+	t.settling = false
+	if !t.unclosed {
+		return
+	}
+	t.unclosed = false
+	c.mu.Unlock()
+	t.conn.Close()
+	c.mu.Lock()
+	t.leave()
+	c.settle()
 }
 
 // leave notes that a goroutine is done with the transport. The caller holds mu
@@ -121,6 +147,13 @@ func (t *transport) open() {
 		t.source = newSource(conn, t.releaseHeld)
 		go t.read() // takes over this goroutine's place among users
 		c.engine.TransportOpened(c.loop.Now(), connect)
+		if c.engine.HasOutput() { // the CONNECT: this goroutine is the writer now
+			t.writing = true
+			t.users++
+			c.settle()
+			t.flush(c.loop.Now())
+			return
+		}
 		conn = nil
 	case err != nil && t.current():
 		t.users--
@@ -163,7 +196,7 @@ func (t *transport) writeNow() {
 	}
 	t.writing = false
 	t.leave()
-	c.settle()
+	t.settle()
 	c.mu.Unlock()
 }
 
@@ -206,8 +239,15 @@ func (t *transport) write(out engine.Output, done int) {
 	} else {
 		now = t.writeOut(&out, done)
 	}
+	t.flush(now)
+}
+
+// flush writes what is gathered, until there is nothing left. The caller holds
+// mu; flush unlocks it.
+func (t *transport) flush(now time.Duration) {
+	c := t.client
 	for t.current() && c.engine.HasOutput() {
-		out = c.engine.TakeOutput(now, c.spare)
+		out := c.engine.TakeOutput(now, c.spare)
 		c.spare = engine.Output{}
 		c.mu.Unlock()
 		now = t.writeOut(&out, 0)
@@ -243,7 +283,7 @@ func (t *transport) writeOut(out *engine.Output, done int) (now time.Duration) {
 		} else {
 			c.engine.WriteDone(now)
 		}
-		c.settle()
+		t.settle()
 	}
 	return now
 }
