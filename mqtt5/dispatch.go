@@ -125,12 +125,12 @@ func (d *dispatcher) enough() bool {
 	return d.queue != nil && (len(d.queue.messages) >= d.limit/2 || d.queue.bytes >= batchBytes)
 }
 
-// batchBytes is the size of the payloads that are enough: they still fit into
-// the processor's cache.
-const batchBytes = 256 << 10
+// batchBytes is the size of the payloads that are enough. More would keep more
+// memory busy, and make the garbage collector run more often.
+const batchBytes = 64 << 10
 
 // maxPendingBytes is the size of the payloads that wait before reading stops.
-const maxPendingBytes = 1 << 20
+const maxPendingBytes = 256 << 10
 
 func (d *dispatcher) deliver(m *engine.Message) {
 	b := d.fill()

@@ -175,7 +175,7 @@ type ClientOptions struct {
 	// points to are valid only until the handler returns, unless it is cloned.
 	BorrowPayloads bool
 	// MaxPendingMessages is how many received messages wait for the handlers
-	// before reading stops. It stops, too, when 1 MiB of payload waits. 0: 1024.
+	// before reading stops. It stops, too, when 256 KiB of payload waits. 0: 1024.
 	MaxPendingMessages int
 	// Resubscribe subscribes again to the filters of this client when a
 	// connection finds that the server has no session.
