@@ -18,6 +18,50 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqtttest"
 )
 
+// TestReading_pauses blocks a handler: what waits behind it is bounded in number
+// and in bytes, and the rest stays in the network.
+func TestReading_pauses(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		size, messages  int
+		handled, beyond int // messages that the handler may have, and that may wait
+	}{
+		{"many messages", 100, 2000, 8 + 41, 8 + 41}, // a read brings 41 at most
+		{"large messages", 20 << 10, 100, 14, 14},    // 256 KiB
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			srv := mqtttest.NewServer(t, mqtttest.BufferSize(4<<10))
+			release := make(chan struct{})
+			var handled atomic.Int32
+			d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+				o.MaxPendingMessages = 8
+				o.OnMessage = func(*mqtt5.Message) {
+					<-release
+					handled.Add(1)
+				}
+			})
+			d.start()
+			want(t, "subscribe", d.subscribe(d.ctx, "in").wait(), nil)
+			for range c.messages {
+				srv.Publish(mqtttest.Publish{Topic: "in", Payload: make([]byte, c.size)})
+			}
+			time.Sleep(10 * time.Second)
+			stats := d.Stats()
+			if taken := int(stats.MessagesReceived) - stats.PendingMessages; taken > c.handled || stats.PendingMessages > c.beyond {
+				t.Errorf("%d messages handed over, %d wait", taken, stats.PendingMessages)
+			}
+			if stats.ReadPauses == 0 {
+				t.Error("reading did not pause")
+			}
+			close(release)
+			time.Sleep(10 * time.Second)
+			if n := int(handled.Load()); n != c.messages {
+				t.Errorf("%d messages of %d", n, c.messages)
+			}
+		})
+	}
+}
+
 // TestCallbacks_wait lets callbacks wait for operations, whose answers lie
 // behind messages that were not handled yet.
 func TestCallbacks_wait(t *testing.T) {

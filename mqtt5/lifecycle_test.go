@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -532,7 +533,7 @@ func TestAttempt_failures(t *testing.T) {
 			func(err error) bool { return errors.Is(err, mqtt5.ErrConnackTimeout) }},
 		{"hang-up instead of CONNACK", func(srv *mqtttest.Server) { srv.Script(func(c *mqtttest.Conn) { c.ExpectConnect() }) }, nil, 0, func(err error) bool {
 			var hangup *mqtt5.HangupError
-			return errors.As(err, &hangup) && hangup.BeforeConnack && errors.Is(err, mqtt5.ErrHangup)
+			return errors.As(err, &hangup) && hangup.BeforeConnack && errors.Is(err, mqtt5.ErrHangup) && strings.Contains(err.Error(), "instead of answering CONNECT")
 		}},
 		{"PrepareConnect fails", func(srv *mqtttest.Server) {}, func(o *mqtt5.ClientOptions) {
 			o.PrepareConnect = func(context.Context, *mqtt5.ConnectPacket) error { return errProof }

@@ -3,6 +3,9 @@
 package engine
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +31,39 @@ func TestAliasLRU(t *testing.T) {
 		r.publish(topic, 0)
 	}
 	r.wrote("PUBLISH a=1, PUBLISH b=2, PUBLISH =1, PUBLISH c=2, PUBLISH =1, PUBLISH b=2")
+}
+
+// TestAliasLRU_model compares thousands of publishes with the plainest cache that there is.
+func TestAliasLRU_model(t *testing.T) {
+	const size = 5
+	r := aliased(t, AliasLRU, 25, size)
+	random := rand.New(rand.NewPCG(1, 2))
+	var recent []string // the latest first
+	aliases := map[string]int{}
+	var expected []string
+	for range 5000 {
+		topic := string(rune('a' + random.IntN(2*size)))
+		r.publish(topic, 0)
+		alias, known := aliases[topic]
+		switch {
+		case known:
+			recent = slices.DeleteFunc(recent, func(s string) bool { return s == topic })
+			expected = append(expected, fmt.Sprintf("PUBLISH =%d", alias))
+		case len(recent) < size:
+			alias = len(recent) + 1
+		default:
+			oldest := recent[size-1]
+			recent = recent[:size-1]
+			alias = aliases[oldest]
+			delete(aliases, oldest)
+		}
+		if !known {
+			aliases[topic] = alias
+			expected = append(expected, fmt.Sprintf("PUBLISH %s=%d", topic, alias))
+		}
+		recent = append([]string{topic}, recent...)
+	}
+	r.wrote(strings.Join(expected, ", "))
 }
 
 // The native client stores its cache size and never reads it.

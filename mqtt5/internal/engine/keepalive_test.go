@@ -24,8 +24,8 @@ func TestPingWhenBothSidesAreQuiet(t *testing.T) {
 		r.wrote("PINGREQ")
 		r.pass(time.Second / 2)
 		r.receive(wire.AppendPingresp(nil))
-		if d := r.e.Stats().PingRoundTrip; d != time.Second/2 {
-			t.Errorf("round trip %v", d)
+		if s := r.e.Stats(); s.PingRoundTrip != time.Second/2 || s.PacketsOut != 2 || s.PacketsIn != 2 {
+			t.Errorf("round trip %v, %d packets out, %d in", s.PingRoundTrip, s.PacketsOut, s.PacketsIn)
 		}
 	})
 }
@@ -113,6 +113,7 @@ func TestStuckWriteDoesNotDisablePings(t *testing.T) {
 
 func TestStuckWriteWhileReadingIsPaused(t *testing.T) {
 	r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+	r.pass(9 * time.Second)
 	r.publish("a", 1)
 	r.take()
 	r.e.SetPaused(r.now, true)
@@ -176,6 +177,9 @@ func TestPingWhileReadingIsPaused(t *testing.T) {
 	for range 5 { // the server goes on counting, and its silence means nothing
 		r.pass(10 * time.Second)
 		r.wrote("PINGREQ")
+	}
+	if n := r.e.Stats().PacketsOut; n != 6 {
+		t.Errorf("%d packets out", n)
 	}
 	r.e.SetPaused(r.now, false)
 	r.pass(10 * time.Second)

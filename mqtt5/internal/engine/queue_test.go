@@ -242,8 +242,32 @@ func TestUnknownAcknowledgements(t *testing.T) {
 	r.wrote("")
 	r.ack(wire.TypePubrec, 9, 0)
 	r.wrote("PUBREL 9 0x92")
-	if n := r.e.Stats().UnknownAcks; n != 4 {
+	r.ack(wire.TypePubrec, 9, wire.UnspecifiedError) // a failure: nothing to release
+	r.wrote("")
+	if n := r.e.Stats().UnknownAcks; n != 5 {
 		t.Errorf("%d unknown", n)
+	}
+}
+
+// Publishes that timed out on the connection before do not make this one stall.
+func TestStallIsOfOneConnection(t *testing.T) {
+	r := limited(t, 2, &Config{AckTimeout: time.Second})
+	r.publish("a", 1)
+	r.flush()
+	r.pass(time.Second)
+	r.cut()
+	r.connect(&wire.Connack{ReceiveMaximum: ptr(uint16(2))})
+	r.publish("b", 1)
+	r.flush()
+	r.pass(time.Second / 2)
+	r.publish("c", 1)
+	r.publish("d", 1) // waits
+	r.flush()
+	r.pass(time.Second / 2) // b times out, c does not
+	r.state(Connected)
+	r.pass(time.Second / 2)
+	if ev := r.event(EventDisconnected); ev.Err != ErrStalled {
+		t.Errorf("cause %v", ev.Err)
 	}
 }
 
