@@ -137,7 +137,7 @@ func (t *transport) open() {
 
 	connect, conn, err := c.connectTransport(ctx)
 	cancel()
-	c.gate.Release()
+	defer c.gate.Release() // after the CONNECT was written: then the reader is all that is left
 
 	c.mu.Lock()
 	t.cancel, t.turn = nil, eventloop.Waiter{} // they hold what has served
@@ -196,7 +196,7 @@ func (t *transport) writeNow() {
 	}
 	t.writing = false
 	t.leave()
-	t.settle()
+	c.settle()
 	c.mu.Unlock()
 }
 
