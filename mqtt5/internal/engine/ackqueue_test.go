@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
@@ -135,6 +136,24 @@ func TestReceiveMaximumCountsUntilTheAnswer(t *testing.T) {
 		r.ack(wire.TypePubrel, id+200, 0)
 	}
 	r.state(Connected)
+}
+
+// A QoS 2 message that was answered with PUBREC counts until its PUBREL.
+func TestReceiveMaximumCountsUntilTheRelease(t *testing.T) {
+	r := newRig(t, &Config{})
+	r.connectAs(&wire.Connect{ClientID: "c", ReceiveMaximum: ptr(uint16(2))}, &connack)
+	for id := range uint16(2) {
+		r.message(2, id+1)
+		r.e.AcknowledgeThrough(r.now, r.acks[len(r.acks)-1])
+		r.wrote(fmt.Sprintf("PUBREC %d", id+1))
+	}
+	r.ack(wire.TypePubrel, 1, 0)
+	r.wrote("PUBCOMP 1")
+	r.message(2, 3)
+	r.e.AcknowledgeThrough(r.now, r.acks[len(r.acks)-1])
+	r.wrote("PUBREC 3")
+	r.message(2, 4)
+	r.wrote("DISCONNECT 0x93")
 }
 
 func TestAckQueueMemory(t *testing.T) {
