@@ -123,14 +123,14 @@ type device struct {
 	*mqtt5.Client
 	t        *testing.T
 	relay    *relay
-	messages *queue[*mqtt5.Message]
+	messages *queue[mqtt5.Message]
 	events   *queue[any]
 }
 
 // device makes a client that is not started. It ends with the test.
 func (f *fixture) device(t *testing.T, name string, change ...func(*mqtt5.ClientOptions)) *device {
 	t.Helper()
-	d := &device{t: t, relay: newRelay(t), messages: newQueue[*mqtt5.Message](), events: newQueue[any]()}
+	d := &device{t: t, relay: newRelay(t), messages: newQueue[mqtt5.Message](), events: newQueue[any]()}
 	o := mqtt5.ClientOptions{
 		Address:             f.address,
 		Dial:                d.relay.dial,
@@ -216,7 +216,7 @@ func await[E any](d *device) E {
 }
 
 // receive returns the next message.
-func (d *device) receive() *mqtt5.Message {
+func (d *device) receive() mqtt5.Message {
 	d.t.Helper()
 	m, err := d.messages.take(within(d.t))
 	if err != nil {

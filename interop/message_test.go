@@ -225,7 +225,7 @@ func testSharedSubscription(t *testing.T, f *fixture) {
 		return
 	}
 	const n = 100
-	all := newQueue[*mqtt5.Message]()
+	all := newQueue[mqtt5.Message]()
 	var members []*device
 	for _, name := range []string{"1", "2"} {
 		m := f.connected(t, name, func(o *mqtt5.ClientOptions) { o.OnMessage = all.put })

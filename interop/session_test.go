@@ -218,7 +218,7 @@ type taken struct {
 func (d *device) takeAcks(topic string, seen func()) *queue[taken] {
 	d.t.Helper()
 	q := newQueue[taken]()
-	if _, err := d.Handle(topic, func(m *mqtt5.Message) {
+	if _, err := d.Handle(topic, func(m mqtt5.Message) {
 		if seen != nil {
 			seen()
 		}

@@ -78,12 +78,13 @@ var optionCases = []optionCase{
 		}},
 
 	// Events.
-	{"message callback", "WithOnMessage", func(*testing.T) Option { return WithOnMessage(func(m *mqtt5.Message) { m.Topic = "seen" }) },
-		func(_ *testing.T, _ *settings, c *connector) bool {
-			m := &mqtt5.Message{}
-			c.options.OnMessage(m)
-			return m.Topic == "seen"
-		}},
+	{"message callback", "WithOnMessage", func(*testing.T) Option {
+		return WithOnMessage(func(m mqtt5.Message) { m.Payload[0] = 'y' })
+	}, func(_ *testing.T, _ *settings, c *connector) bool {
+		m := mqtt5.Message{PublishPacket: mqtt5.PublishPacket{Payload: []byte("x")}}
+		c.options.OnMessage(m)
+		return string(m.Payload) == "y"
+	}},
 	{"event attempting connect", "WithOnAttemptingConnect", func(*testing.T) Option {
 		return WithOnAttemptingConnect(func(e *mqtt5.AttemptingConnect) { e.Attempt = 77 })
 	}, func(_ *testing.T, _ *settings, c *connector) bool {

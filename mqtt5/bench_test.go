@@ -14,7 +14,7 @@ func BenchmarkRouter(b *testing.B) {
 		b.Run(fmt.Sprint(filters), func(b *testing.B) {
 			var r router
 			for i := range filters {
-				r.add(fmt.Sprintf("devices/%d/+/state", i), func(*Message) {})
+				r.add(fmt.Sprintf("devices/%d/+/state", i), func(Message) {})
 			}
 			topic := fmt.Sprintf("devices/%d/lamp/state", filters/2)
 			var room [8]route

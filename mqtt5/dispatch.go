@@ -56,7 +56,7 @@ type batch struct {
 
 	// Only for the dispatcher goroutine.
 	result  publishResult // what callbacks of PublishAsync borrow
-	message Message       // what handlers borrow, with BorrowPayloads
+	message Message       // the one that is handed over
 }
 
 type itemKind uint8
@@ -283,7 +283,7 @@ func (c *Client) runDispatcher() {
 		c.settle()
 		c.mu.Unlock()
 
-		u := unpacking{batch: b, borrow: c.opts.BorrowPayloads}
+		u := unpacking{batch: b}
 		var arrivals, completions, events, buffers int
 		for _, kind := range b.items {
 			switch kind {

@@ -163,7 +163,7 @@ func (d *device) record(o *mqtt5.ClientOptions) {
 		d.mu.Unlock()
 		call(stopped, e)
 	}
-	o.OnMessage = func(m *mqtt5.Message) {
+	o.OnMessage = func(m mqtt5.Message) {
 		d.mu.Lock()
 		d.messages = append(d.messages, m.Topic+"="+string(m.Payload))
 		d.mu.Unlock()

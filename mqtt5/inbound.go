@@ -46,39 +46,28 @@ func newInbound(m *engine.Message) inbound {
 // unpacking makes messages of a batch. It belongs to the dispatcher goroutine.
 type unpacking struct {
 	batch   *batch
-	borrow  bool    // ClientOptions.BorrowPayloads
 	arrival arrival // of the message at next
 	next    int     // in batch.messages
 	aliased int     // next in batch.aliased
 
-	// Room that messages of a burst share.
-	messages []Message
+	// payloads is room that the payloads of a burst share.
 	payloads []byte
 }
 
 const (
-	// slabMessages is how many messages of a burst share an allocation, and
-	// slabPayload how many bytes of payload: together they cost a fraction of
-	// what each would alone, and whoever keeps one keeps at most these.
-	slabMessages = 17
-	slabPayload  = 3 << 10
+	// slabPayload is how many bytes of payloads of a burst share an allocation:
+	// together they cost a fraction of what each would alone, and whoever keeps
+	// one keeps at most these.
+	slabPayload = 3 << 10
 	// smallPayload is the size above which a payload has its own allocation.
 	smallPayload = slabPayload / 4
 )
 
-// unpack returns the next message of the batch.
+// unpack returns the next message of the batch. It is valid until the next call.
 func (c *Client) unpack(u *unpacking) *Message {
 	b := u.batch
 	m := &b.message
-	if u.borrow {
-		*m = Message{}
-	} else {
-		if len(u.messages) == 0 {
-			u.messages = make([]Message, min(len(b.messages)-u.next, slabMessages))
-		}
-		m = &u.messages[0]
-		u.messages = u.messages[1:]
-	}
+	*m = Message{}
 	in := &b.messages[u.next]
 	u.next++
 

@@ -10,11 +10,12 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
-// Message is a received message.
+// Message is a received message. It is passed by value, so that receiving one
+// allocates no more than its payload needs.
 //
-// It belongs to its handlers and may be kept, unless
-// [ClientOptions.BorrowPayloads] is set: then it is valid only until the
-// handler returns, and Clone makes a copy to keep.
+// What it refers to, its payload above all, belongs to its handlers and may be
+// kept, unless [ClientOptions.BorrowPayloads] is set: then it is valid only
+// until the handler returns, and Clone makes a copy to keep.
 //
 // A QoS 1 or 2 message is acknowledged when its last handler returns, unless a
 // handler takes the acknowledgement over with [Message.TakeAck].
@@ -27,17 +28,16 @@ type Message struct {
 // MessageHandler handles received messages. Handlers run one at a time, in the
 // order of receipt; they may block, and may call the client and wait for its
 // operations.
-type MessageHandler func(*Message)
+type MessageHandler func(Message)
 
 // Clone returns a copy that shares nothing with the read buffers of the client.
-func (m *Message) Clone() *Message {
-	c := *m
-	c.Topic = strings.Clone(m.Topic)
-	c.Payload = bytes.Clone(m.Payload)
-	c.CorrelationData = bytes.Clone(m.CorrelationData)
-	c.SubscriptionIdentifiers = slices.Clone(m.SubscriptionIdentifiers)
-	c.UserProperties = slices.Clone(m.UserProperties)
-	return &c
+func (m Message) Clone() Message {
+	m.Topic = strings.Clone(m.Topic)
+	m.Payload = bytes.Clone(m.Payload)
+	m.CorrelationData = bytes.Clone(m.CorrelationData)
+	m.SubscriptionIdentifiers = slices.Clone(m.SubscriptionIdentifiers)
+	m.UserProperties = slices.Clone(m.UserProperties)
+	return m
 }
 
 // TakeAck takes the acknowledgement of the message over: the client does not
@@ -50,7 +50,7 @@ func (m *Message) Clone() *Message {
 // sends no more than [ConnectPacket.ReceiveMaximum] messages meanwhile.
 //
 // Acknowledging a QoS 0 message does nothing.
-func (m *Message) TakeAck() (*Ack, error) {
+func (m Message) TakeAck() (*Ack, error) {
 	if m.ack == 0 {
 		return &Ack{}, nil
 	}

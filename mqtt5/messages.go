@@ -14,15 +14,15 @@ import (
 // A message is acknowledged when the loop asks for the next one. Meanwhile the
 // handlers of the client wait, so use [Client.Channel] if the loop is slow
 // while other messages should not wait.
-func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[*Message], error) {
+func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message], error) {
 	if err := checkFilter(filter); err != nil {
 		return nil, err
 	}
-	return func(yield func(*Message) bool) {
+	return func(yield func(Message) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		handed, taken := make(chan *Message), make(chan struct{})
-		remove, _ := c.Handle(filter, func(m *Message) { // the filter was checked
+		handed, taken := make(chan Message), make(chan struct{})
+		remove, _ := c.Handle(filter, func(m Message) { // the filter was checked
 			select {
 			case handed <- m:
 				select {
@@ -58,9 +58,9 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[*Message
 //
 // A message is acknowledged when it is put in the channel. With
 // [ClientOptions.BorrowPayloads] the messages are clones.
-func (c *Client) Channel(ctx context.Context, filter string, size int) (<-chan *Message, error) {
-	ch := make(chan *Message, size)
-	remove, err := c.Handle(filter, func(m *Message) {
+func (c *Client) Channel(ctx context.Context, filter string, size int) (<-chan Message, error) {
+	ch := make(chan Message, size)
+	remove, err := c.Handle(filter, func(m Message) {
 		if ctx.Err() != nil {
 			return
 		}

@@ -171,8 +171,8 @@ type ClientOptions struct {
 
 	// OnMessage gets the messages that no handler of [Client.Handle] gets.
 	OnMessage MessageHandler
-	// BorrowPayloads hands messages over without copying: a message and all it
-	// points to are valid only until the handler returns, unless it is cloned.
+	// BorrowPayloads hands messages over without copying: what a message refers
+	// to is valid only until the handler returns, unless it is cloned.
 	BorrowPayloads bool
 	// MaxPendingMessages is how many received messages wait for the handlers
 	// before reading stops. It stops, too, when 256 KiB of payload waits. 0: 1024.

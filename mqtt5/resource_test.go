@@ -168,7 +168,7 @@ func TestAllocations(t *testing.T) {
 			got := make(chan struct{}, 1)
 			_, p := newPeer(t, func(o *mqtt5.ClientOptions) {
 				o.BorrowPayloads = borrow
-				o.OnMessage = func(m *mqtt5.Message) {
+				o.OnMessage = func(m mqtt5.Message) {
 					if string(m.Payload) != "payload" {
 						t.Errorf("payload %q", m.Payload)
 					}

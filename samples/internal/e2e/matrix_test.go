@@ -23,18 +23,18 @@ type events struct {
 	failed    chan error
 	lost      chan error
 	stopped   chan struct{}
-	messages  chan *mqtt5.Message
+	messages  chan mqtt5.Message
 }
 
 func watch(clientID string) (*events, []iot.Option) {
 	e := &events{
 		connected: make(chan *mqtt5.ConnectionSuccess, 16), failed: make(chan error, 16), lost: make(chan error, 16),
-		stopped: make(chan struct{}, 1), messages: make(chan *mqtt5.Message, 16),
+		stopped: make(chan struct{}, 1), messages: make(chan mqtt5.Message, 16),
 	}
 	return e, []iot.Option{
 		iot.WithClientID(clientID),
 		iot.WithKeepAlive(20 * time.Minute),
-		iot.WithOnMessage(func(m *mqtt5.Message) { e.messages <- m }),
+		iot.WithOnMessage(func(m mqtt5.Message) { e.messages <- m }),
 		iot.WithOnConnectionSuccess(func(s *mqtt5.ConnectionSuccess) { e.connected <- s }),
 		iot.WithOnConnectionFailure(func(f *mqtt5.ConnectionFailure) { e.failed <- f.Err }),
 		iot.WithOnDisconnection(func(d *mqtt5.Disconnection) { e.lost <- d.Err }),

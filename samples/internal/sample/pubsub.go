@@ -29,20 +29,20 @@ func (a *App) Main(newClient func(ctx context.Context, options []iot.Option) (*m
 // Session watches a client.
 type Session struct {
 	app      *App
-	received chan *mqtt5.Message
+	received chan mqtt5.Message
 	failed   chan error
 	stopped  chan struct{}
 }
 
 // NewSession returns a session for a client to be made with its Options.
 func (a *App) NewSession() *Session {
-	return &Session{app: a, received: make(chan *mqtt5.Message, 1024), failed: make(chan error, 1), stopped: make(chan struct{}, 1)}
+	return &Session{app: a, received: make(chan mqtt5.Message, 1024), failed: make(chan error, 1), stopped: make(chan struct{}, 1)}
 }
 
 // Options make the client report to the session.
 func (s *Session) Options() []iot.Option {
 	return []iot.Option{
-		iot.WithOnMessage(func(m *mqtt5.Message) { s.received <- m }),
+		iot.WithOnMessage(func(m mqtt5.Message) { s.received <- m }),
 		// A sample gives up at the first failure; a device would go on.
 		iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
 			o.ShouldRetry = func(r mqtt5.RetryInfo) bool {
@@ -191,11 +191,11 @@ func (s *Session) forever(ctx context.Context, client *mqtt5.Client) error {
 }
 
 // Next waits for the next message.
-func (s *Session) Next(ctx context.Context) (*mqtt5.Message, error) {
+func (s *Session) Next(ctx context.Context) (mqtt5.Message, error) {
 	select {
 	case m := <-s.received:
 		return m, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return mqtt5.Message{}, ctx.Err()
 	}
 }
