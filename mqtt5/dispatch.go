@@ -55,8 +55,7 @@ type batch struct {
 	small       int // of those that are to be copied together
 
 	// Only for the dispatcher goroutine.
-	result  publishResult // what callbacks of PublishAsync borrow
-	message Message       // the one that is handed over
+	result publishResult // what callbacks of PublishAsync borrow
 }
 
 type itemKind uint8
@@ -91,7 +90,7 @@ func (b *batch) empty() {
 	clear(b.completions)
 	clear(b.events)
 	clear(b.buffers)
-	b.result, b.message, b.bytes, b.small = publishResult{}, Message{}, 0, 0
+	b.result, b.bytes, b.small = publishResult{}, 0, 0
 	b.items, b.arrivals, b.messages, b.aliased = b.items[:0], b.arrivals[:0], b.messages[:0], b.aliased[:0]
 	b.completions, b.events, b.buffers = b.completions[:0], b.events[:0], b.buffers[:0]
 }
@@ -337,7 +336,9 @@ func (c *Client) panicked(err *PanicError) {
 
 func (c *Client) handleMessage(u *unpacking) {
 	defer c.recovered("message handler")
-	c.route(c.unpack(u))
+	var m Message
+	c.unpack(u, &m)
+	c.route(&m)
 }
 
 func (c *Client) handleCompletion(done *completion, result *publishResult) {

@@ -63,11 +63,9 @@ const (
 	smallPayload = slabPayload / 4
 )
 
-// unpack returns the next message of the batch. It is valid until the next call.
-func (c *Client) unpack(u *unpacking) *Message {
+// unpack makes m, which is empty, the next message of the batch.
+func (c *Client) unpack(u *unpacking, m *Message) {
 	b := u.batch
-	m := &b.message
-	*m = Message{}
 	in := &b.messages[u.next]
 	u.next++
 
@@ -91,7 +89,6 @@ func (c *Client) unpack(u *unpacking) *Message {
 	if in.more {
 		m.setProperties(packet)
 	}
-	return m
 }
 
 // keep copies a payload.
