@@ -152,10 +152,10 @@ func noProgress(err error) error {
 
 // read reads until the connection ends. It runs on the reader goroutine.
 //
-// Handling packets makes a goroutine's stack grow, and a parked goroutine keeps
-// it. So before it comes to rest, the reader hands over to a new goroutine, at
-// most once a second; where many clients are idle, their stacks are most of the
-// memory.
+// A handshake and handling packets make a goroutine's stack grow, and a parked
+// goroutine keeps it. So before it comes to rest, the reader hands over to a
+// new goroutine, at most once a second; where many clients are idle, their
+// stacks are most of the memory.
 func (t *transport) read() {
 	c := t.client
 	src := t.source
@@ -164,7 +164,7 @@ func (t *transport) read() {
 	expect := 0
 	for {
 		if in.b == nil {
-			if now := c.loop.Now(); src.raw != nil && src.used && now-src.renewed > time.Second {
+			if now := c.loop.Now(); src.used && now-src.renewed > time.Second {
 				src.renewed, src.used = now, false
 				go t.read()
 				return

@@ -11,11 +11,12 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // transport is one attempt to connect and the connection that comes of it. Its
-// goroutines are the dialer, then the reader, and the writer while there is
-// something to write; at rest there is the reader alone.
+// goroutines are the dialer, which becomes the reader, and the writer while
+// there is something to write; at rest there is the reader alone.
 //
 // All fields but conn are guarded by Client.mu. A transport that the engine
 // has given up is no longer Client.transport; what its goroutines find out is
@@ -118,7 +119,7 @@ func (t *transport) leave() {
 // current reports whether what happens on t still matters.
 func (t *transport) current() bool { return t.client.transport == t && !t.closing }
 
-// open dials. It runs on a goroutine of its own.
+// open dials, and then reads. It runs on a goroutine of its own.
 func (t *transport) open() {
 	c := t.client
 	c.mu.Lock()
@@ -137,24 +138,29 @@ func (t *transport) open() {
 
 	connect, conn, err := c.connectTransport(ctx)
 	cancel()
-	defer c.gate.Release() // after the CONNECT was written: then the reader is all that is left
+	connected := t.opened(connect, conn, err)
+	c.gate.Release() // after the CONNECT was written: then the reader is all that is left
+	if connected {
+		t.read()
+	}
+}
 
+// opened tells the engine what dialing came to, and writes the CONNECT. It
+// reports whether there is a connection to read from.
+func (t *transport) opened(connect *wire.Connect, conn net.Conn, err error) bool {
+	c := t.client
 	c.mu.Lock()
 	t.cancel, t.turn = nil, eventloop.Waiter{} // they hold what has served
 	switch {
 	case err == nil && t.current():
 		t.conn = conn
 		t.source = newSource(conn, t.releaseHeld)
-		go t.read() // takes over this goroutine's place among users
 		c.engine.TransportOpened(c.loop.Now(), connect)
-		if c.engine.HasOutput() { // the CONNECT: this goroutine is the writer now
-			t.writing = true
-			t.users++
-			c.settle()
-			t.flush(c.loop.Now())
-			return
-		}
-		conn = nil
+		t.writing = true
+		t.users++ // beside the reader, which this goroutine is next
+		c.settle()
+		t.flush(c.loop.Now())
+		return true
 	case err != nil && t.current():
 		t.users--
 		c.transport = nil
@@ -167,6 +173,7 @@ func (t *transport) open() {
 	if conn != nil {
 		conn.Close()
 	}
+	return false
 }
 
 // writeNow writes what is gathered on the goroutine of the caller, which is
