@@ -128,11 +128,7 @@ func (c *comparison) row(ctx context.Context, r row) error {
 		r.run.quick()
 	}
 	c.results[r.name] = map[string][]*result{}
-	reps := c.reps
-	if r.run.Clients > 0 {
-		reps = min(reps, 3) // a fleet is steadier, and slow to start
-	}
-	for rep := range reps {
+	for rep := range c.reps {
 		for _, p := range r.peers {
 			run := r.run
 			if strings.HasPrefix(p, "paho") { // takes many times as long
@@ -142,7 +138,7 @@ func (c *comparison) row(ctx context.Context, r row) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
-			fmt.Fprintf(os.Stderr, "%-18s %-14s %d/%d  cpu %.3g us  p50 %.3g us  rss %.3g KiB\n", r.name, p, rep+1, reps, res.CPU, res.P50, res.RSS)
+			fmt.Fprintf(os.Stderr, "%-18s %-14s %d/%d  cpu %.3g us  p50 %.3g us  rss %.3g KiB\n", r.name, p, rep+1, c.reps, res.CPU, res.P50, res.RSS)
 			c.results[r.name][p] = append(c.results[r.name][p], res)
 		}
 	}

@@ -182,7 +182,7 @@ func (c *comparison) machine() string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s, %s/%s, %d processors (%s). %s. Command: `scripts/bench`; medians of %d repetitions, 3 for fleets; "+
+	return fmt.Sprintf("%s, %s/%s, %d processors (%s). %s. Command: `scripts/bench`; medians of %d repetitions; "+
 		"%d runs were repeated because other programs used more than %g %% of the processors, %d were disturbed each time.\n",
 		time.Now().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpu, strings.Join(versions, ", "),
 		c.reps, c.repeated, c.maxForeign, c.noisy)

@@ -160,7 +160,7 @@ func TestAllocations(t *testing.T) {
 		})
 	}
 	for _, borrow := range []bool{false, true} {
-		name, limit := "delivery", 2.0
+		name, limit := "delivery", 1.0 // the payload
 		if borrow {
 			name, limit = "delivery of borrowed messages", 0
 		}
