@@ -593,3 +593,36 @@ func TestAttempt_failures(t *testing.T) {
 		d.wantEvents("attempting success disconnection attempting success disconnection attempting")
 	})
 }
+
+// TestLargeConnect_refused checks that a refusal is heard while the CONNECT is
+// still being written.
+func TestLargeConnect_refused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		go func() {
+			far.Read(make([]byte, 1000)) // and never the rest
+			far.Write(mqtttest.Encode(mqtttest.Connack{ReasonCode: mqtttest.PacketTooLarge}))
+		}()
+		failed := make(chan error, 1)
+		c, err := mqtt5.NewClient(mqtt5.ClientOptions{
+			Address: "server:1883",
+			Dial:    func(context.Context, string, string) (net.Conn, error) { return near, nil },
+			Connect: mqtt5.ConnectPacket{ClientID: "c", Will: &mqtt5.PublishPacket{Topic: "will", Payload: make([]byte, 60000)}},
+			OnConnectionFailure: func(e *mqtt5.ConnectionFailure) {
+				select {
+				case failed <- e.Err:
+				default:
+				}
+			},
+		})
+		want(t, "client", err, nil)
+		defer c.Close()
+		began := time.Now()
+		want(t, "start", c.Start(), nil)
+		want(t, "failure", <-failed, mqtt5.ErrConnectionRefused)
+		if d := time.Since(began); d != 0 {
+			t.Errorf("heard of it after %v", d)
+		}
+	})
+}

@@ -138,15 +138,19 @@ func (t *transport) open() {
 
 	connect, conn, err := c.connectTransport(ctx)
 	cancel()
-	connected := t.opened(connect, conn, err)
+	reads := t.opened(connect, conn, err)
 	c.gate.Release() // after the CONNECT was written: then the reader is all that is left
-	if connected {
+	if reads {
 		t.read()
 	}
 }
 
+// largeConnect is the size from which a CONNECT, by its will, may not fit into
+// what a new connection takes at once.
+const largeConnect = 8 << 10
+
 // opened tells the engine what dialing came to, and writes the CONNECT. It
-// reports whether there is a connection to read from.
+// reports whether this goroutine is the reader now.
 func (t *transport) opened(connect *wire.Connect, conn net.Conn, err error) bool {
 	c := t.client
 	c.mu.Lock()
@@ -158,9 +162,13 @@ func (t *transport) opened(connect *wire.Connect, conn net.Conn, err error) bool
 		c.engine.TransportOpened(c.loop.Now(), connect)
 		t.writing = true
 		t.users++ // beside the reader, which this goroutine is next
+		waits := wire.ConnectSize(connect) >= largeConnect
+		if waits { // then the server's refusal may come before all is written
+			go t.read()
+		}
 		c.settle()
 		t.flush(c.loop.Now())
-		return true
+		return !waits
 	case err != nil && t.current():
 		t.users--
 		c.transport = nil
