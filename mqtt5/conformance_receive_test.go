@@ -269,6 +269,7 @@ func TestAliases(t *testing.T) {
 					line = append(line, s)
 				}
 				got = append(got, strings.Join(line, " "))
+				c.Sleep(time.Second / 4) // lest the loss comes before the client knows that the last one was written
 				c.Close()
 			})
 		}

@@ -29,6 +29,15 @@ func gone() context.Context {
 	return ctx
 }
 
+// stopNow stops without waiting for anything. Stop succeeds if the client comes
+// to rest before it looks.
+func (d *device) stopNow() {
+	d.t.Helper()
+	if err := d.Stop(gone(), nil); err != nil {
+		want(d.t, "stop", err, context.Canceled)
+	}
+}
+
 var situations = []situation{
 	{"stopped", mqtt5.StateStopped, func(t *testing.T) (*device, *mqtttest.Server) {
 		srv := mqtttest.NewServer(t)

@@ -166,7 +166,7 @@ func TestQueueFull(t *testing.T) {
 		d, _ := stuck(t, full(mqtt5.BlockWhenFull))
 		fill(d, 1)
 		waiting := d.publish(d.ctx, message(1, "a", "x"))
-		want(t, "stop", d.Stop(gone(), nil), context.Canceled)
+		d.stopNow()
 		want(t, "publish", waiting.wait(), mqtt5.ErrStopRequested)
 	})
 	bubble(t, "RejectWhenFull", func(t *testing.T) {
