@@ -105,8 +105,9 @@ func (f *fleet) checkDials(t *testing.T, goroutines, dialLimit int) {
 	if most := f.mostDials.Load(); most > int64(dialLimit) {
 		t.Errorf("%d connection attempts at a time, the limit is %d", most, dialLimit)
 	}
-	// A dial has some goroutines of its own while it races addresses.
-	limit := goroutines + len(f.clients) + 4*dialLimit
+	// A dial has some goroutines of its own while it races addresses, and a client has one for a
+	// moment while its handlers run: on a busy machine many CONNACKs may come at once.
+	limit := goroutines + len(f.clients) + len(f.clients)/2 + 4*dialLimit
 	if most := f.mostGoroutines.Load(); most > int64(limit) {
 		t.Errorf("%d goroutines for %d clients while they connected", most, len(f.clients))
 	}
