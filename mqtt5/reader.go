@@ -41,6 +41,16 @@ func (in *inbox) release() {
 	*in = inbox{}
 }
 
+// hasPublish reports whether the first packet is a complete PUBLISH.
+func (in *inbox) hasPublish() bool {
+	if wire.Type(in.b[0]>>4) != wire.TypePublish {
+		return false
+	}
+	var f wire.Frame
+	need, err := f.Parse(in.b, 0)
+	return need == 0 && err == nil
+}
+
 // fits reports whether a buffer made for a large packet got one: a small one
 // must not keep the whole buffer alive.
 func (in *inbox) fits() bool {
@@ -232,7 +242,7 @@ func (t *transport) receive(in *inbox) bool {
 			giveBuffer(b)
 		}
 	}
-	if in.pooled && !c.opts.BorrowPayloads && len(in.b) < smallRead && in.b[0]>>4 == 3 { // PUBLISH
+	if in.pooled && !c.opts.BorrowPayloads && len(in.b) < smallRead && in.hasPublish() {
 		own := append([]byte(nil), in.b...)
 		in.release()
 		in.b = own

@@ -159,23 +159,29 @@ func TestAllocations(t *testing.T) {
 			}
 		})
 	}
-	for _, borrow := range []bool{false, true} {
-		name, limit := "delivery", 1.0 // the payload
-		if borrow {
-			name, limit = "delivery of borrowed messages", 0
-		}
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		borrow bool
+		size   int
+		limit  float64
+	}{
+		{"delivery", false, 10, 1}, // the payload
+		{"delivery of large messages", false, 64 << 10, 1},
+		{"delivery of borrowed messages", true, 10, 0},
+		{"delivery of large borrowed messages", true, 64 << 10, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			got := make(chan struct{}, 1)
 			_, p := newPeer(t, func(o *mqtt5.ClientOptions) {
-				o.BorrowPayloads = borrow
+				o.BorrowPayloads = c.borrow
 				o.OnMessage = func(m mqtt5.Message) {
-					if string(m.Payload) != "payload" {
-						t.Errorf("payload %q", m.Payload)
+					if len(m.Payload) != c.size {
+						t.Errorf("%d bytes of payload", len(m.Payload))
 					}
 					got <- struct{}{}
 				}
 			})
-			b := mqtttest.Encode(mqtttest.Publish{Topic: "a/b", QoS: 0, Payload: []byte("payload")})
+			b := mqtttest.Encode(mqtttest.Publish{Topic: "a/b", QoS: 0, Payload: make([]byte, c.size)})
 			receive := func() {
 				p.conn.Write(b)
 				<-got
@@ -183,8 +189,8 @@ func TestAllocations(t *testing.T) {
 			for range 1000 {
 				receive()
 			}
-			if n := testing.AllocsPerRun(2000, receive); n > limit {
-				t.Errorf("%v allocations a message, at most %v are allowed", n, limit)
+			if n := testing.AllocsPerRun(2000, receive); n > c.limit {
+				t.Errorf("%v allocations a message, at most %v are allowed", n, c.limit)
 			}
 		})
 	}

@@ -368,15 +368,25 @@ func giveBuffer(b []byte) {
 // largeBuffers holds read buffers of the size of some large packet.
 var largeBuffers sync.Pool
 
+// slots holds what a buffer was in while it was in largeBuffers: a pool takes
+// pointers, and one to a slice would be an allocation each time.
+var slots = sync.Pool{New: func() any { return new([]byte) }}
+
 // takeLarge returns an empty buffer with room for exactly size bytes.
 func takeLarge(size int) []byte {
-	if b, ok := largeBuffers.Get().(*[]byte); ok && cap(*b) == size {
-		return (*b)[:0]
+	if slot, ok := largeBuffers.Get().(*[]byte); ok {
+		b := *slot
+		*slot = nil
+		slots.Put(slot)
+		if cap(b) == size {
+			return b[:0]
+		}
 	}
 	return make([]byte, 0, size)
 }
 
 func giveLarge(b []byte) {
-	b = b[:0]
-	largeBuffers.Put(&b)
+	slot := slots.Get().(*[]byte)
+	*slot = b[:0]
+	largeBuffers.Put(slot)
 }
