@@ -306,10 +306,12 @@ func (c *Client) settle() {
 	if len(c.room) > 0 {
 		c.admit()
 	}
-	if !c.dispatch.running && !c.dispatch.held && c.dispatch.pending() {
-		c.dispatch.running = true
-		go c.dispatch.run()
+	if d := &c.dispatch; !d.running && !d.held && !d.postponed && d.pending() {
+		d.running = true
+		d.startBy = 0
+		go d.run()
 	}
+	c.dispatch.postponed = false
 	if d := min(c.engine.NextDeadline(), c.dispatch.deadline()); d < c.armed {
 		c.armed = d
 		c.timer.Reset(d)

@@ -27,6 +27,10 @@ type dispatcher struct {
 	queue    *batch  // nil if nothing waits
 	spare    *batch  // for queue, while running: no detour through the pool
 
+	// While the writer goes on with full writes and adds to what waits.
+	postponed bool          // not to be started by the settle that comes next
+	startBy   time.Duration // when to start at the latest; 0: nothing was postponed
+
 	// Backpressure.
 	paused   *transport    // waits for room
 	pausedAt time.Duration // since then, or since the last extension
@@ -124,6 +128,30 @@ func (d *dispatcher) enough() bool {
 	return d.queue != nil && (len(d.queue.messages) >= d.limit/2 || d.queue.bytes >= batchBytes)
 }
 
+const (
+	// enoughCompletions is how many finished operations are worth waking a
+	// processor while the writer finishes more of them. Writes of small payloads
+	// finish more at once; those of large ones, which fill a write by fours, do
+	// not.
+	enoughCompletions = 16
+	// longestPostponement bounds how long they wait if a write takes long.
+	longestPostponement = time.Millisecond
+)
+
+// postpone has what waits wait for what the next write finishes. The writer
+// calls it before it settles, if as much waits for the next write as that
+// takes, so that nobody runs out of work; whoever else settles starts the
+// dispatcher.
+func (d *dispatcher) postpone(now time.Duration) {
+	if d.running || d.held || d.queue == nil || len(d.queue.items) >= enoughCompletions {
+		return
+	}
+	if d.startBy == 0 {
+		d.startBy = now + longestPostponement
+	}
+	d.postponed = now < d.startBy
+}
+
 // batchBytes is the size of the payloads that are enough. More would keep more
 // memory busy, and make the garbage collector run more often.
 const batchBytes = 64 << 10
@@ -188,11 +216,18 @@ func (d *dispatcher) deadline() time.Duration {
 	if d.paused != nil {
 		at = min(at, d.pausedAt+stuckAfter)
 	}
+	if d.startBy != 0 {
+		at = min(at, d.startBy)
+	}
 	return at
 }
 
-// tick does what is due at now. The caller holds mu.
+// tick does what is due at now. The caller holds mu, and settles: that starts
+// what was postponed.
 func (d *dispatcher) tick(c *Client, now time.Duration) {
+	if now >= d.startBy {
+		d.startBy = 0
+	}
 	if d.flushAt != 0 && now >= d.flushAt {
 		d.flushAt = 0
 		handled := d.handled.Load()

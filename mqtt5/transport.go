@@ -298,6 +298,9 @@ func (t *transport) writeOut(out *engine.Output, done int) (now time.Duration) {
 		} else {
 			c.engine.WriteDone(now)
 		}
+		if c.engine.OutputFull() {
+			c.dispatch.postpone(now)
+		}
 		t.settle()
 	}
 	return now

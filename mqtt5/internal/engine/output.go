@@ -86,6 +86,9 @@ func (e *Engine) HasOutput() bool { return !e.inFlight && len(e.output.buf) > 0 
 // OutputWhole reports whether the output is one contiguous piece.
 func (e *Engine) OutputWhole() bool { return len(e.output.refs) == 0 }
 
+// OutputFull reports whether a write is due that takes no more packets.
+func (e *Engine) OutputFull() bool { return e.HasOutput() && !e.output.hasRoom() }
+
 // TakeOutput returns everything to write now; spare becomes the output that
 // gathers meanwhile. It must be followed by WriteDone, or by the end of the
 // transport.
