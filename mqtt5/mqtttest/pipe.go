@@ -170,7 +170,9 @@ func (c *PipeConn) CloseWrite() error {
 // Reset closes like a TCP connection that is aborted: what is in the buffers is lost, and the other end's calls fail
 // with ECONNRESET.
 func (c *PipeConn) Reset() error {
-	for _, h := range []*half{c.in, c.out} {
+	// First what the other end reads: whoever reads here closes when the reset is
+	// noticed, and then the other end must not find an orderly end.
+	for _, h := range []*half{c.out, c.in} {
 		h.mu.Lock()
 		h.reset, h.buf = true, nil
 		h.moved.Broadcast()

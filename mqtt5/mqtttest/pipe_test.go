@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -216,5 +217,27 @@ func TestPipe_interface(t *testing.T) {
 	b.Write([]byte("de"))
 	if n, _ := a.Read(buf); n != 3 {
 		t.Errorf("read %d", n)
+	}
+}
+
+// TestPipe_resetWhileRead resets a connection on which the same end reads, and
+// closes as soon as reading fails: the other end has to see a reset even so.
+func TestPipe_resetWhileRead(t *testing.T) {
+	for range 2000 {
+		near, far := Pipe(0)
+		go func() {
+			near.Read(make([]byte, 1))
+			near.Close()
+		}()
+		failed := make(chan error)
+		go func() {
+			_, err := far.Read(make([]byte, 1))
+			failed <- err
+		}()
+		runtime.Gosched() // they read
+		near.Reset()
+		if err := <-failed; !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatalf("got %v, want a reset", err)
+		}
 	}
 }
