@@ -87,7 +87,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.timer.Init(c.loop, c.onTimer)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))
-	c.dispatch.run = c.runDispatcher
+	c.dispatch.run = func() { c.runDispatcher() }
 	c.dispatch.limit = orDefault(opts.MaxPendingMessages, 1024)
 	return c, nil
 }
@@ -180,7 +180,7 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	}
 	done := make(chan struct{})
 	c.stopped = append(c.stopped, done)
-	c.stats.waiting++
+	c.waits()
 	if t := c.transport; t.writesNow() {
 		t.writeNow()
 	} else {

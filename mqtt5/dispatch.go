@@ -16,7 +16,8 @@ import (
 
 // dispatcher hands messages, completions and events to the user's code, in
 // order, on one goroutine that exists only while there is something to hand
-// over. Its fields are guarded by Client.mu, unless they say otherwise.
+// over, or is the reader. Its fields are guarded by Client.mu, unless they say
+// otherwise.
 type dispatcher struct {
 	running  bool
 	held     bool    // not to be started: the reader goes on and adds to what waits
@@ -30,6 +31,12 @@ type dispatcher struct {
 	// While the writer goes on with full writes and adds to what waits.
 	postponed bool          // not to be started by the settle that comes next
 	startBy   time.Duration // when to start at the latest; 0: nothing was postponed
+
+	// While the reader is the dispatcher.
+	reader      *transport    // whose reader; nil: nobody's, or somebody else reads meanwhile
+	readerSince time.Duration // when one became the dispatcher last
+	handedAt    time.Duration // when one had something to hand over last, whoever did that
+	watchAt     time.Duration // when to watch; 0: not armed
 
 	// Backpressure.
 	paused   *transport    // waits for room
@@ -219,6 +226,9 @@ func (d *dispatcher) deadline() time.Duration {
 	if d.startBy != 0 {
 		at = min(at, d.startBy)
 	}
+	if d.watchAt != 0 {
+		at = min(at, d.watchAt)
+	}
 	return at
 }
 
@@ -228,6 +238,7 @@ func (d *dispatcher) tick(c *Client, now time.Duration) {
 	if now >= d.startBy {
 		d.startBy = 0
 	}
+	d.watch(now)
 	if d.flushAt != 0 && now >= d.flushAt {
 		d.flushAt = 0
 		handled := d.handled.Load()
@@ -275,8 +286,9 @@ func (c *Client) resume(now time.Duration) {
 	}
 }
 
-// runDispatcher runs user code until nothing waits.
-func (c *Client) runDispatcher() {
+// runDispatcher runs user code until nothing waits. It reports whether it was
+// called by a reader that still is the one who reads.
+func (c *Client) runDispatcher() bool {
 	d := &c.dispatch
 	var done *batch
 	for {
@@ -296,13 +308,19 @@ func (c *Client) runDispatcher() {
 		c.resume(now)
 		if b == nil {
 			d.running = false
+			t := d.reader
+			d.reader = nil
 			if d.spare != nil {
 				batches.Put(d.spare)
 				d.spare = nil
 			}
+			if t != nil && t.writesNow() {
+				t.writeNow() // acknowledgements, or what handlers published
+				return true
+			}
 			c.settle()
 			c.mu.Unlock()
-			return
+			return t != nil
 		}
 		for i := len(b.messages) - 1; i >= 0; i-- {
 			if ack := b.messages[i].ack; ack != 0 {

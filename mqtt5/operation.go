@@ -179,7 +179,7 @@ func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Re
 		c.mu.Unlock()
 		return engine.Result{}, false, err
 	}
-	c.stats.waiting++
+	c.waits()
 	if c.stats.waiting == 1 && c.transport.writesNow() {
 		c.transport.writeNow()
 	} else {

@@ -59,6 +59,19 @@ func (in *inbox) fits() bool {
 	return err == nil && max(need, int(f.Size)) > cap(in.b)/2
 }
 
+// keep makes rest what the inbox holds, and makes room for a packet of need
+// bytes. If messages that wait share the bytes of before, it leaves them alone.
+func (in *inbox) keep(rest []byte, need int, shared bool) {
+	switch {
+	case len(rest) > 0:
+		in.grow(rest, max(need, len(rest)+1), shared)
+	case shared:
+		*in = inbox{}
+	default:
+		in.release()
+	}
+}
+
 // grow makes room for a packet of need bytes. The bytes of rest are kept; they
 // may be part of in.b.
 func (in *inbox) grow(rest []byte, need int, shared bool) {
@@ -99,9 +112,11 @@ func (in *inbox) grow(rest []byte, need int, shared bool) {
 
 // source waits for bytes on a connection. Between packets it holds no buffer.
 type source struct {
-	conn  net.Conn
-	raw   *rawSocket
-	first []byte // without raw: what the first read after a rest goes to
+	conn   net.Conn
+	raw    *rawSocket
+	first  []byte // without raw: what the first read after a rest goes to
+	in     inbox
+	expect int // likely size of the packet that comes; 0: unknown
 
 	renewed time.Duration // when the reader began on a new goroutine
 	used    bool          // that goroutine has handled something
@@ -117,25 +132,27 @@ func newSource(conn net.Conn, waits func()) *source {
 	return s
 }
 
-// await waits for the first bytes after a rest and returns them. If expect is
-// not 0, it is the likely size of the packet that comes.
-func (s *source) await(expect int) (inbox, error) {
+// await waits for the first bytes after a rest.
+func (s *source) await() error {
 	if s.raw != nil {
-		b, err := s.raw.read(expect)
+		b, err := s.raw.read(s.expect)
 		if err != nil {
-			return inbox{}, err
+			return err
 		}
-		return inbox{b: b, pooled: expect == 0, large: expect != 0}, nil
+		s.in = inbox{b: b, pooled: s.expect == 0, large: s.expect != 0}
+		return nil
 	}
 	n, err := s.conn.Read(s.first)
 	if n > 0 {
-		return inbox{b: append(takeBuffer(), s.first[:n]...), pooled: true}, nil
+		s.in = inbox{b: append(takeBuffer(), s.first[:n]...), pooled: true}
+		return nil
 	}
-	return inbox{}, noProgress(err)
+	return noProgress(err)
 }
 
 // more adds what the next read brings.
-func (s *source) more(in *inbox) error {
+func (s *source) more() error {
+	in := &s.in
 	if len(in.b) == cap(in.b) { // a large packet that did not get its room at once
 		in.grow(in.b, 2*len(in.b), false)
 	}
@@ -160,6 +177,15 @@ func noProgress(err error) error {
 	return err
 }
 
+// whatNext is what a reader does next.
+type whatNext uint8
+
+const (
+	readOn   whatNext = iota
+	leave             // the transport does not matter any more
+	relieved          // another goroutine reads
+)
+
 // read reads until the connection ends. It runs on the reader goroutine.
 //
 // A handshake and handling packets make a goroutine's stack grow, and a parked
@@ -169,36 +195,27 @@ func noProgress(err error) error {
 func (t *transport) read() {
 	c := t.client
 	src := t.source
-	var in inbox
 	var err error
-	expect := 0
-	for {
-		if in.b == nil {
+	for next := readOn; next == readOn; {
+		if src.in.b == nil {
 			if now := c.loop.Now(); src.used && now-src.renewed > time.Second {
 				src.renewed, src.used = now, false
 				go t.read()
 				return
 			}
-			in, err = src.await(expect)
+			err = src.await()
 			src.used = true
 		} else {
-			err = src.more(&in)
+			err = src.more()
 		}
 		if err != nil {
 			break
 		}
-		last := 0
-		if in.large && len(in.b) == cap(in.b) {
-			last = len(in.b)
-		}
-		if !t.receive(&in) {
-			break
-		}
-		if in.b == nil {
-			expect = last
+		if next = t.receive(); next == relieved {
+			return
 		}
 	}
-	in.release()
+	src.in.release()
 	now := c.loop.Now()
 	c.mu.Lock()
 	c.dispatch.held = false
@@ -229,9 +246,14 @@ func (t *transport) releaseHeld() {
 }
 
 // receive hands what is in the inbox to the engine and leaves an incomplete
-// packet in it. It reports whether to go on reading.
-func (t *transport) receive(in *inbox) bool {
+// packet in it.
+func (t *transport) receive() whatNext {
 	c := t.client
+	in := &t.source.in
+	t.source.expect = 0
+	if in.large && len(in.b) == cap(in.b) {
+		t.source.expect = len(in.b)
+	}
 	if in.large && !in.fits() {
 		b := takeBuffer()
 		if len(in.b) < cap(b)-1 {
@@ -251,7 +273,7 @@ func (t *transport) receive(in *inbox) bool {
 	c.mu.Lock()
 	if !t.current() {
 		c.mu.Unlock()
-		return false
+		return leave
 	}
 	d := &c.dispatch
 	before := d.messages()
@@ -262,7 +284,7 @@ func (t *transport) receive(in *inbox) bool {
 		// What follows the CONNACK waits until the server has proved itself.
 		if !t.confirmed() {
 			c.mu.Unlock()
-			return false
+			return leave
 		}
 		before = d.messages()
 		d.arriving.bytes = in.b[consumed:]
@@ -273,36 +295,35 @@ func (t *transport) receive(in *inbox) bool {
 	d.arriving = arrival{}
 	rest := in.b[consumed:]
 	shared := d.messages() > before
-	if shared {
-		if in.pooled || in.large && c.opts.BorrowPayloads {
-			d.release(in.b)
-		}
-		// Now, while mu is held: the dispatcher may give the buffer back as soon
-		// as it is not.
-		if len(rest) > 0 {
-			in.grow(rest, max(need, len(rest)+1), true)
-		} else {
-			*in = inbox{}
-		}
+	if shared && (in.pooled || in.large && c.opts.BorrowPayloads) {
+		d.release(in.b)
 	}
 	full := t.current() && d.full()
-	d.held = !full && t.source.raw != nil && t.source.raw.flows() && !d.enough()
+	handsOver := t.handsOver(now)
+	if shared || handsOver {
+		// Now, while mu is held: as soon as it is not, the dispatcher may give the
+		// buffer back, and another goroutine may read.
+		in.keep(rest, need, shared)
+	}
+	d.held = !handsOver && !full && t.source.raw != nil && t.source.raw.flows() && !d.enough()
 	t.held = d.held
 	c.settle()
-	if full {
+	if full && !handsOver {
 		c.pause(now, t)
 	}
 	c.mu.Unlock()
 
 	switch {
-	case shared:
-	case len(rest) > 0:
-		in.grow(rest, max(need, len(rest)+1), false)
-	default:
-		in.release()
+	case handsOver:
+		if !c.runDispatcher() {
+			return relieved
+		}
+		return readOn
+	case !shared:
+		in.keep(rest, need, false)
 	}
 	if full {
 		<-t.resume
 	}
-	return true
+	return readOn
 }
