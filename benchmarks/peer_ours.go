@@ -41,7 +41,7 @@ func oursOptions(o peerOptions, borrow bool) mqtt5.ClientOptions {
 		BorrowPayloads: borrow,
 	}
 	if o.onMessage != nil {
-		opts.OnMessage = func(m mqtt5.Message) { o.onMessage(m.Payload) }
+		opts.OnMessage = func(_ context.Context, m mqtt5.Message) { o.onMessage(m.Payload) }
 	}
 	if o.receiveMax > 0 {
 		opts.Connect.ReceiveMaximum = &o.receiveMax

@@ -137,7 +137,7 @@ func (f *fixture) device(t *testing.T, name string, change ...func(*mqtt5.Client
 		Connect:             mqtt5.ConnectPacket{ClientID: f.id + name},
 		MinReconnectDelay:   10 * time.Millisecond,
 		MaxReconnectDelay:   200 * time.Millisecond,
-		OnMessage:           d.messages.put,
+		OnMessage:           func(_ context.Context, m mqtt5.Message) { d.messages.put(m) },
 		OnAttemptingConnect: func(e *mqtt5.AttemptingConnect) { d.events.put(e) },
 		OnConnectionSuccess: func(e *mqtt5.ConnectionSuccess) { d.events.put(e) },
 		OnConnectionFailure: func(e *mqtt5.ConnectionFailure) { d.events.put(e) },

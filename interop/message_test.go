@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -228,7 +229,7 @@ func testSharedSubscription(t *testing.T, f *fixture) {
 	all := newQueue[mqtt5.Message]()
 	var members []*device
 	for _, name := range []string{"1", "2"} {
-		m := f.connected(t, name, func(o *mqtt5.ClientOptions) { o.OnMessage = all.put })
+		m := f.connected(t, name, func(o *mqtt5.ClientOptions) { o.OnMessage = func(_ context.Context, m mqtt5.Message) { all.put(m) } })
 		m.subscribe(mqtt5.AtLeastOnce, "$share/group/"+f.topic("a"))
 		members = append(members, m)
 	}

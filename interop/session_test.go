@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -223,7 +224,7 @@ type taken struct {
 func (d *device) takeAcks(topic string, seen func()) *queue[taken] {
 	d.t.Helper()
 	q := newQueue[taken]()
-	if _, err := d.Handle(topic, func(m mqtt5.Message) {
+	if _, err := d.Handle(topic, func(_ context.Context, m mqtt5.Message) {
 		if seen != nil {
 			seen()
 		}

@@ -5,7 +5,7 @@
 //
 //	client, err := iot.NewMTLSFromPath("abc123-ats.iot.eu-west-1.amazonaws.com", "device.pem.crt", "private.pem.key",
 //		iot.WithClientID("thermostat-7"),
-//		iot.WithOnMessage(func(m mqtt5.Message) { fmt.Println(m.Topic, string(m.Payload)) }))
+//		iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) { fmt.Println(m.Topic, string(m.Payload)) }))
 //
 // Each constructor returns a [mqtt5.Client] at rest; its Start begins to
 // connect. What is not an option here is reached with [WithClientOptions].

@@ -211,7 +211,7 @@ func (p *probe) roundTrip(ctx context.Context, o DiagnoseOptions, client *mqtt5.
 	defer cancel()
 	text := fmt.Sprintf("doctor %d", time.Now().UnixNano())
 	came := make(chan struct{}, 1)
-	remove, err := client.Handle(topic, func(m mqtt5.Message) {
+	remove, err := client.Handle(topic, func(_ context.Context, m mqtt5.Message) {
 		if string(m.Payload) == text {
 			select {
 			case came <- struct{}{}:

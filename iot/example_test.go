@@ -24,7 +24,7 @@ const endpoint = "abc123-ats.iot.eu-west-1.amazonaws.com"
 func ExampleNewMTLSFromPath() {
 	client, err := iot.NewMTLSFromPath(endpoint, "device.pem.crt", "private.pem.key",
 		iot.WithClientID("thermostat-7"),
-		iot.WithOnMessage(func(m mqtt5.Message) { fmt.Println(m.Topic, string(m.Payload)) }),
+		iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) { fmt.Println(m.Topic, string(m.Payload)) }),
 		iot.WithOnConnectionFailure(func(f *mqtt5.ConnectionFailure) { log.Print(f.Err) }),
 	)
 	if err != nil {

@@ -79,10 +79,10 @@ var optionCases = []optionCase{
 
 	// Events.
 	{"message callback", "WithOnMessage", func(*testing.T) Option {
-		return WithOnMessage(func(m mqtt5.Message) { m.Payload[0] = 'y' })
+		return WithOnMessage(func(_ context.Context, m mqtt5.Message) { m.Payload[0] = 'y' })
 	}, func(_ *testing.T, _ *settings, c *connector) bool {
 		m := mqtt5.Message{PublishPacket: mqtt5.PublishPacket{Payload: []byte("x")}}
-		c.options.OnMessage(m)
+		c.options.OnMessage(context.Background(), m)
 		return string(m.Payload) == "y"
 	}},
 	{"event attempting connect", "WithOnAttemptingConnect", func(*testing.T) Option {

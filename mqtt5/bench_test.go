@@ -3,6 +3,7 @@
 package mqtt5
 
 import (
+	"context"
 	"fmt"
 	"testing"
 )
@@ -14,7 +15,7 @@ func BenchmarkRouter(b *testing.B) {
 		b.Run(fmt.Sprint(filters), func(b *testing.B) {
 			var r router
 			for i := range filters {
-				r.add(fmt.Sprintf("devices/%d/+/state", i), func(Message) {})
+				r.add(fmt.Sprintf("devices/%d/+/state", i), func(context.Context, Message) {})
 			}
 			topic := fmt.Sprintf("devices/%d/lamp/state", filters/2)
 			var room [8]route

@@ -29,7 +29,9 @@ type Client struct {
 	observers *observers // nil: none
 	router    router     // has a lock of its own
 	gate      *eventloop.Gate
-	own       *eventloop.Group // nil if the loops are shared
+	own       *eventloop.Group   // nil if the loops are shared
+	handling  context.Context    // what message handlers get
+	giveUp    context.CancelFunc // ends handling
 
 	// mu guards everything below. It is never held across I/O or user code.
 	mu        sync.Mutex
@@ -87,6 +89,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.timer.Init(c.loop, c.onTimer)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))
+	c.handling, c.giveUp = context.WithCancel(context.Background())
 	c.dispatch.run = func() { c.runDispatcher() }
 	c.dispatch.limit = orDefault(opts.MaxPendingMessages, 1024)
 	return c, nil
@@ -324,6 +327,7 @@ func (c *Client) settle() {
 // rest gives back what a closed client holds.
 func (c *Client) rest() {
 	c.rested = true
+	c.giveUp()
 	c.timer.Stop()
 	c.loop.Unpin()
 	if c.own != nil {

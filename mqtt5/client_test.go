@@ -21,7 +21,7 @@ func TestClient_endToEnd(t *testing.T) {
 			Address:             "server:1883",
 			Dial:                srv.DialContext,
 			Connect:             mqtt5.ConnectPacket{ClientID: "c1"},
-			OnMessage:           func(m mqtt5.Message) { got <- m.Topic + "=" + string(m.Payload) },
+			OnMessage:           func(_ context.Context, m mqtt5.Message) { got <- m.Topic + "=" + string(m.Payload) },
 			OnAttemptingConnect: func(*mqtt5.AttemptingConnect) { events = append(events, "attempting") },
 			OnConnectionSuccess: func(*mqtt5.ConnectionSuccess) { events = append(events, "success") },
 			OnConnectionFailure: func(e *mqtt5.ConnectionFailure) { events = append(events, "failure "+e.Err.Error()) },

@@ -308,7 +308,7 @@ func TestHostile_acknowledgements(t *testing.T) {
 func TestHostile_flow(t *testing.T) {
 	limit := func(o *mqtt5.ClientOptions) {
 		o.Connect.ReceiveMaximum = mqtt5.Ptr[uint16](2)
-		o.OnMessage = func(m mqtt5.Message) { m.TakeAck() } // and never gives it
+		o.OnMessage = func(_ context.Context, m mqtt5.Message) { m.TakeAck() } // and never gives it
 	}
 	runViolations(t, []violation{
 		{name: "MQTT-3.3.4-9 QoS 1 messages beyond our Receive Maximum", code: mqtttest.ReceiveMaximumExceeded, packet: "PUBLISH", rule: "MQTT-3.3.4-9",

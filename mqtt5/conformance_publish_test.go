@@ -3,6 +3,7 @@
 package mqtt5_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -316,7 +317,7 @@ func TestPublish_resend(t *testing.T) {
 		})
 		var d *device
 		d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
-			o.OnMessage = func(m mqtt5.Message) { // forwards what it got
+			o.OnMessage = func(_ context.Context, m mqtt5.Message) { // forwards what it got
 				p := m.PublishPacket
 				p.Topic = "out"
 				if !p.Duplicate {
@@ -517,7 +518,7 @@ func TestPublish_limits(t *testing.T) {
 			}
 		})
 		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
-			o.OnMessage = func(m mqtt5.Message) {
+			o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 				ack, err := m.TakeAck()
 				if err != nil {
 					t.Error(err)

@@ -3,6 +3,7 @@
 package mqtt5_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -106,7 +107,7 @@ func TestReceive_flows(t *testing.T) {
 			var got []string
 			var held []*mqtt5.Ack
 			d := connected(t, srv, func(o *mqtt5.ClientOptions) {
-				o.OnMessage = func(m mqtt5.Message) {
+				o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 					payload := string(m.Payload)
 					got = append(got, payload)
 					switch {
@@ -191,7 +192,7 @@ func TestReceive_resumed(t *testing.T) {
 		var first *mqtt5.Ack
 		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
 			persistent(o)
-			o.OnMessage = func(m mqtt5.Message) {
+			o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 				if !m.Duplicate {
 					first, _ = m.TakeAck()
 				}

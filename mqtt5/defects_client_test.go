@@ -324,7 +324,7 @@ func TestDefects_memory(t *testing.T) {
 				Address:   "server:1883",
 				Dial:      func(context.Context, string, string) (net.Conn, error) { return near, nil },
 				Connect:   mqtt5.ConnectPacket{ClientID: "c"},
-				OnMessage: func(m mqtt5.Message) { got <- len(m.Payload) },
+				OnMessage: func(_ context.Context, m mqtt5.Message) { got <- len(m.Payload) },
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -389,7 +389,7 @@ func TestLargePacketInPieces(t *testing.T) {
 		Address:   "server:1883",
 		Dial:      func(context.Context, string, string) (net.Conn, error) { return near, nil },
 		Connect:   mqtt5.ConnectPacket{ClientID: "c"},
-		OnMessage: func(m mqtt5.Message) { got <- len(m.Payload) },
+		OnMessage: func(_ context.Context, m mqtt5.Message) { got <- len(m.Payload) },
 	})
 	if err != nil {
 		t.Fatal(err)

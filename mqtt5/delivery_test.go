@@ -36,7 +36,7 @@ func TestReading_pauses(t *testing.T) {
 			var handled atomic.Int32
 			d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
 				o.MaxPendingMessages = 8
-				o.OnMessage = func(mqtt5.Message) {
+				o.OnMessage = func(context.Context, mqtt5.Message) {
 					<-release
 					handled.Add(1)
 				}
@@ -137,7 +137,7 @@ func TestCallbacks_wait(t *testing.T) {
 			var done atomic.Int32
 			d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
 				o.MaxPendingMessages = 8
-				o.OnMessage = func(m mqtt5.Message) {
+				o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 					if string(m.Payload) != "work" {
 						return
 					}
@@ -229,7 +229,7 @@ func TestCallbacks_wait(t *testing.T) {
 		})
 		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
 			o.Connect.KeepAliveSeconds = mqtt5.Ptr[uint16](10)
-			o.OnMessage = func(mqtt5.Message) { time.Sleep(305 * time.Second) }
+			o.OnMessage = func(context.Context, mqtt5.Message) { time.Sleep(305 * time.Second) }
 		})
 		time.Sleep(306 * time.Second)
 		d.wantEvents("attempting success")
@@ -248,7 +248,7 @@ func TestAcknowledgement(t *testing.T) {
 		srv.HangDial()
 		acks := make(chan *mqtt5.Ack, 1)
 		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
-			o.OnMessage = func(m mqtt5.Message) {
+			o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 				ack, err := m.TakeAck()
 				if err != nil {
 					t.Error(err)
@@ -311,7 +311,7 @@ func TestAcknowledgement(t *testing.T) {
 			c.Drain()
 		})
 		var kept mqtt5.Message
-		connected(t, srv, func(o *mqtt5.ClientOptions) { o.OnMessage = func(m mqtt5.Message) { kept = m } })
+		connected(t, srv, func(o *mqtt5.ClientOptions) { o.OnMessage = func(_ context.Context, m mqtt5.Message) { kept = m } })
 		synctest.Wait()
 		if _, err := kept.TakeAck(); !errors.Is(err, mqtt5.ErrAckTwice) && !errors.Is(err, mqtt5.ErrAckStale) {
 			t.Errorf("got %v", err)
@@ -352,10 +352,10 @@ func TestHandle(t *testing.T) {
 		}
 		got := map[string][]string{}
 		d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
-			o.OnMessage = func(m mqtt5.Message) { t.Errorf("%q has no handler", m.Topic) }
+			o.OnMessage = func(_ context.Context, m mqtt5.Message) { t.Errorf("%q has no handler", m.Topic) }
 		})
 		for filter := range matches {
-			if _, err := d.Handle(filter, func(m mqtt5.Message) { got[filter] = append(got[filter], m.Topic) }); err != nil {
+			if _, err := d.Handle(filter, func(_ context.Context, m mqtt5.Message) { got[filter] = append(got[filter], m.Topic) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -379,7 +379,7 @@ func TestHandle(t *testing.T) {
 		var handled []string
 		d := newDevice(t, srv, nil)
 		for _, name := range []string{"one", "two"} {
-			_, err := d.Handle("a", func(mqtt5.Message) {
+			_, err := d.Handle("a", func(context.Context, mqtt5.Message) {
 				handled = append(handled, name)
 				panic(name)
 			})
@@ -395,9 +395,9 @@ func TestHandle(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		d := newDevice(t, srv, nil)
 		n := 0
-		remove, err := d.Handle("a", func(mqtt5.Message) { n++ })
+		remove, err := d.Handle("a", func(context.Context, mqtt5.Message) { n++ })
 		want(t, "handle", err, nil)
-		other, err := d.Handle("a/b", func(mqtt5.Message) { n += 10 })
+		other, err := d.Handle("a/b", func(context.Context, mqtt5.Message) { n += 10 })
 		want(t, "handle", err, nil)
 		d.start()
 		want(t, "subscribe", d.subscribe(d.ctx, "a/#").wait(), nil)
@@ -414,7 +414,7 @@ func TestHandle(t *testing.T) {
 		}
 		d.wantMessages("a=")
 		var invalid *mqtt5.ValidationError
-		if _, err := d.Handle("a/#/b", func(mqtt5.Message) {}); !errors.As(err, &invalid) {
+		if _, err := d.Handle("a/#/b", func(context.Context, mqtt5.Message) {}); !errors.As(err, &invalid) {
 			t.Errorf("got %v", err)
 		}
 		if _, err := d.Handle("a", nil); !errors.As(err, &invalid) {
@@ -436,7 +436,7 @@ func TestPanics(t *testing.T) {
 			o.OnConnectionSuccess = func(*mqtt5.ConnectionSuccess) { boom() }
 			o.OnDisconnection = func(*mqtt5.Disconnection) { boom() }
 			o.OnStopped = func(*mqtt5.Stopped) { boom() }
-			o.OnMessage = func(mqtt5.Message) { boom() }
+			o.OnMessage = func(context.Context, mqtt5.Message) { boom() }
 			o.ShouldRetry = func(mqtt5.RetryInfo) bool { boom(); return false }
 			o.OnPanic = func(e *mqtt5.PanicError) {
 				if e.Value != "boom" || len(e.Stack) == 0 || !strings.Contains(e.Error(), e.Callback) {

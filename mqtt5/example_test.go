@@ -46,7 +46,7 @@ func Example() {
 		Address: "broker.example:1883",
 		Dial:    srv.DialContext,
 		Connect: mqtt5.ConnectPacket{ClientID: "device"},
-		OnMessage: func(m mqtt5.Message) {
+		OnMessage: func(_ context.Context, m mqtt5.Message) {
 			fmt.Printf("%s: %s\n", m.Topic, m.Payload)
 			close(received)
 		},
@@ -186,7 +186,7 @@ func ExampleClient_Handle() {
 	client, ctx, end := exampleClient(mqtt5.ClientOptions{})
 	defer end()
 	done := make(chan struct{})
-	remove, err := client.Handle("sensors/+/temperature", func(m mqtt5.Message) {
+	remove, err := client.Handle("sensors/+/temperature", func(_ context.Context, m mqtt5.Message) {
 		fmt.Printf("%s: %s\n", m.Topic, m.Payload)
 		close(done)
 	})
@@ -246,7 +246,7 @@ func ExampleClient_Channel() {
 
 func ExampleMessage_TakeAck() {
 	acks := make(chan *mqtt5.Ack)
-	client, ctx, end := exampleClient(mqtt5.ClientOptions{OnMessage: func(m mqtt5.Message) {
+	client, ctx, end := exampleClient(mqtt5.ClientOptions{OnMessage: func(_ context.Context, m mqtt5.Message) {
 		ack, err := m.TakeAck() // from now on it is ours to give
 		if err != nil {
 			fmt.Println(err)
@@ -383,7 +383,7 @@ func ExampleMessage_Clone() {
 	kept := make(chan mqtt5.Message, 1)
 	client, ctx, end := exampleClient(mqtt5.ClientOptions{
 		BorrowPayloads: true,
-		OnMessage:      func(m mqtt5.Message) { kept <- m.Clone() },
+		OnMessage:      func(_ context.Context, m mqtt5.Message) { kept <- m.Clone() },
 	})
 	defer end()
 	if _, err := client.Subscribe(ctx, &mqtt5.SubscribePacket{Subscriptions: []mqtt5.Subscription{{TopicFilter: "a"}}}); err != nil {

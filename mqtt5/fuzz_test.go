@@ -3,6 +3,7 @@
 package mqtt5_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
@@ -159,7 +160,7 @@ func TestServer_randomBytes(t *testing.T) {
 		c, err := mqtt5.NewClient(mqtt5.ClientOptions{
 			Address: "server.example:1883", Dial: srv.DialContext, Connect: mqtt5.ConnectPacket{ClientID: "device"},
 			TopicAliasing: mqtt5.TopicAliasOptions{Inbound: true}, SessionBehavior: mqtt5.SessionRejoinPostSuccess,
-			OnMessage: func(mqtt5.Message) {}, MaxReconnectDelay: time.Second,
+			OnMessage: func(context.Context, mqtt5.Message) {}, MaxReconnectDelay: time.Second,
 		})
 		if err != nil {
 			t.Fatal(err)

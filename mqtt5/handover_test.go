@@ -33,7 +33,7 @@ func TestHandOver(t *testing.T) {
 		entered := make(chan bool)
 		var d *device
 		d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
-			o.OnMessage = func(m mqtt5.Message) {
+			o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 				if string(m.Payload) == "first" {
 					entered <- onReader()
 					f(d)
@@ -125,7 +125,7 @@ func TestHandOver(t *testing.T) {
 				return publish // it is never acknowledged
 			}))
 			d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
-				o.OnMessage = func(mqtt5.Message) {
+				o.OnMessage = func(context.Context, mqtt5.Message) {
 					if onReader() {
 						t.Error("the reader hands over")
 					}
@@ -199,7 +199,7 @@ func TestHandOver_stream(t *testing.T) {
 			c, err = mqtt5.NewClient(mqtt5.ClientOptions{
 				Address: listener.Addr().String(),
 				Connect: mqtt5.ConnectPacket{ClientID: "c"},
-				OnMessage: func(m mqtt5.Message) {
+				OnMessage: func(_ context.Context, m mqtt5.Message) {
 					i := next
 					next++
 					if n := len(m.Payload); n != size(i) || binary.BigEndian.Uint64(m.Payload) != uint64(i) ||

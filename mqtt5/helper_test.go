@@ -163,12 +163,12 @@ func (d *device) record(o *mqtt5.ClientOptions) {
 		d.mu.Unlock()
 		call(stopped, e)
 	}
-	o.OnMessage = func(m mqtt5.Message) {
+	o.OnMessage = func(ctx context.Context, m mqtt5.Message) {
 		d.mu.Lock()
 		d.messages = append(d.messages, m.Topic+"="+string(m.Payload))
 		d.mu.Unlock()
 		if message != nil {
-			message(m)
+			message(ctx, m)
 		}
 	}
 }

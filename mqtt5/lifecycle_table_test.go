@@ -190,7 +190,7 @@ func newStage(t *testing.T, script func(s *stage, c *mqtttest.Conn), change func
 	s.device = connected(t, s.srv, func(o *mqtt5.ClientOptions) {
 		o.Authenticator = scripted{}
 		o.Connect.KeepAliveSeconds = mqtt5.Ptr[uint16](10)
-		o.OnMessage = func(m mqtt5.Message) {
+		o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 			if m.Topic == "late" {
 				ack, _ := m.TakeAck()
 				acks <- ack
@@ -357,7 +357,7 @@ var deeds = []struct {
 		s.State()
 		s.Stats()
 		s.Settings()
-		remove, err := s.Handle("b", func(mqtt5.Message) {})
+		remove, err := s.Handle("b", func(context.Context, mqtt5.Message) {})
 		if err == nil {
 			remove()
 		}

@@ -143,7 +143,7 @@ var calls = []struct {
 	{"WaitConnected", func(ctx context.Context, d *device) error { return d.WaitConnected(ctx) }},
 	{"Reauthenticate", func(ctx context.Context, d *device) error { return d.Reauthenticate(ctx) }},
 	{"Handle", func(_ context.Context, d *device) error {
-		remove, err := d.Handle("a/#", func(mqtt5.Message) {})
+		remove, err := d.Handle("a/#", func(context.Context, mqtt5.Message) {})
 		if err == nil {
 			remove()
 			remove()
@@ -370,7 +370,7 @@ func TestStop(t *testing.T) {
 		})
 		var d *device
 		d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
-			o.OnMessage = func(mqtt5.Message) {
+			o.OnMessage = func(context.Context, mqtt5.Message) {
 				if err := d.Stop(d.ctx, nil); err != nil {
 					t.Error(err)
 				}

@@ -4,6 +4,7 @@ package mqtt5
 
 import (
 	"bytes"
+	"context"
 	"slices"
 	"strings"
 
@@ -27,8 +28,9 @@ type Message struct {
 
 // MessageHandler handles received messages. Handlers run one at a time, in the
 // order of receipt; they may block, and may call the client and wait for its
-// operations.
-type MessageHandler func(Message)
+// operations. ctx ends when the client is closed, and when a stop gives up
+// waiting for them.
+type MessageHandler func(ctx context.Context, m Message)
 
 // Clone returns a copy that shares nothing with the read buffers of the client.
 func (m Message) Clone() Message {

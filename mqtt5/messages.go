@@ -22,7 +22,7 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message]
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		handed, taken := make(chan Message), make(chan struct{})
-		remove, _ := c.Handle(filter, func(m Message) { // the filter was checked
+		remove, _ := c.Handle(filter, func(_ context.Context, m Message) { // the filter was checked
 			select {
 			case handed <- m:
 				select {
@@ -60,7 +60,7 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message]
 // [ClientOptions.BorrowPayloads] the messages are clones.
 func (c *Client) Channel(ctx context.Context, filter string, size int) (<-chan Message, error) {
 	ch := make(chan Message, size)
-	remove, err := c.Handle(filter, func(m Message) {
+	remove, err := c.Handle(filter, func(_ context.Context, m Message) {
 		if ctx.Err() != nil {
 			return
 		}

@@ -174,7 +174,7 @@ func TestAllocations(t *testing.T) {
 			got := make(chan struct{}, 1)
 			_, p := newPeer(t, func(o *mqtt5.ClientOptions) {
 				o.BorrowPayloads = c.borrow
-				o.OnMessage = func(m mqtt5.Message) {
+				o.OnMessage = func(_ context.Context, m mqtt5.Message) {
 					if len(m.Payload) != c.size {
 						t.Errorf("%d bytes of payload", len(m.Payload))
 					}

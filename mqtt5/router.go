@@ -173,7 +173,7 @@ func (c *Client) route(m *Message) {
 	found := c.router.match(m.Topic, room[:0])
 	if len(found) == 0 {
 		if c.opts.OnMessage != nil {
-			c.opts.OnMessage(*m)
+			c.opts.OnMessage(c.handling, *m)
 		}
 		return
 	}
@@ -185,5 +185,5 @@ func (c *Client) route(m *Message) {
 // invoke keeps a panic of one handler from the others.
 func (c *Client) invoke(h MessageHandler, m *Message) {
 	defer c.recovered("message handler")
-	h(*m)
+	h(c.handling, *m)
 }

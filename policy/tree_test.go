@@ -59,6 +59,9 @@ var readTree = sync.OnceValues(func() (*tree, error) {
 			}
 			return nil
 		}
+		if d.Name() == ".git" { // of a worktree
+			return nil
+		}
 		rel, err := filepath.Rel(root, p)
 		if err != nil {
 			return err

@@ -137,7 +137,7 @@ func (b *bench) clientID(index int) string {
 	return fmt.Sprintf("%s-%d", b.app.ClientID, index)
 }
 
-func (m *member) message(mqtt5.Message) { m.received.add() }
+func (m *member) message(context.Context, mqtt5.Message) { m.received.add() }
 
 func (m *member) disconnected(e *mqtt5.Disconnection) {
 	if b := m.bench; m.up.Load() && b.ctx.Err() == nil {

@@ -31,7 +31,7 @@ func main() {
 			return err
 		}
 		defer func() { err = errors.Join(err, session.Stop(responder)) }()
-		if _, err := responder.Handle(requests, func(m mqtt5.Message) {
+		if _, err := responder.Handle(requests, func(_ context.Context, m mqtt5.Message) {
 			if m.ResponseTopic == nil {
 				return
 			}

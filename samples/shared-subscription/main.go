@@ -43,7 +43,7 @@ func main() {
 			id := app.ClientID
 			session := app.NewSession()
 			options := append(app.Options(), session.Options()...)
-			options = append(options, iot.WithOnMessage(func(m mqtt5.Message) {
+			options = append(options, iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) {
 				mu.Lock()
 				defer mu.Unlock()
 				count[id]++

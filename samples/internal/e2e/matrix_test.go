@@ -34,7 +34,7 @@ func watch(clientID string) (*events, []iot.Option) {
 	return e, []iot.Option{
 		iot.WithClientID(clientID),
 		iot.WithKeepAlive(20 * time.Minute),
-		iot.WithOnMessage(func(m mqtt5.Message) { e.messages <- m }),
+		iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) { e.messages <- m }),
 		iot.WithOnConnectionSuccess(func(s *mqtt5.ConnectionSuccess) { e.connected <- s }),
 		iot.WithOnConnectionFailure(func(f *mqtt5.ConnectionFailure) { e.failed <- f.Err }),
 		iot.WithOnDisconnection(func(d *mqtt5.Disconnection) { e.lost <- d.Err }),

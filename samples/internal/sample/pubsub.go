@@ -42,7 +42,7 @@ func (a *App) NewSession() *Session {
 // Options make the client report to the session.
 func (s *Session) Options() []iot.Option {
 	return []iot.Option{
-		iot.WithOnMessage(func(m mqtt5.Message) { s.received <- m }),
+		iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) { s.received <- m }),
 		// A sample gives up at the first failure; a device would go on.
 		iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
 			o.ShouldRetry = func(r mqtt5.RetryInfo) bool {
