@@ -442,7 +442,7 @@ func (cl *client) publish(pk *packets.Packet) error {
 		ack.PacketID = pk.PacketID
 		cl.sendAck(ack)
 	}
-	c.route(m, s)
+	c.publishFrom(m, s, &serviceRequest{client: cl, principal: cl.principal})
 	return nil
 }
 

@@ -20,6 +20,9 @@ import (
 
 // Options configure a [Core]. The zero value is a core on free ports of 127.0.0.1 with the quotas of [Quotas].
 type Options struct {
+	// Dir is a folder that keeps the state of the core, so that a core started with the same folder goes on where the
+	// last one ended. Empty keeps nothing. One core at a time may use a folder.
+	Dir string
 	// Region is the AWS region the core plays, "us-east-1" when empty.
 	Region string
 	// AccountID is used in policy resources (ARNs), "123456789012" when empty.
@@ -73,30 +76,35 @@ type Core struct {
 	events               eventLog
 	faults               faultState
 	closeOnce            sync.Once
+	closeErr             error
+	state                *state // nil without Options.Dir
+	deviceServices       []*deviceService
 
-	mu          sync.Mutex // guards all below and the state of sessions
-	closed      bool
-	offset      time.Duration
-	devices     map[string]*Device
-	raw         map[*faultConn]struct{}
-	clients     map[*client]struct{}
-	sessions    map[string]*session
-	exact       map[string]map[*session]*subscription // filters without wildcards
-	wild        map[*session]map[string]*subscription
-	shares      map[string]*shareGroup // by group and filter
-	retained    map[string]*stored
-	services    map[*service]struct{}
-	connects    map[string]*bucket
-	authorizers map[string]*Authorizer
-	defaultAuth string
-	keys        map[string]*AccessKey
-	roleAliases map[string]*RoleAlias
-	ssoRoles    map[ssoName]*SSORole
-	pools       map[string]*IdentityPool
-	identities  map[string]string // identity to pool
-	roles       map[string]*Role
-	metadata    *Metadata
-	nextConn    int64
+	mu           sync.Mutex // guards all below and the state of sessions
+	closed       bool
+	offset       time.Duration
+	timers       clockTimers
+	answerFaults answerFaults
+	devices      map[string]*Device
+	raw          map[*faultConn]struct{}
+	clients      map[*client]struct{}
+	sessions     map[string]*session
+	exact        map[string]map[*session]*subscription // filters without wildcards
+	wild         map[*session]map[string]*subscription
+	shares       map[string]*shareGroup // by group and filter
+	retained     map[string]*stored
+	services     map[*service]struct{}
+	connects     map[string]*bucket
+	authorizers  map[string]*Authorizer
+	defaultAuth  string
+	keys         map[string]*AccessKey
+	roleAliases  map[string]*RoleAlias
+	ssoRoles     map[ssoName]*SSORole
+	pools        map[string]*IdentityPool
+	identities   map[string]string // identity to pool
+	roles        map[string]*Role
+	metadata     *Metadata
+	nextConn     int64
 }
 
 // TB is the part of [testing.TB] that [Start] and [Core.Device] use.
@@ -143,6 +151,12 @@ func New(o Options) (*Core, error) {
 		roles: map[string]*Role{},
 	}
 	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
+	if o.Dir != "" {
+		var err error
+		if c.state, err = openState(o.Dir); err != nil {
+			return nil, err
+		}
+	}
 	c.events.init(o.EventCapacity)
 	c.tasks.init()
 
@@ -201,6 +215,7 @@ func (c *Core) Close() error {
 		c.closeListeners()
 		c.mu.Lock()
 		c.closed = true
+		c.armTimers()
 		for cl := range c.clients {
 			if cl.session != nil {
 				cl.sendDisconnect(ServerShuttingDown, "")
@@ -228,8 +243,9 @@ func (c *Core) Close() error {
 		}
 		c.tasks.close()
 		c.wg.Wait()
+		c.closeErr = c.state.close()
 	})
-	return nil
+	return c.closeErr
 }
 
 func (c *Core) closeListeners() {
@@ -348,6 +364,7 @@ func (c *Core) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
+	c.runTimers()
 	now := c.nowLocked()
 	for cl := range c.clients {
 		if cl.session != nil && cl.silentSince(now) > cl.patience() {

@@ -209,6 +209,11 @@ func (s *session) deliver(m *Message, maxQoS byte, retain bool, expires time.Tim
 	if !s.principal.allowed(s.core, s.clientID, "iot:Receive", "topic/"+m.Topic) {
 		return
 	}
+	s.store(m, maxQoS, retain, expires)
+}
+
+// store sends or stores a message that the session may receive.
+func (s *session) store(m *Message, maxQoS byte, retain bool, expires time.Time) {
 	if min(m.QoS, maxQoS) == 0 {
 		if s.client != nil {
 			s.client.sendPublish(m, 0, retain, 0, expires)
@@ -352,7 +357,7 @@ func (c *Core) Publish(m Message) error {
 	m.Payload = bytes.Clone(m.Payload)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.route(&m, nil)
+	c.publishFrom(&m, nil, &serviceRequest{})
 	return nil
 }
 
