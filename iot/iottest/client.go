@@ -442,7 +442,7 @@ func (cl *client) publish(pk *packets.Packet) error {
 		ack.PacketID = pk.PacketID
 		cl.sendAck(ack)
 	}
-	c.publishFrom(m, s, &serviceRequest{client: cl, principal: cl.principal})
+	c.route(m, s)
 	return nil
 }
 

@@ -7,101 +7,103 @@ import (
 	"time"
 )
 
-// timer runs a function when the core's clock reaches a time. All fields are guarded by Core.mu.
-type timer struct {
-	core  *Core
-	when  time.Time
-	run   func() // with Core.mu held; must not block
-	index int    // in the queue, -1 when not queued
+// alarms run functions at times of the core's clock. All of it is guarded by Core.mu.
+type alarms struct {
+	queue alarmQueue
+	seq   int64
+	timer *time.Timer // for the earliest alarm; nil before the first
 }
 
-// at runs f with c.mu held as soon as the core's clock reaches when. c.mu is held. The function also runs from
-// [Core.Advance], never from within at.
-func (c *Core) at(when time.Time, f func()) *timer {
-	t := &timer{core: c, when: when, run: f}
-	heap.Push(&c.timers.queue, t)
-	c.armTimers()
-	return t
+// alarm is one function to run.
+type alarm struct {
+	at    time.Time
+	seq   int64 // alarms of the same time run in the order in which they were set
+	run   func()
+	index int // in the queue, -1 when not in it
 }
 
-// after is at, d from now.
-func (c *Core) after(d time.Duration, f func()) *timer { return c.at(c.nowLocked().Add(d), f) }
+// alarmIn runs f after d on the core's clock, on a goroutine of its own and with c.mu held, or within [Core.Advance].
+// f must not block. c.mu is held.
+func (c *Core) alarmIn(d time.Duration, f func()) *alarm {
+	return c.alarmAt(c.nowLocked().Add(d), f)
+}
 
-// stop ends a timer that has not run. It may be nil. Core.mu is held.
-func (t *timer) stop() {
-	if t == nil || t.index < 0 {
-		return
+// alarmAt is alarmIn for a point in time.
+func (c *Core) alarmAt(at time.Time, f func()) *alarm {
+	c.alarms.seq++
+	a := &alarm{at: at, seq: c.alarms.seq, run: f}
+	heap.Push(&c.alarms.queue, a)
+	if a.index == 0 {
+		c.armAlarms()
 	}
-	heap.Remove(&t.core.timers.queue, t.index)
-	t.core.armTimers()
+	return a
 }
 
-// clockTimers are the timers on the core's clock. One runtime timer serves the earliest of them.
-type clockTimers struct {
-	queue timerQueue
-	wake  *time.Timer
-	armed time.Time // on the core's clock, zero when not armed
+// cancelAlarm takes an alarm back; nil and an alarm that has run are fine. c.mu is held.
+func (c *Core) cancelAlarm(a *alarm) {
+	if a != nil && a.index >= 0 {
+		heap.Remove(&c.alarms.queue, a.index)
+	}
 }
 
-// armTimers sets the runtime timer for the earliest of the core's timers. c.mu is held.
-func (c *Core) armTimers() {
-	t := &c.timers
-	if len(t.queue) == 0 || c.closed {
-		if t.wake != nil {
-			t.wake.Stop()
+// runAlarms runs all alarms that are due and sets the timer for the next one. c.mu is held.
+func (c *Core) runAlarms() {
+	for !c.closed && len(c.alarms.queue) > 0 && !c.alarms.queue[0].at.After(c.nowLocked()) {
+		a := heap.Pop(&c.alarms.queue).(*alarm)
+		a.run()
+	}
+	c.armAlarms()
+}
+
+func (c *Core) armAlarms() {
+	if c.closed || len(c.alarms.queue) == 0 {
+		if c.alarms.timer != nil {
+			c.alarms.timer.Stop()
 		}
-		t.armed = time.Time{}
 		return
 	}
-	first := t.queue[0].when
-	if first.Equal(t.armed) {
+	wait := max(0, c.alarms.queue[0].at.Sub(c.nowLocked()))
+	if c.alarms.timer != nil {
+		c.alarms.timer.Reset(wait)
 		return
 	}
-	t.armed = first
-	d := max(0, first.Sub(c.nowLocked()))
-	if t.wake == nil {
-		t.wake = time.AfterFunc(d, c.wakeTimers)
-	} else {
-		t.wake.Reset(d)
+	c.alarms.timer = time.AfterFunc(wait, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.runAlarms()
+	})
+}
+
+// alarmQueue implements [heap.Interface]: the earliest alarm is the first.
+type alarmQueue []*alarm
+
+func (q alarmQueue) Len() int { return len(q) }
+
+func (q alarmQueue) Less(i, j int) bool {
+	if !q[i].at.Equal(q[j].at) {
+		return q[i].at.Before(q[j].at)
 	}
+	return q[i].seq < q[j].seq
 }
 
-func (c *Core) wakeTimers() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.runTimers()
-}
-
-// runTimers runs the timers that are due. c.mu is held.
-func (c *Core) runTimers() {
-	for !c.closed && len(c.timers.queue) > 0 && !c.nowLocked().Before(c.timers.queue[0].when) {
-		heap.Pop(&c.timers.queue).(*timer).run()
-	}
-	c.timers.armed = time.Time{}
-	c.armTimers()
-}
-
-// timerQueue is a heap by time.
-type timerQueue []*timer
-
-func (q timerQueue) Len() int           { return len(q) }
-func (q timerQueue) Less(i, j int) bool { return q[i].when.Before(q[j].when) }
-func (q timerQueue) Swap(i, j int) {
+func (q alarmQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].index, q[j].index = i, j
 }
 
-func (q *timerQueue) Push(x any) {
-	t := x.(*timer)
-	t.index = len(*q)
-	*q = append(*q, t)
+// Push implements [heap.Interface].
+func (q *alarmQueue) Push(x any) {
+	a := x.(*alarm)
+	a.index = len(*q)
+	*q = append(*q, a)
 }
 
-func (q *timerQueue) Pop() any {
-	old := *q
-	t := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	t.index = -1
-	return t
+// Pop implements [heap.Interface].
+func (q *alarmQueue) Pop() any {
+	last := len(*q) - 1
+	a := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	a.index = -1
+	return a
 }

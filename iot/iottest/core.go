@@ -78,33 +78,31 @@ type Core struct {
 	closeOnce            sync.Once
 	closeErr             error
 	state                *state // nil without Options.Dir
-	deviceServices       []*deviceService
 
-	mu           sync.Mutex // guards all below and the state of sessions
-	closed       bool
-	offset       time.Duration
-	timers       clockTimers
-	answerFaults answerFaults
-	devices      map[string]*Device
-	raw          map[*faultConn]struct{}
-	clients      map[*client]struct{}
-	sessions     map[string]*session
-	exact        map[string]map[*session]*subscription // filters without wildcards
-	wild         map[*session]map[string]*subscription
-	shares       map[string]*shareGroup // by group and filter
-	retained     map[string]*stored
-	services     map[*service]struct{}
-	connects     map[string]*bucket
-	authorizers  map[string]*Authorizer
-	defaultAuth  string
-	keys         map[string]*AccessKey
-	roleAliases  map[string]*RoleAlias
-	ssoRoles     map[ssoName]*SSORole
-	pools        map[string]*IdentityPool
-	identities   map[string]string // identity to pool
-	roles        map[string]*Role
-	metadata     *Metadata
-	nextConn     int64
+	mu          sync.Mutex // guards all below and the state of sessions
+	closed      bool
+	offset      time.Duration
+	devices     map[string]*Device
+	raw         map[*faultConn]struct{}
+	clients     map[*client]struct{}
+	sessions    map[string]*session
+	exact       map[string]map[*session]*subscription // filters without wildcards
+	wild        map[*session]map[string]*subscription
+	shares      map[string]*shareGroup // by group and filter
+	retained    map[string]*stored
+	services    map[*service]struct{}
+	connects    map[string]*bucket
+	authorizers map[string]*Authorizer
+	defaultAuth string
+	keys        map[string]*AccessKey
+	roleAliases map[string]*RoleAlias
+	ssoRoles    map[ssoName]*SSORole
+	pools       map[string]*IdentityPool
+	identities  map[string]string // identity to pool
+	roles       map[string]*Role
+	metadata    *Metadata
+	nextConn    int64
+	alarms      alarms
 }
 
 // TB is the part of [testing.TB] that [Start] and [Core.Device] use.
@@ -215,7 +213,7 @@ func (c *Core) Close() error {
 		c.closeListeners()
 		c.mu.Lock()
 		c.closed = true
-		c.armTimers()
+		c.armAlarms()
 		for cl := range c.clients {
 			if cl.session != nil {
 				cl.sendDisconnect(ServerShuttingDown, "")
@@ -364,7 +362,7 @@ func (c *Core) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
-	c.runTimers()
+	c.runAlarms()
 	now := c.nowLocked()
 	for cl := range c.clients {
 		if cl.session != nil && cl.silentSince(now) > cl.patience() {

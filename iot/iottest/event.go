@@ -43,13 +43,11 @@ const (
 	WillPublished
 	// CredentialsIssued: temporary credentials were handed out; AccessKeyID names them, Source the endpoint.
 	CredentialsIssued
-	// ServiceAnswered: a device service published Message; Source names the service, Err is set for a rejection.
-	ServiceAnswered
 )
 
 var eventNames = [...]string{"", "HandshakeFailed", "RequestRefused", "Connected", "ConnectRefused", "Disconnected",
 	"Published", "PublishRefused", "Delivered", "Acknowledged", "Subscribed", "Unsubscribed", "Pinged", "WillPublished",
-	"CredentialsIssued", "ServiceAnswered"}
+	"CredentialsIssued"}
 
 // String gives the name of the constant.
 func (t EventType) String() string {
@@ -75,7 +73,7 @@ type Event struct {
 	Filter   string      // Subscribed, Unsubscribed
 
 	AccessKeyID string // CredentialsIssued
-	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "sso", "imds" or "container"; ServiceAnswered: the service
+	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "sso", "imds" or "container"
 }
 
 // String is a line for logs. It has no payload and no secret.
@@ -91,10 +89,7 @@ func (e Event) String() string {
 		s += fmt.Sprintf(" id=%d", e.PacketID)
 	}
 	if e.AccessKeyID != "" {
-		s += fmt.Sprintf(" key=%s", e.AccessKeyID)
-	}
-	if e.Source != "" {
-		s += fmt.Sprintf(" source=%s", e.Source)
+		s += fmt.Sprintf(" key=%s source=%s", e.AccessKeyID, e.Source)
 	}
 	if e.Status != 0 {
 		s += fmt.Sprintf(" status=%d", e.Status)

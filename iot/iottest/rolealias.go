@@ -144,6 +144,6 @@ func (c *Core) publishFor(p *principal, tr *transport, m *Message) *refusal {
 		return refused
 	}
 	c.emit(Event{Type: Published, Conn: cl.id, Message: m})
-	c.publishFrom(m, nil, &serviceRequest{principal: p})
+	c.route(m, nil)
 	return nil
 }

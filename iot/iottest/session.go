@@ -209,11 +209,6 @@ func (s *session) deliver(m *Message, maxQoS byte, retain bool, expires time.Tim
 	if !s.principal.allowed(s.core, s.clientID, "iot:Receive", "topic/"+m.Topic) {
 		return
 	}
-	s.store(m, maxQoS, retain, expires)
-}
-
-// store sends or stores a message that the session may receive.
-func (s *session) store(m *Message, maxQoS byte, retain bool, expires time.Time) {
 	if min(m.QoS, maxQoS) == 0 {
 		if s.client != nil {
 			s.client.sendPublish(m, 0, retain, 0, expires)
@@ -357,7 +352,7 @@ func (c *Core) Publish(m Message) error {
 	m.Payload = bytes.Clone(m.Payload)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.publishFrom(&m, nil, &serviceRequest{})
+	c.route(&m, nil)
 	return nil
 }
 

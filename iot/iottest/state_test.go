@@ -44,17 +44,17 @@ func TestState_survives(t *testing.T) {
 	}
 }
 
-func TestClock_timers(t *testing.T) {
+func TestClock_alarms(t *testing.T) {
 	c := Start(t)
 	var ran []string
 	c.mu.Lock()
 	now := c.nowLocked()
 	for name, d := range map[string]time.Duration{"c": 3 * time.Hour, "a": time.Hour, "b": 2 * time.Hour, "far": 24 * time.Hour} {
-		c.at(now.Add(d), func() { ran = append(ran, name) })
+		c.alarmAt(now.Add(d), func() { ran = append(ran, name) })
 	}
-	stopped := c.after(time.Hour, func() { ran = append(ran, "stopped") })
-	stopped.stop()
-	stopped.stop()
+	stopped := c.alarmIn(time.Hour, func() { ran = append(ran, "stopped") })
+	c.cancelAlarm(stopped)
+	c.cancelAlarm(stopped)
 	c.mu.Unlock()
 	c.Advance(4 * time.Hour)
 	c.mu.Lock()
@@ -69,55 +69,8 @@ func TestClock_wakes(t *testing.T) {
 	c := Start(t)
 	done := make(chan struct{})
 	c.mu.Lock()
-	c.after(time.Hour, func() {})
-	c.after(time.Millisecond, func() { close(done) })
+	c.alarmIn(time.Hour, func() {})
+	c.alarmIn(time.Millisecond, func() { close(done) })
 	c.mu.Unlock()
 	<-done
-}
-
-func TestService_answersAndFaults(t *testing.T) {
-	c := Start(t)
-	n := 0
-	c.addService(&deviceService{name: "echo", filters: []string{"$aws/echo/+"}, handle: func(r *serviceRequest) {
-		n++
-		c.answer("echo", &Message{Topic: r.msg.Topic + "/accepted", Payload: r.msg.Payload}, nil, nil)
-	}})
-	got := make(chan string, 10)
-	defer c.Subscribe("$aws/echo/+/accepted", func(m *Message) { got <- string(m.Payload) })()
-	ask := func(s string) {
-		t.Helper()
-		if err := c.Publish(Message{Topic: "$aws/echo/x", Payload: []byte(s)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expect := func(want ...string) {
-		t.Helper()
-		for _, w := range want {
-			if g := <-got; g != w {
-				t.Errorf("got %q, want %q", g, w)
-			}
-		}
-	}
-	ask("1")
-	expect("1")
-	c.SetAnswerFaults(AnswerFaults{Drop: true, Times: 1})
-	ask("lost")
-	ask("2")
-	expect("2")
-	c.SetAnswerFaults(AnswerFaults{Duplicate: true, Times: 1})
-	ask("3")
-	expect("3", "3")
-	c.SetAnswerFaults(AnswerFaults{Reorder: true, Times: 1})
-	ask("4")
-	ask("5")
-	expect("5", "4")
-	c.SetAnswerFaults(AnswerFaults{Delay: time.Hour, Times: 1})
-	ask("6")
-	ask("7")
-	expect("7")
-	c.Advance(time.Hour)
-	expect("6")
-	if n != 8 {
-		t.Errorf("%d requests", n)
-	}
 }
