@@ -25,7 +25,10 @@ func causeHint(err error) string {
 	var option *optionError
 	var endpoint *EndpointError
 	var packet *mqtt5.ValidationError
+	var foreign *mqtt5.ForeignProtocolError
 	switch {
+	case errors.As(err, &foreign):
+		return foreignHint(foreign)
 	case isCredentials(err):
 		return credentialsHint(err)
 	case errors.As(err, &endpoint):

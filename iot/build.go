@@ -4,9 +4,11 @@ package iot
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
@@ -72,6 +74,8 @@ type connector struct {
 	dial    mqtt5.DialFunc // all layers
 	options mqtt5.ClientOptions
 	profile bool
+	// noALPN tells that the last TLS connection agreed on none of the application protocols that were offered.
+	noALPN atomic.Bool
 }
 
 // connector checks the settings and puts the layers together.
@@ -205,6 +209,9 @@ func (s *settings) layers(c *connector, m method) (mqtt5.DialFunc, error) {
 		conn, err := explained(ctx, network, address)
 		if err != nil {
 			return nil, c.explainDial(err, m)
+		}
+		if t, ok := conn.(interface{ ConnectionState() tls.ConnectionState }); ok {
+			c.noALPN.Store(len(c.tlsOpts.ALPN) > 0 && t.ConnectionState().NegotiatedProtocol == "")
 		}
 		return conn, nil
 	}, nil

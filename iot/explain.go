@@ -5,6 +5,7 @@ package iot
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -202,6 +203,7 @@ func (c *connector) explainFailure(err error, clientID string) error {
 		return &ConnectError{Stage: known.Stage, Endpoint: c.host, Hint: known.Hint, Err: err}
 	}
 	e := &ConnectError{Stage: stageOf(err), Endpoint: c.host, Hint: causeHint(err), Err: err}
+	defer func() { e.Hint = c.alpnHint(e) }()
 	var transport *mqtt5.TransportError
 	switch {
 	case errors.Is(err, mqtt5.ErrHangup), errors.As(err, &transport) && e.Stage == "":
@@ -219,6 +221,33 @@ func (c *connector) explainFailure(err error, clientID string) error {
 		e.Stage = StageConnect
 	}
 	return e
+}
+
+// alpnHint adds to the hint of a failure before CONNACK that the server ignored the application protocols offered: AWS
+// IoT Core and its like agree on one, a web server or an interceptor does not.
+func (c *connector) alpnHint(e *ConnectError) string {
+	if e.Stage != StageConnect || !c.noALPN.Load() || errors.As(e.Err, new(*mqtt5.ConnackError)) {
+		return e.Hint
+	}
+	hint := fmt.Sprintf("the server agreed to no application protocol (ALPN), although %s was offered: this is probably not the endpoint, but a web server, a portal or an interceptor",
+		strings.Join(c.tlsOpts.ALPN, ", "))
+	if e.Hint == "" {
+		return hint
+	}
+	return hint + "; " + e.Hint
+}
+
+// foreignHint says what to check when the server answered in another protocol.
+func foreignHint(e *mqtt5.ForeignProtocolError) string {
+	switch e.Protocol {
+	case mqtt5.ProtocolHTTP, mqtt5.ProtocolHTTP2:
+		return "a web server, a proxy or a portal answers here, not MQTT: check host and port, and whether this network wants a login first"
+	case mqtt5.ProtocolTLS:
+		return "this port wants TLS: leave out WithPlaintext, or use the port for MQTT without TLS (1883)"
+	case mqtt5.ProtocolMQTT3:
+		return "this server knows MQTT 3.1.1 only: turn MQTT 5 on there, or use another server"
+	}
+	return "another service is on this port: check host and port"
 }
 
 // explainLoss completes the error of a connection that was lost.

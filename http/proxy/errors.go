@@ -128,8 +128,11 @@ func (e *Error) Stage() string {
 		return "proxy"
 	}
 	var below interface{ Stage() string }
-	if errors.As(e.Err, &below) {
+	switch {
+	case errors.As(e.Err, &below):
 		return below.Stage()
+	case errors.As(e.Err, new(*net.DNSError)):
+		return "DNS" // of a dialer that is not ours
 	}
 	return "TCP"
 }

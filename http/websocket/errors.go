@@ -99,6 +99,8 @@ func (e *Error) Stage() string {
 		return below.Stage()
 	case e.Step == StepTLS:
 		return "TLS"
+	case errors.As(e.Err, new(*net.DNSError)):
+		return "DNS" // of a dialer that is not ours
 	default:
 		return "TCP"
 	}
