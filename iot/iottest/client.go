@@ -443,6 +443,7 @@ func (cl *client) publish(pk *packets.Packet) error {
 		cl.sendAck(ack)
 	}
 	c.route(m, s)
+	c.callService(m, cl)
 	return nil
 }
 

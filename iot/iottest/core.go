@@ -54,6 +54,8 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// OnEvent is called for every event, one at a time and in order, on a goroutine of the core.
 	OnEvent func(Event)
+	// Services configure the device services: shadow, jobs and the like.
+	Services ServiceOptions
 	// EventCapacity is how many events are kept for [Core.Events], the newest ones, 65,536 when zero.
 	EventCapacity int
 }
@@ -103,6 +105,7 @@ type Core struct {
 	metadata    *Metadata
 	nextConn    int64
 	alarms      alarms
+	device      deviceServices
 }
 
 // TB is the part of [testing.TB] that [Start] and [Core.Device] use.
@@ -157,6 +160,7 @@ func New(o Options) (*Core, error) {
 	}
 	c.events.init(o.EventCapacity)
 	c.tasks.init()
+	c.device.init(o.Services)
 
 	now := time.Now()
 	var err error

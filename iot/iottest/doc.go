@@ -46,12 +46,18 @@
 //   - UNSUBACK says success whether or not there was a subscription. PUBACK never says "no matching subscribers".
 //   - Topics that begin with '$' are reserved: $aws/ may be used, except that nobody may publish on $aws/events/ or
 //     subscribe to $aws/rules/, and nothing there is retained. $aws/events/presence/ and $aws/events/subscriptions/ have
-//     the messages of the service. There are no shadows, jobs or rules: play them with [Core.Subscribe] and [Core.Publish].
+//     the messages of the service. There are no rules: play them with [Core.Subscribe] and [Core.Publish].
 //   - AWS IoT policies ([WithPolicy]) decide on connecting, publishing, retaining, subscribing and receiving. A refusal is
 //     0x87 in CONNACK, PUBACK or SUBACK; where there is no acknowledgement, it ends the connection.
 //
 // Where the service's reaction is not documented the core does what the MQTT standard says. Passing tests against the
 // core do not replace a test against the service.
+//
+// # Device services
+//
+// The device services answer on their reserved topics: the device shadow ([Core.UpdateShadow]). [ServiceOptions] has
+// what the documentation of the service leaves open. [Core.SetServiceFaults] makes answers late, lost, doubled, reordered
+// or errors.
 //
 // # Disturbances
 //

@@ -43,11 +43,19 @@ const (
 	WillPublished
 	// CredentialsIssued: temporary credentials were handed out; AccessKeyID names them, Source the endpoint.
 	CredentialsIssued
+	// ServiceRequest: a request reached a device service; Service names it, Err says why it was rejected.
+	ServiceRequest
+	// ServiceAnswer: a device service sent Message, an answer or a notification.
+	ServiceAnswer
+	// ServiceChanged: the state of a device service changed; Service.Status is the new state, if it has a name.
+	ServiceChanged
+	// ServiceDisturbed: a [ServiceFault] struck; Message is what it disturbed, nil for a request.
+	ServiceDisturbed
 )
 
 var eventNames = [...]string{"", "HandshakeFailed", "RequestRefused", "Connected", "ConnectRefused", "Disconnected",
 	"Published", "PublishRefused", "Delivered", "Acknowledged", "Subscribed", "Unsubscribed", "Pinged", "WillPublished",
-	"CredentialsIssued"}
+	"CredentialsIssued", "ServiceRequest", "ServiceAnswer", "ServiceChanged", "ServiceDisturbed"}
 
 // String gives the name of the constant.
 func (t EventType) String() string {
@@ -68,12 +76,14 @@ type Event struct {
 	Status   int         // HTTP status
 	ByClient bool        // the client sent DISCONNECT
 	Client   *ClientInfo // Connected, ConnectRefused
-	Message  *Message    // Published, PublishRefused, Delivered, WillPublished; do not modify
+	Message  *Message    // Published, PublishRefused, Delivered, WillPublished, ServiceAnswer; do not modify
 	PacketID uint16      // Published, Delivered, Acknowledged, Subscribed, Unsubscribed
 	Filter   string      // Subscribed, Unsubscribed
 
 	AccessKeyID string // CredentialsIssued
 	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "sso", "imds" or "container"
+
+	Service *ServiceEvent // events of device services; do not modify
 }
 
 // String is a line for logs. It has no payload and no secret.
@@ -90,6 +100,12 @@ func (e Event) String() string {
 	}
 	if e.AccessKeyID != "" {
 		s += fmt.Sprintf(" key=%s source=%s", e.AccessKeyID, e.Source)
+	}
+	if v := e.Service; v != nil {
+		s += fmt.Sprintf(" service=%s operation=%s thing=%q key=%q", v.Service, v.Operation, v.Thing, v.Key)
+		if v.Status != "" {
+			s += " state=" + v.Status
+		}
 	}
 	if e.Status != 0 {
 		s += fmt.Sprintf(" status=%d", e.Status)

@@ -145,5 +145,6 @@ func (c *Core) publishFor(p *principal, tr *transport, m *Message) *refusal {
 	}
 	c.emit(Event{Type: Published, Conn: cl.id, Message: m})
 	c.route(m, nil)
+	c.callService(m, nil)
 	return nil
 }

@@ -353,6 +353,7 @@ func (c *Core) Publish(m Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.route(&m, nil)
+	c.callService(&m, nil)
 	return nil
 }
 

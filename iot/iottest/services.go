@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Names of the device services, as in [ServiceEvent], [ServiceFault] and [ServiceError].
+const (
+	ServiceShadow       = "shadow"
+	ServiceJobs         = "jobs"
+	ServiceProvisioning = "provisioning"
+	ServiceCommands     = "commands"
+	ServiceDefender     = "defender"
+	ServiceRules        = "rules" // basic ingest
+)
+
+// ServiceOptions configure the device services. The zero value is the service with its default quotas.
+type ServiceOptions struct {
+	// Disabled turns all device services off: messages on their topics are messages like others.
+	Disabled bool
+	// MaxInFlight is how many requests of one connection to one service may be unanswered at a time, 10 when zero. The
+	// core answers at once unless a [ServiceFault] delays or holds its answers. What is beyond is rejected as throttled.
+	MaxInFlight int
+	// ShadowMaxBytes is the largest size of desired and reported state together, without metadata, 8,192 when zero.
+	ShadowMaxBytes int
+	// ShadowMaxDepth is how deep desired or reported state may be nested, the section itself counted, 8 when zero. The
+	// documentation of the service also mentions 5 and 6.
+	ShadowMaxDepth int
+	// DeltaBeforeAccepted sends the delta of a shadow before the answer to the update that caused it. The service
+	// promises no order.
+	DeltaBeforeAccepted bool
+	// JobAnswersNeedSubscription answers requests to the jobs service only to those who subscribed to the answers. The
+	// service sends an answer to the client that asked, subscribed or not, and to nobody else.
+	JobAnswersNeedSubscription bool
+}
+
+func (o ServiceOptions) withDefaults() ServiceOptions {
+	setDefault(&o.MaxInFlight, 10)
+	setDefault(&o.ShadowMaxBytes, 8192)
+	setDefault(&o.ShadowMaxDepth, 8)
+	return o
+}
+
+// ServiceError is the rejection of a request by a device service.
+type ServiceError struct {
+	Service string // one of the Service constants
+	Status  int    // the code of shadows and provisioning; the HTTP status for the others
+	Code    string // name of the error, such as "VersionMismatch"; services differ in these
+	Message string
+}
+
+// Error says which service rejected the request, and why.
+func (e *ServiceError) Error() string {
+	return fmt.Sprintf("iottest: %s: %d %s: %s", e.Service, e.Status, e.Code, e.Message)
+}
+
+// ErrorType is the value of the header x-amzn-ErrorType for the error.
+func (e *ServiceError) ErrorType() string { return e.Code + "Exception" }
+
+// ServiceEvent says what happened in a device service.
+type ServiceEvent struct {
+	Service   string // one of the Service constants
+	Operation string // such as "get", "start-next" or "delta"
+	Thing     string // name of the thing, or the client id that is the target of a command
+	Key       string // name of the shadow, job id, execution id, template or rule
+	Status    string // ServiceChanged: the new state
+}
+
+// deviceServices is the state of all device services. All of it is guarded by Core.mu.
+type deviceServices struct {
+	opts    ServiceOptions
+	faults  []*serviceFault
+	waiting map[waitingKey]int // unanswered requests
+	shadows map[shadowKey]*shadow
+}
+
+type waitingKey struct {
+	session *session
+	service string
+}
+
+func (d *deviceServices) init(o ServiceOptions) {
+	d.opts = o.withDefaults()
+	d.waiting = map[waitingKey]int{}
+	d.shadows = map[shadowKey]*shadow{}
+}
+
+// request is a message that reached a device service, or a call of the same meaning.
+type request struct {
+	ServiceEvent
+	topic   string
+	payload []byte
+	from    *session // nil: HTTP, or the process itself
+	client  *client  // the connection it came on, nil as above
+}
+
+// answer is a message that a device service sends.
+type answer struct {
+	operation   string // for faults and events: that of the request, or the name of the notification
+	topic       string
+	payload     []byte
+	contentType string
+	expiry      time.Duration
+	only        *session // nil: everybody who subscribed
+}
+
+var (
+	thingName  = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
+	shadowName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,64}$`)
+)
+
+// callService gives a message that was published to the device service it is for, if any. c.mu is held.
+func (c *Core) callService(m *Message, cl *client) {
+	path, ok := strings.CutPrefix(m.Topic, "$aws/")
+	if !ok || c.device.opts.Disabled {
+		return
+	}
+	r := &request{topic: m.Topic, payload: m.Payload, client: cl}
+	if cl != nil {
+		r.from = cl.session
+	}
+	levels := strings.Split(path, "/")
+	if levels[0] == "things" && len(levels) > 3 && thingName.MatchString(levels[1]) {
+		r.Thing = levels[1]
+		switch levels[2] {
+		case "shadow":
+			c.handleShadow(r, levels[3:])
+		}
+	}
+}
+
+// admit applies faults and the quota of requests in flight. It returns false when the request must be ignored, or the
+// error to reject it with. c.mu is held.
+func (c *Core) admit(r *request) (*ServiceError, bool) {
+	if f := c.strikeService(&r.ServiceEvent, func(f *ServiceFault) bool { return f.Ignore || f.Reject != nil }); f != nil {
+		c.emitService(ServiceDisturbed, &r.ServiceEvent, f.Reject, nil)
+		return f.Reject, !f.Ignore
+	}
+	if r.from != nil && c.device.waiting[waitingKey{r.from, r.Service}] >= c.device.opts.MaxInFlight {
+		return throttled(r.Service), true
+	}
+	return nil, true
+}
+
+func throttled(service string) *ServiceError {
+	e := &ServiceError{Service: service, Status: 429, Code: "Throttling", Message: "Too many requests"}
+	if service == ServiceJobs || service == ServiceCommands {
+		e.Code = "RequestThrottled"
+	}
+	return e
+}
+
+// received records a request, and why it was rejected. c.mu is held.
+func (c *Core) received(r *request, err *ServiceError) {
+	c.emitService(ServiceRequest, &r.ServiceEvent, err, nil)
+}
+
+func (c *Core) emitService(t EventType, s *ServiceEvent, err *ServiceError, m *Message) {
+	what := *s
+	e := Event{Type: t, Service: &what, Message: m}
+	if err != nil {
+		e.Err = err
+	}
+	c.emit(e)
+}
+
+// answer sends what a service has to say, disturbed by faults. c.mu is held.
+func (c *Core) answer(r *request, a answer) {
+	s := r.ServiceEvent
+	s.Operation = a.operation
+	m := &Message{Topic: a.topic, Payload: a.payload, QoS: 1, ContentType: a.contentType, Expiry: a.expiry}
+	send := func() {
+		c.emitService(ServiceAnswer, &s, nil, m)
+		c.routeAnswer(m, a.only)
+	}
+	f := c.strikeService(&s, func(f *ServiceFault) bool { return !f.Ignore && f.Reject == nil })
+	if f == nil {
+		send()
+		return
+	}
+	c.emitService(ServiceDisturbed, &s, nil, m)
+	if f.Lose {
+		return
+	}
+	once := send
+	if f.Duplicate {
+		send = func() { once(); once() }
+	}
+	if (f.Delay > 0 || f.Reorder > 1) && r.from != nil && r.Operation == a.operation {
+		key := waitingKey{r.from, r.Service}
+		c.device.waiting[key]++
+		inner := send
+		send = func() {
+			if c.device.waiting[key]--; c.device.waiting[key] == 0 {
+				delete(c.device.waiting, key)
+			}
+			inner()
+		}
+	}
+	switch {
+	case f.Reorder > 1:
+		f.hold(send)
+	case f.Delay > 0:
+		c.alarmIn(f.Delay, send)
+	default:
+		send()
+	}
+}
+
+// routeAnswer delivers to all subscribers, or to one session, which gets the message even without a subscription.
+func (c *Core) routeAnswer(m *Message, only *session) {
+	if only == nil {
+		c.route(m, nil)
+		return
+	}
+	qos, subscribed := byte(0), false
+	for _, sub := range only.subs {
+		if matches(sub.filter, m.Topic) {
+			qos, subscribed = max(qos, sub.qos), true
+		}
+	}
+	switch {
+	case subscribed:
+	case only.client == nil || c.device.opts.JobAnswersNeedSubscription:
+		return
+	default:
+		qos = 1
+	}
+	only.deliver(m, qos, false, expiryTime(c.nowLocked(), m.Expiry))
+}
+
+// encodeJSON is json.Marshal without escapes for HTML.
+func encodeJSON(v any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil // only values that came from JSON or from here are encoded
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// decodeJSON decodes one JSON value into v and keeps numbers as they were written.
+func decodeJSON(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one JSON value")
+	}
+	return nil
+}
