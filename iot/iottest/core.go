@@ -161,6 +161,10 @@ func New(o Options) (*Core, error) {
 	c.events.init(o.EventCapacity)
 	c.tasks.init()
 	c.device.init(o.Services)
+	if err := c.loadServices(); err != nil {
+		_ = c.state.close()
+		return nil, err
+	}
 
 	now := time.Now()
 	var err error

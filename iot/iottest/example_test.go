@@ -176,35 +176,3 @@ func ExampleCore_Advance() {
 		core.Advance(-time.Hour)
 	}
 }
-
-// A backend changes the desired state of a shadow; devices get the delta.
-func ExampleCore_UpdateShadow() {
-	core, err := iottest.New(iottest.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer core.Close()
-	if _, err := core.UpdateShadow("thermostat", "", []byte(`{"state":{"desired":{"celsius":21}}}`)); err != nil {
-		log.Fatal(err)
-	}
-	_, err = core.UpdateShadow("thermostat", "", []byte(`{"state":{"desired":{"celsius":22}},"version":7}`))
-	var rejected *iottest.ServiceError
-	if errors.As(err, &rejected) {
-		fmt.Println(rejected.Status, rejected.Message)
-	}
-	// Output: 409 Version conflict
-}
-
-// The second answer gets lost, all others come 3 seconds late on the core's clock.
-func ExampleCore_SetServiceFaults() {
-	core, err := iottest.New(iottest.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer core.Close()
-	core.SetServiceFaults(
-		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Delay: 3 * time.Second, Times: 1},
-		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Lose: true, Times: 1},
-		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Delay: 3 * time.Second},
-	)
-}

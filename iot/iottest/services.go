@@ -41,6 +41,8 @@ type ServiceOptions struct {
 	// JobAnswersNeedSubscription answers requests to the jobs service only to those who subscribed to the answers. The
 	// service sends an answer to the client that asked, subscribed or not, and to nobody else.
 	JobAnswersNeedSubscription bool
+	// JobNamespacesInDefault shows jobs with a namespace also to requests and notifications without one.
+	JobNamespacesInDefault bool
 }
 
 func (o ServiceOptions) withDefaults() ServiceOptions {
@@ -56,6 +58,8 @@ type ServiceError struct {
 	Status  int    // the code of shadows and provisioning; the HTTP status for the others
 	Code    string // name of the error, such as "VersionMismatch"; services differ in these
 	Message string
+
+	more map[string]any // further members of the answer
 }
 
 // Error says which service rejected the request, and why.
@@ -63,8 +67,23 @@ func (e *ServiceError) Error() string {
 	return fmt.Sprintf("iottest: %s: %d %s: %s", e.Service, e.Status, e.Code, e.Message)
 }
 
-// ErrorType is the value of the header x-amzn-ErrorType for the error.
-func (e *ServiceError) ErrorType() string { return e.Code + "Exception" }
+// ErrorType is the value of the header x-amzn-ErrorType for the error. Over HTTPS some errors have other names.
+func (e *ServiceError) ErrorType() string {
+	name := e.Code
+	switch e.Code {
+	case "InvalidJson", "InvalidTopic":
+		name = "InvalidRequest"
+	case "VersionMismatch":
+		name = "InvalidStateTransition"
+	case "TerminalStateReached":
+		name = "TerminalState"
+	case "RequestThrottled":
+		name = "Throttling"
+	case "InternalError":
+		name = "ServiceUnavailable"
+	}
+	return name + "Exception"
+}
 
 // ServiceEvent says what happened in a device service.
 type ServiceEvent struct {
@@ -81,6 +100,8 @@ type deviceServices struct {
 	faults  []*serviceFault
 	waiting map[waitingKey]int // unanswered requests
 	shadows map[shadowKey]*shadow
+	jobs    map[string]*job
+	jobSeq  int64 // numbers executions
 }
 
 type waitingKey struct {
@@ -92,6 +113,14 @@ func (d *deviceServices) init(o ServiceOptions) {
 	d.opts = o.withDefaults()
 	d.waiting = map[waitingKey]int{}
 	d.shadows = map[shadowKey]*shadow{}
+	d.jobs = map[string]*job{}
+}
+
+// loadServices restores the state of the last run.
+func (c *Core) loadServices() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(c.loadShadows(), c.loadJobs())
 }
 
 // request is a message that reached a device service, or a call of the same meaning.
@@ -134,6 +163,8 @@ func (c *Core) callService(m *Message, cl *client) {
 		switch levels[2] {
 		case "shadow":
 			c.handleShadow(r, levels[3:])
+		case "jobs":
+			c.handleJobs(r, levels[3:])
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -34,7 +35,7 @@ func (c *Core) lookupShadow(key shadowKey) (*shadow, int64) {
 	case c.nowLocked().Sub(s.Deleted) < tombstoneLife:
 		return nil, s.Version
 	}
-	delete(c.device.shadows, key)
+	c.forgetShadow(key)
 	return nil, 0
 }
 
@@ -178,10 +179,36 @@ func (c *Core) buryShadow(key shadowKey, version int64) {
 	now := c.nowLocked()
 	for k, s := range c.device.shadows {
 		if !s.Deleted.IsZero() && now.Sub(s.Deleted) >= tombstoneLife {
-			delete(c.device.shadows, k)
+			c.forgetShadow(k)
 		}
 	}
-	c.device.shadows[key] = &shadow{shadowDocument: shadowDocument{Version: version}, Deleted: now}
+	c.setShadow(key, &shadow{shadowDocument: shadowDocument{Version: version}, Deleted: now})
+}
+
+const bucketShadows = "shadows"
+
+// setShadow changes a shadow, and stores it for the next start.
+func (c *Core) setShadow(key shadowKey, s *shadow) {
+	c.device.shadows[key] = s
+	c.state.put(bucketShadows, key.thing+"/"+key.name, s)
+}
+
+func (c *Core) forgetShadow(key shadowKey) {
+	delete(c.device.shadows, key)
+	c.state.remove(bucketShadows, key.thing+"/"+key.name)
+}
+
+// loadShadows restores the shadows of the last run.
+func (c *Core) loadShadows() error {
+	return c.state.load(bucketShadows, func(key string, raw []byte) error {
+		s := &shadow{}
+		if err := decodeJSON(raw, s); err != nil {
+			return err
+		}
+		thing, name, _ := strings.Cut(key, "/")
+		c.device.shadows[shadowKey{thing, name}] = s
+		return nil
+	})
 }
 
 // updateShadow applies an update to a shadow, which is created if it is nil.
@@ -203,7 +230,7 @@ func (c *Core) updateShadow(key shadowKey, s *shadow, version int64, body shadow
 		return shadowResult{}, shadowError(409, "Version conflict")
 	}
 	next.Version = version + 1
-	c.device.shadows[key] = &shadow{shadowDocument: next}
+	c.setShadow(key, &shadow{shadowDocument: next})
 
 	state, metadata := patch.echo(now)
 	result := shadowResult{

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest_test
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
+)
+
+// A job is queued for a thing. The device would learn of it on the topics of the jobs service; here the calls of the data
+// plane stand in for it.
+func ExampleCore_CreateJob() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	id, err := core.CreateJob(iottest.Job{ID: "reboot-1", Things: []string{"thermostat"}, Document: `{"operation":"reboot"}`})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = core.UpdateJobExecution("thermostat", id, []byte(`{"status":"SUCCEEDED","expectedVersion":2}`))
+	fmt.Println(err)
+	if _, err = core.UpdateJobExecution("thermostat", id, []byte(`{"status":"SUCCEEDED"}`)); err != nil {
+		log.Fatal(err)
+	}
+	execution, _ := core.JobExecution(id, "thermostat")
+	fmt.Println(execution.Status)
+	// Output:
+	// iottest: jobs: 409 VersionMismatch: Expected version 2 but found version 1
+	// SUCCEEDED
+}
+
+// A backend changes the desired state of a shadow; devices get the delta.
+func ExampleCore_UpdateShadow() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	if _, err := core.UpdateShadow("thermostat", "", []byte(`{"state":{"desired":{"celsius":21}}}`)); err != nil {
+		log.Fatal(err)
+	}
+	_, err = core.UpdateShadow("thermostat", "", []byte(`{"state":{"desired":{"celsius":22}},"version":7}`))
+	var rejected *iottest.ServiceError
+	if errors.As(err, &rejected) {
+		fmt.Println(rejected.Status, rejected.Message)
+	}
+	// Output: 409 Version conflict
+}
+
+// The second answer gets lost, all others come 3 seconds late on the core's clock.
+func ExampleCore_SetServiceFaults() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	core.SetServiceFaults(
+		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Delay: 3 * time.Second, Times: 1},
+		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Lose: true, Times: 1},
+		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Delay: 3 * time.Second},
+	)
+}
