@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
@@ -50,8 +48,8 @@ func startCore(t *testing.T) *core {
 		t.Fatal(err)
 	}
 	c.signer, err = sigv4.New(sigv4.Options{
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, SessionToken: key.SessionToken}, nil
+		Credentials: sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
+			return sigv4.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey, SessionToken: key.SessionToken}, nil
 		}),
 	})
 	if err != nil {

@@ -4,13 +4,10 @@ package iot
 
 import (
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/certstore"
-	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs12"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -29,8 +26,8 @@ func causeHint(err error) string {
 	switch {
 	case errors.As(err, &foreign):
 		return foreignHint(foreign)
-	case isCredentials(err):
-		return credentialsHint(err)
+	case errors.As(err, new(*signingError)):
+		return "the credentials provider failed: it is asked at every attempt to connect"
 	case errors.As(err, &endpoint):
 		return endpointHint(endpoint)
 	case errors.As(err, &option):
@@ -51,8 +48,12 @@ func causeHint(err error) string {
 
 // carriedHint finds the hint of an error, the innermost one first.
 func carriedHint(err error) string {
-	if e := (*pkcs11.Error)(nil); errors.As(err, &e) && e.Hint != "" {
-		return e.Hint
+	// Errors of modules that this one does not import.
+	var adviser interface{ Advice() string }
+	if errors.As(err, &adviser) {
+		if hint := adviser.Advice(); hint != "" {
+			return hint
+		}
 	}
 	if e := (*pkcs12.Error)(nil); errors.As(err, &e) && e.Hint != "" {
 		return e.Hint
@@ -92,26 +93,4 @@ func packetHint(e *mqtt5.ValidationError) string {
 		return "it was not sent, because AWS IoT Core would refuse it; if the quota of your account is higher, raise it in Limits with WithClientOptions"
 	}
 	return "it was not sent; correct what the error names"
-}
-
-// credentialsHint says what to do when there are no credentials to sign with.
-func credentialsHint(err error) string {
-	var e *credentials.Error
-	status := 0
-	if errors.As(err, &e) {
-		status = e.StatusCode
-	}
-	switch {
-	case errors.Is(err, credentials.ErrNoCredentials):
-		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile, or give the constructor a provider"
-	case errors.Is(err, credentials.ErrIdentity):
-		return "an identity pool is not an identity: give the pool as IdentityPoolID"
-	case errors.Is(err, credentials.ErrExpired):
-		return "make the source give fresh credentials, and check the clock"
-	case status == http.StatusBadRequest, status == http.StatusNotFound:
-		return "check the names and ids that the provider asks with, the account and the region"
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return "check that the service lets this device have credentials: its certificate is active, its policy allows iot:AssumeRoleWithCertificate on the role alias, the role trusts the service"
-	}
-	return "the credentials provider failed: it is asked at every attempt to connect"
 }

@@ -22,8 +22,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
-	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
@@ -249,8 +250,11 @@ func TestConstructors_arguments(t *testing.T) {
 		{"proxy with password", func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithProxyURL("http://u:hush@:x")) }, ErrInvalidOptions, ""},
 		{"TLS version", func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithMinTLSVersion(1)) }, ErrInvalidOptions, ""},
 		{"endpoint and port", func() (*mqtt5.Client, error) { return NewDefault("https://x", WithPort(-1)) }, ErrInvalidEndpoint, "WithPort(-1)"},
-		{"no region", func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4("iot.example", nil) }, ErrInvalidOptions, "WithRegion"},
-		{"no PKCS#11 library", func() (*mqtt5.Client, error) { return NewMTLSWithPKCS11(testEndpoint, pkcs11.Options{}) }, ErrInvalidOptions, ""},
+		{"no region", func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4("iot.example", fixedCredentials) }, ErrInvalidOptions, "WithRegion"},
+		{"no credentials", func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4(testEndpoint, nil) }, ErrInvalidOptions, "credentials.NewDefault"},
+		{"no credentials in an interface", func() (*mqtt5.Client, error) {
+			return NewWebsocketWithSigV4(testEndpoint, (*credentials.Provider)(nil))
+		}, ErrInvalidOptions, "credentials.NewDefault"},
 		{"client id", func() (*mqtt5.Client, error) {
 			return NewDefault(testEndpoint, WithClientID(strings.Repeat("x", 129)))
 		}, mqtt5.ErrNotSent, "ClientID"},
@@ -278,12 +282,34 @@ func TestConstructors_arguments(t *testing.T) {
 	}
 }
 
+var fixedCredentials = sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
+	return sigv4.Credentials{AccessKeyID: "AKID", SecretAccessKey: "hush"}, nil
+})
+
+// The region of a profile serves an endpoint whose name has none.
+func TestNewWebsocketWithSigV4_regionOfTheProvider(t *testing.T) {
+	t.Setenv("AWS_REGION", "")
+	t.Setenv("AWS_DEFAULT_REGION", "")
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("[profile device]\nregion = eu-south-1\naws_access_key_id = AKID\naws_secret_access_key = hush\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	provider, err := credentials.NewProfile(credentials.ProfileOptions{Name: "device", ConfigFile: file, CredentialsFile: filepath.Join(t.TempDir(), "none")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	region, err := apply(nil).signingRegion(t.Context(), "iot.example", provider)
+	if region != "eu-south-1" || err != nil {
+		t.Errorf("got %q, %v", region, err)
+	}
+}
+
 func TestConstructors_succeed(t *testing.T) {
 	cert, key, signer := newCertificate(t)
 	for name, build := range map[string]func() (*mqtt5.Client, error){
 		"bytes":   func() (*mqtt5.Client, error) { return NewMTLSFromBytes(testEndpoint, cert, key) },
 		"signer":  func() (*mqtt5.Client, error) { return NewMTLSWithSigner(testEndpoint, cert, signer) },
-		"SigV4":   func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4(testEndpoint, nil) },
+		"SigV4":   func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4(testEndpoint, fixedCredentials) },
 		"default": func() (*mqtt5.Client, error) { return NewDefault("localhost", WithPlaintext()) },
 		"env":     func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithProxyFromEnvironment()) },
 		"nil opts": func() (*mqtt5.Client, error) {

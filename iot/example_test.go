@@ -12,8 +12,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
-	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -77,18 +77,6 @@ func ExampleNewMTLSWithSigner() {
 	defer client.Close()
 }
 
-func ExampleNewMTLSWithPKCS11() {
-	client, err := iot.NewMTLSWithPKCS11(endpoint, pkcs11.Options{
-		LibraryPath: "/usr/lib/softhsm/libsofthsm2.so",
-		Key:         pkcs11.KeyOptions{Label: "device", CertificateFile: "device.pem.crt"},
-	})
-	if err != nil {
-		log.Print(err)
-		return
-	}
-	defer client.Close()
-}
-
 func ExampleNewMTLSWithIdentity() {
 	identity := tlsctx.IdentityFunc(func(ctx context.Context) (*tls.Certificate, error) {
 		return nil, errors.New("ask the agent for the certificate of this attempt")
@@ -111,8 +99,13 @@ func ExampleNewMTLSWithWindowsCertStore() {
 }
 
 func ExampleNewWebsocketWithSigV4() {
-	// Nil: credentials from the environment, a profile, a container or the instance.
-	client, err := iot.NewWebsocketWithSigV4(endpoint, nil)
+	// Credentials from the environment, a profile, a container or the instance.
+	provider, err := credentials.NewDefault(credentials.DefaultOptions{})
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	client, err := iot.NewWebsocketWithSigV4(endpoint, provider)
 	if err != nil {
 		log.Print(err)
 		return
@@ -182,7 +175,7 @@ func ExampleWithProxy() {
 }
 
 func ExampleWithClientOptions() {
-	client, err := iot.NewWebsocketWithSigV4(endpoint, nil, iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
+	client, err := iot.NewMTLSFromPath(endpoint, "device.pem.crt", "private.pem.key", iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
 		o.SessionBehavior = mqtt5.SessionRejoinPostSuccess
 		o.Limits.PublishesPerSecond = 500 // a raised quota
 	}))

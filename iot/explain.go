@@ -65,8 +65,6 @@ func stageOf(err error) string {
 	switch {
 	case errors.Is(err, ErrInvalidEndpoint):
 		return StageOptions
-	case isCredentials(err):
-		return StageCredentials
 	case errors.As(err, &staged):
 		return staged.Stage()
 	case isDNS(err):

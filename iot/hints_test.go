@@ -10,7 +10,6 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/certstore"
-	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs12"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -115,7 +114,7 @@ func TestExplain_hints(t *testing.T) {
 		{invalid(&mqtt5.PublishPacket{Topic: "a/#"}), StageOptions, "correct what the error names"},
 		{invalid(&mqtt5.PublishPacket{Topic: strings.Repeat("a", 257)}), StageOptions, "raise it in Limits"},
 		{&mqtt5.ConnackError{Hint: "carried"}, StageConnect, "carried"},
-		{&pkcs11.Error{Op: "open", Err: pkcs11.ErrPINRefused, Hint: "carried"}, StageTLS, "carried"},
+		{fmt.Errorf("wrapped: %w", foreignError{}), StageTLS, "carried"},
 		{&certstore.Error{Err: errors.New("x"), Hint: "carried"}, StageTLS, "carried"},
 		{&tlsctx.Error{Err: errors.New("x"), Hint: "carried"}, StageTLS, "carried"},
 		{&optionError{&pkcs12.Error{Err: pkcs12.ErrPassword, Hint: "carried"}}, StageOptions, "carried"},
@@ -136,6 +135,13 @@ func TestExplain_hints(t *testing.T) {
 		}
 	}
 }
+
+// foreignError is as the errors of module io/pkcs11, which iot does not import.
+type foreignError struct{}
+
+func (foreignError) Error() string  { return "foreign" }
+func (foreignError) Stage() string  { return StageTLS }
+func (foreignError) Advice() string { return "carried" }
 
 // For every code that the service documents there is something to do.
 func TestHint_documentedCodes(t *testing.T) {

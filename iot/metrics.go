@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
@@ -102,6 +103,14 @@ func goVersion() string {
 	return v
 }
 
+// keySource is the letter for where certificate and key come from.
+func keySource(identity tlsctx.Identity, m method) string {
+	if s, ok := identity.(interface{ KeySource() string }); ok && s.KeySource() == "PKCS#11" {
+		return "B"
+	}
+	return m.source
+}
+
 // metrics describes the settings of a client.
 func (s *settings) metrics(o *mqtt5.ClientOptions, c *connector, m method) Metrics {
 	var features []string
@@ -130,7 +139,7 @@ func (s *settings) metrics(o *mqtt5.ClientOptions, c *connector, m method) Metri
 			add("H", "A")
 		}
 	}
-	add("I", m.source)
+	add("I", keySource(c.tlsOpts.Identity, m))
 	if c.tlsOpts.MinVersion == tls.VersionTLS13 {
 		add("K", "E")
 	}

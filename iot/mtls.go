@@ -13,7 +13,6 @@ import (
 // Sources of certificates, as the metrics name them.
 const (
 	sourceFiles   = "A"
-	sourcePKCS11  = "B"
 	sourceWindows = "C"
 	sourcePKCS12  = "E"
 )
@@ -50,7 +49,11 @@ func NewMTLSWithSigner(endpoint string, certPEM []byte, key crypto.Signer, optio
 }
 
 // NewMTLSWithIdentity makes a client with any other source of certificate and
-// key. The identity is asked at every attempt to connect.
+// key. The identity is called at every attempt to connect.
+//
+// A key in hardware, behind a PKCS#11 library, joins here: package pkcs11 of
+// module io/pkcs11 makes the identity. It needs cgo, and is a module of its own
+// so that other programs need neither cgo nor its dependency.
 func NewMTLSWithIdentity(endpoint string, identity tlsctx.Identity, options ...Option) (*mqtt5.Client, error) {
 	if identity == nil {
 		return nil, invalid("NewMTLSWithIdentity: the identity is nil; give a source of certificate and key")

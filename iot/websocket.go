@@ -7,38 +7,40 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"reflect"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
 // NewWebsocketWithSigV4 makes a client that connects over WebSocket and signs
-// each upgrade with AWS credentials (Signature Version 4). The provider is
-// asked at every attempt to connect: give it one that caches, as those of
-// package credentials and of the AWS SDK do. Nil stands for the default chain
-// of [credentials.NewDefault], which reaches its services through the dialer
-// and the proxy of the client.
+// each upgrade with AWS credentials (Signature Version 4). The provider names
+// the source of the credentials and is called at every attempt to connect:
+//
+//	provider, err := credentials.NewDefault(credentials.DefaultOptions{})
+//
+// is the default chain, [sigv4.CredentialsProvider] says how a provider of the
+// AWS SDK becomes one. Nil is an error.
+//
+// The region is that of [WithRegion], of the endpoint's name, of AWS_REGION or
+// AWS_DEFAULT_REGION, or of the provider, in this order.
 //
 // AWS IoT Core ends such a connection after at most 24 hours.
-func NewWebsocketWithSigV4(endpoint string, provider aws.CredentialsProvider, options ...Option) (*mqtt5.Client, error) {
+func NewWebsocketWithSigV4(endpoint string, provider sigv4.CredentialsProvider, options ...Option) (*mqtt5.Client, error) {
 	s := apply(options)
+	if v := reflect.ValueOf(provider); provider == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		s.problem("NewWebsocketWithSigV4: the credentials provider is nil; name a source, such as credentials.NewDefault(credentials.DefaultOptions{})")
+	}
 	host, err := parseEndpoint(endpoint)
-	if err != nil {
-		return nil, errors.Join(append([]error{err}, s.problems...)...)
+	if problems := errors.Join(append([]error{err}, s.problems...)...); problems != nil {
+		return nil, problems
 	}
-	if provider == nil {
-		if provider, err = s.defaultCredentials(); err != nil {
-			return nil, &optionError{err}
-		}
-	}
-	region, err := credentials.ResolveRegion(context.Background(), credentials.RegionOptions{Region: s.region, Endpoint: host})
+	region, err := s.signingRegion(context.Background(), host, provider)
 	if err != nil {
-		return nil, invalid("%w; give it with WithRegion", err)
+		return nil, &optionError{err}
 	}
 	signer, err := sigv4.New(sigv4.Options{Credentials: provider, Region: region})
 	if err != nil {
@@ -63,17 +65,33 @@ func NewWebsocketWithSigV4(endpoint string, provider aws.CredentialsProvider, op
 	})
 }
 
-// defaultCredentials is the default chain, over the network of the client.
-func (s *settings) defaultCredentials() (aws.CredentialsProvider, error) {
-	dial, err := s.networkDialer()
-	if err != nil {
-		return nil, err
+// signingRegion finds the region to sign for.
+func (s *settings) signingRegion(ctx context.Context, host string, provider sigv4.CredentialsProvider) (string, error) {
+	if s.region != "" {
+		return s.region, nil
 	}
-	return credentials.NewDefault(credentials.DefaultOptions{
-		Region: s.region,
-		HTTP:   credentials.HTTPOptions{Dial: dial},
-		Cache:  credentials.CacheOptions{Logger: s.logger},
-	})
+	region, unknown := sigv4.RegionFromEndpoint(host)
+	if unknown == nil {
+		return region, nil
+	}
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
+		if region := os.Getenv(name); region != "" {
+			return region, nil
+		}
+	}
+	// A provider that reads profiles knows the region of its own.
+	if p, ok := provider.(interface {
+		Region(context.Context) (string, error)
+	}); ok {
+		region, err := p.Region(ctx)
+		if err != nil {
+			unknown = fmt.Errorf("%w; %w", unknown, err)
+		}
+		if region != "" {
+			return region, nil
+		}
+	}
+	return "", fmt.Errorf("%w; neither AWS_REGION, AWS_DEFAULT_REGION nor the credentials provider name one; give it with WithRegion", unknown)
 }
 
 // signingError says that an upgrade could not be signed.
@@ -82,12 +100,8 @@ type signingError struct{ err error }
 func (e *signingError) Error() string { return e.err.Error() }
 func (e *signingError) Unwrap() error { return e.err }
 
-// isCredentials reports whether credentials or a signature could not be had.
-func isCredentials(err error) bool {
-	var provider *credentials.Error
-	var signing *signingError
-	return errors.As(err, &provider) || errors.As(err, &signing)
-}
+// Stage is where it failed, unless the cause knows better.
+func (e *signingError) Stage() string { return StageCredentials }
 
 // NewWebsocketWithCustomHandshake makes a client that connects over WebSocket
 // and lets transform change URL, query and headers of each upgrade: to sign it

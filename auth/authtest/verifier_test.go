@@ -57,7 +57,11 @@ func TestVerifier_refusals(t *testing.T) {
 			if c.change != nil {
 				c.change(&o, &creds)
 			}
-			o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil })
+			provider, err := credentials.FromProvider(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Credentials = provider
 			s, err := sigv4.New(o)
 			if err != nil {
 				t.Fatal(err)

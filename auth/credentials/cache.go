@@ -95,7 +95,7 @@ func cached(p *Provider, o CacheOptions) *Provider {
 		c.log = zap.NewNop()
 	}
 	c.log = c.log.Named("credentials")
-	return &Provider{name: p.name, retrieve: c.retrieve, invalidate: c.invalidate}
+	return &Provider{name: p.name, region: p.region, retrieve: c.retrieve, invalidate: c.invalidate}
 }
 
 func cmpOr(v, fallback time.Duration) time.Duration {

@@ -65,5 +65,6 @@ func NewDefault(o DefaultOptions) (*Provider, error) {
 		return nil, err
 	}
 	chain.name = "default chain"
+	chain.region = profileRegion(o.Region, o.Profile, o.ConfigFile, o.CredentialsFile)
 	return cached(chain, o.Cache), nil
 }

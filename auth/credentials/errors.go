@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -72,6 +73,26 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Stage is "credentials", as package iot names the stage that failed.
+func (e *Error) Stage() string { return "credentials" }
+
+// Advice says what to check.
+func (e *Error) Advice() string {
+	switch {
+	case errors.Is(e, ErrNoCredentials):
+		return "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile, or give the constructor another provider"
+	case errors.Is(e, ErrIdentity):
+		return "an identity pool is not an identity: give the pool as IdentityPoolID"
+	case errors.Is(e, ErrExpired):
+		return "make the source give fresh credentials, and check the clock"
+	case e.StatusCode == http.StatusBadRequest, e.StatusCode == http.StatusNotFound:
+		return "check the names and ids that the provider asks with, the account and the region"
+	case e.StatusCode == http.StatusUnauthorized, e.StatusCode == http.StatusForbidden:
+		return "check that the service lets this device have credentials: its certificate is active, its policy allows iot:AssumeRoleWithCertificate on the role alias, the role trusts the service"
+	}
+	return "the credentials provider failed: it is asked at every attempt to connect"
+}
 
 func newError(provider string, err error) error {
 	// A cache passes on the error of its source, which says it all.

@@ -60,7 +60,7 @@ func profile(o ProfileOptions) *Provider {
 	if o.Name != "" {
 		name += " " + o.Name
 	}
-	return &Provider{name: name, retrieve: func(ctx context.Context) (aws.Credentials, error) {
+	return &Provider{name: name, region: profileRegion(o.Region, o.Name, o.ConfigFile, o.CredentialsFile), retrieve: func(ctx context.Context) (aws.Credentials, error) {
 		shared, err := loadProfile(ctx, o.Name, o.ConfigFile, o.CredentialsFile)
 		if err != nil {
 			return aws.Credentials{}, err

@@ -8,20 +8,58 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 )
 
-// Provider is a source of AWS credentials made by this package. It is an
-// [aws.CredentialsProvider] and safe for concurrent use.
+// Provider is a source of AWS credentials made by this package. It is a
+// [sigv4.CredentialsProvider], which signs connections of this SDK, and an
+// [aws.CredentialsProvider], which serves clients of the AWS SDK. It is safe for
+// concurrent use.
 type Provider struct {
 	// Functions only: package fmt prints unexported fields of foreign structs by
 	// reflection but cannot see what a function holds.
 	retrieve   func(context.Context) (aws.Credentials, error)
 	invalidate func()
+	region     func(context.Context) (string, error)
 	name       string
 	anonymous  bool
 }
 
-var _ aws.CredentialsProvider = (*Provider)(nil)
+var (
+	_ aws.CredentialsProvider   = (*Provider)(nil)
+	_ sigv4.CredentialsProvider = (*Provider)(nil)
+)
+
+// Credentials returns what Retrieve does, in the form that package sigv4 signs
+// with.
+func (p *Provider) Credentials(ctx context.Context) (sigv4.Credentials, error) {
+	if p == nil {
+		return sigv4.Credentials{}, newError("nil", errors.New("the provider is nil: the constructor that should have made it returned an error"))
+	}
+	if p.anonymous {
+		return sigv4.Credentials{Anonymous: true}, nil
+	}
+	c, err := p.Retrieve(ctx)
+	if err != nil {
+		return sigv4.Credentials{}, err
+	}
+	s := sigv4.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken}
+	if c.CanExpire {
+		s.Expires = c.Expires
+	}
+	return s, nil
+}
+
+// Region returns the region that the source of the credentials names: that of
+// the profile for [NewProfile] and [NewDefault], that of the configuration for
+// [FromConfig]. It is "" if the source names none.
+func (p *Provider) Region(ctx context.Context) (string, error) {
+	if p == nil || p.region == nil {
+		return "", nil
+	}
+	return p.region(ctx)
+}
 
 // Retrieve returns credentials. Errors are of type [*Error].
 //
@@ -141,7 +179,18 @@ func FromConfig(cfg aws.Config) (*Provider, error) {
 	if cfg.Credentials == nil {
 		return nil, newError("aws.Config", errors.New("Config.Credentials is not set"))
 	}
-	return wrap("aws.Config", cfg.Credentials), nil
+	p := *wrap("aws.Config", cfg.Credentials)
+	p.region = func(context.Context) (string, error) { return cfg.Region, nil }
+	return &p, nil
+}
+
+// FromProvider makes a provider of the AWS SDK one of this package. What it
+// caches stays cached.
+func FromProvider(p aws.CredentialsProvider) (*Provider, error) {
+	if p == nil {
+		return nil, newError("provider", errors.New("the provider is nil"))
+	}
+	return wrap(fmt.Sprintf("%T", p), p), nil
 }
 
 // wrap makes a foreign provider one of ours.

@@ -59,6 +59,21 @@ func ResolveRegion(ctx context.Context, o RegionOptions) (string, error) {
 	return "", fmt.Errorf("%w: neither the options nor AWS_REGION, AWS_DEFAULT_REGION or the profile name one", cause)
 }
 
+// profileRegion returns the function that finds the region of a provider: the
+// one given, else that of the profile.
+func profileRegion(region, profile, configFile, credentialsFile string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		if region != "" {
+			return region, nil
+		}
+		shared, err := loadProfile(ctx, profile, configFile, credentialsFile)
+		if err != nil && !errors.Is(err, ErrNotConfigured) {
+			return "", err
+		}
+		return shared.Region, nil
+	}
+}
+
 // loadProfile reads a profile; it is ErrNotConfigured if there is none.
 func loadProfile(ctx context.Context, name, configFile, credentialsFile string) (config.SharedConfig, error) {
 	if name == "" {

@@ -8,14 +8,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 )
 
-// Any provider of the AWS SDK will do, as will those of package credentials.
-var provider = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-	return aws.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "example"}, nil
+// Those of package credentials will do, and those of the AWS SDK through it.
+var provider = sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
+	return sigv4.Credentials{AccessKeyID: "AKIDEXAMPLE", SecretAccessKey: "example"}, nil
 })
 
 func ExampleSigner_Presign() {

@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // maxSkew is how far the clock of a device may be off before the service
@@ -53,17 +51,15 @@ type Identity struct {
 }
 
 // IdentityOf describes credentials for a [Refusal].
-func IdentityOf(c aws.Credentials) Identity {
-	id := Identity{
+func IdentityOf(c Credentials) Identity {
+	return Identity{
+		Anonymous: c.Anonymous,
 		// The prefix of an access key id tells its kind.
 		Temporary:    strings.HasPrefix(c.AccessKeyID, "ASIA"),
 		LongTerm:     strings.HasPrefix(c.AccessKeyID, "AKIA"),
 		SessionToken: c.SessionToken != "",
+		Expires:      c.Expires,
 	}
-	if c.CanExpire {
-		id.Expires = c.Expires
-	}
-	return id
 }
 
 // Hint is the function [Hint] with the clock, host, region and identity of the

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 )
 
@@ -40,7 +38,7 @@ func TestHint(t *testing.T) {
 		{"expired, says the body", sigv4.Refusal{Status: 403, Identity: temporary, Body: []byte("The security token included in the request is expired: token has expired")}, []string{"session token has expired"}},
 		{"invalid token", sigv4.Refusal{Status: 403, Identity: temporary, Body: []byte("The security token included in the request is invalid")}, []string{"not valid"}},
 		{"token wanted", sigv4.Refusal{Status: 403, Body: []byte("security token")}, []string{"does not know the access key", "lacks the session token"}},
-		{"unknown long-term key", sigv4.Refusal{Status: 403, Identity: sigv4.IdentityOf(aws.Credentials{AccessKeyID: "AKIAEXAMPLE"}),
+		{"unknown long-term key", sigv4.Refusal{Status: 403, Identity: sigv4.IdentityOf(sigv4.Credentials{AccessKeyID: "AKIAEXAMPLE"}),
 			Body: []byte("The security token included in the request is invalid")}, []string{"does not know the access key", "deleted or made inactive"}},
 		{"anonymous", sigv4.Refusal{Status: 401, Identity: sigv4.Identity{Anonymous: true}}, []string{"not signed"}},
 		{"signature", sigv4.Refusal{Status: 403, Body: []byte("The request signature we calculated does not match")}, []string{"secret key"}},
@@ -72,11 +70,11 @@ func TestHint(t *testing.T) {
 func TestSigner_hintKnowsTheLastSignature(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
-	creds := aws.Credentials{AccessKeyID: "AKIA1", SecretAccessKey: "s"}
+	creds := sigv4.Credentials{AccessKeyID: "AKIA1", SecretAccessKey: "s"}
 	s := mustNew(t, sigv4.Options{
 		Region: "us-east-1",
 		Now:    func() time.Time { return now },
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		Credentials: sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
 			return creds, nil
 		}),
 	})
@@ -96,7 +94,7 @@ func TestSigner_hintKnowsTheLastSignature(t *testing.T) {
 	if got := hintAfterSigning("a-ats.iot.us-east-1.amazonaws.com"); !strings.Contains(got, "no session token was sent") {
 		t.Errorf("token: %q", got)
 	}
-	creds.SessionToken, creds.CanExpire, creds.Expires = "t", true, now.Add(-time.Second)
+	creds.SessionToken, creds.Expires = "t", now.Add(-time.Second)
 	if got := hintAfterSigning("a-ats.iot.us-east-1.amazonaws.com"); !strings.Contains(got, "expired") {
 		t.Errorf("expiry: %q", got)
 	}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 const (
@@ -36,23 +34,16 @@ var (
 	ErrCredentials = errors.New("sigv4: access key or secret key is empty")
 )
 
-// Options configures a [Signer]. The zero value lacks credentials, which
-// either Credentials or Config must give.
+// Options configures a [Signer]. Credentials is required.
 type Options struct {
-	// Credentials is asked at every signature; give it a cached provider.
-	// With anonymous credentials (package credentials' Anonymous, or
-	// [aws.AnonymousCredentials]) requests pass unsigned.
-	// Default: the provider of Config.
-	Credentials aws.CredentialsProvider
+	// Credentials is called for every signature; a provider that fetches
+	// credentials should cache them. With anonymous credentials requests pass
+	// unsigned.
+	Credentials CredentialsProvider
 
 	// Region of the endpoint, for example "eu-west-1". Default: what
-	// [RegionFromEndpoint] reads from the host that is signed for, then the
-	// region of Config.
+	// [RegionFromEndpoint] reads from the host that is signed for.
 	Region string
-
-	// Config is an AWS SDK configuration from which Credentials and Region are
-	// taken where they are not set here. Optional.
-	Config *aws.Config
 
 	// Service is the service name in the signature. Default: [Service].
 	Service string
@@ -76,14 +67,12 @@ func (o Options) Format(f fmt.State, _ rune) {
 type Signer struct {
 	// A function, not the provider: package fmt looks into unexported fields of
 	// structs that hold a Signer, but never into a function.
-	retrieve  func(context.Context) (aws.Credentials, error)
-	region    string
-	fallback  string
-	service   string
-	expires   time.Duration
-	now       func() time.Time
-	anonymous bool
-	last      atomic.Pointer[lastSigned]
+	retrieve func(context.Context) (Credentials, error)
+	region   string
+	service  string
+	expires  time.Duration
+	now      func() time.Time
+	last     atomic.Pointer[lastSigned]
 }
 
 // lastSigned is what a hint needs to know of the latest signature. It holds no
@@ -101,13 +90,6 @@ func New(o Options) (*Signer, error) {
 		expires: o.Expires,
 		now:     o.Now,
 	}
-	provider := o.Credentials
-	if o.Config != nil {
-		if provider == nil {
-			provider = o.Config.Credentials
-		}
-		s.fallback = o.Config.Region
-	}
 	if s.service == "" {
 		s.service = Service
 	}
@@ -115,15 +97,13 @@ func New(o Options) (*Signer, error) {
 		s.now = time.Now
 	}
 	var errs []error
-	if provider == nil {
+	if o.Credentials == nil {
 		errs = append(errs, errors.New("sigv4: Options.Credentials is not set"))
 	} else {
-		s.retrieve = provider.Retrieve
-		s.anonymous = aws.IsCredentialsProvider(provider, aws.AnonymousCredentials{}) ||
-			aws.IsCredentialsProvider(provider, (*aws.AnonymousCredentials)(nil))
+		s.retrieve = o.Credentials.Credentials
 	}
 	for _, f := range [...]struct{ name, value string }{
-		{"Region", s.region}, {"Config.Region", s.fallback}, {"Service", s.service},
+		{"Region", s.region}, {"Service", s.service},
 	} {
 		if f.value != "" && !isScopeName(f.value) {
 			errs = append(errs, fmt.Errorf("sigv4: Options.%s %q: want letters, digits and hyphens", f.name, f.value))
@@ -210,17 +190,17 @@ func (s *Signer) Transform() func(ctx context.Context, r *http.Request) error {
 
 // sign replaces the query of u by the signed one.
 func (s *Signer) sign(ctx context.Context, u *url.URL, host string) error {
-	if s.anonymous {
-		s.last.Store(&lastSigned{host: host, identity: Identity{Anonymous: true}})
+	creds, err := s.retrieve(ctx)
+	if err != nil {
+		return fmt.Errorf("sigv4: get credentials: %w", err)
+	}
+	if creds.Anonymous {
+		s.last.Store(&lastSigned{host: host, identity: IdentityOf(creds)})
 		return nil
 	}
 	region, err := s.regionFor(host)
 	if err != nil {
 		return err
-	}
-	creds, err := s.retrieve(ctx)
-	if err != nil {
-		return fmt.Errorf("sigv4: get credentials: %w", err)
 	}
 	if creds.AccessKeyID == "" || creds.SecretAccessKey == "" {
 		return ErrCredentials
@@ -261,11 +241,7 @@ func (s *Signer) regionFor(host string) (string, error) {
 	if s.region != "" {
 		return s.region, nil
 	}
-	region, err := RegionFromEndpoint(host)
-	if err != nil && s.fallback != "" {
-		return s.fallback, nil
-	}
-	return region, err
+	return RegionFromEndpoint(host)
 }
 
 // parseEndpoint reads a host, a host with port, or a URL.

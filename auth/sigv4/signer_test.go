@@ -18,6 +18,7 @@ import (
 	awsv4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 )
 
@@ -29,8 +30,8 @@ type keys struct {
 	Err               error
 }
 
-func (k keys) Retrieve(context.Context) (aws.Credentials, error) {
-	return aws.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret, SessionToken: k.Token}, k.Err
+func (k keys) Credentials(context.Context) (sigv4.Credentials, error) {
+	return sigv4.Credentials{AccessKeyID: k.ID, SecretAccessKey: k.Secret, SessionToken: k.Token}, k.Err
 }
 
 func at(t time.Time) func() time.Time { return func() time.Time { return t } }
@@ -174,9 +175,9 @@ func TestSigner_transform(t *testing.T) {
 	now := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 	var asked int
 	s := mustNew(t, sigv4.Options{
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		Credentials: sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
 			asked++
-			return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: fmt.Sprint("token-", asked)}, nil
+			return sigv4.Credentials{AccessKeyID: "AKID", SecretAccessKey: "secret", SessionToken: fmt.Sprint("token-", asked)}, nil
 		}),
 		Now: func() time.Time { return now },
 	})
@@ -238,10 +239,20 @@ func TestSigner_transformHost(t *testing.T) {
 
 func TestSigner_anonymous(t *testing.T) {
 	t.Parallel()
-	for _, p := range []aws.CredentialsProvider{
-		aws.AnonymousCredentials{},
-		&aws.AnonymousCredentials{},
-		aws.NewCredentialsCache(aws.AnonymousCredentials{}),
+	own := sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) { return sigv4.Credentials{Anonymous: true}, nil })
+	of := func(p aws.CredentialsProvider) sigv4.CredentialsProvider {
+		provider, err := credentials.FromProvider(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return provider
+	}
+	for _, p := range []sigv4.CredentialsProvider{
+		own,
+		credentials.NewAnonymous(),
+		of(aws.AnonymousCredentials{}),
+		of(&aws.AnonymousCredentials{}),
+		of(aws.NewCredentialsCache(aws.AnonymousCredentials{})),
 	} {
 		s := mustNew(t, sigv4.Options{Credentials: p})
 		got, err := s.Presign(t.Context(), "wss://custom.example/mqtt?a=b")
@@ -257,15 +268,14 @@ func TestSigner_anonymous(t *testing.T) {
 	}
 }
 
-func TestSigner_config(t *testing.T) {
+func TestSigner_region(t *testing.T) {
 	t.Parallel()
-	cfg := &aws.Config{Region: "eu-north-1", Credentials: keys{ID: "AKID", Secret: "s"}}
 	for _, c := range []struct{ endpoint, region, want string }{
-		{"custom.example", "", "eu-north-1"},
+		{"custom.example", "eu-north-1", "eu-north-1"},
 		{"abc-ats.iot.eu-west-3.amazonaws.com", "", "eu-west-3"},
 		{"abc-ats.iot.eu-west-3.amazonaws.com", "sa-east-1", "sa-east-1"},
 	} {
-		s := mustNew(t, sigv4.Options{Config: cfg, Region: c.region})
+		s := mustNew(t, sigv4.Options{Credentials: keys{ID: "AKID", Secret: "s"}, Region: c.region})
 		got, err := s.Presign(t.Context(), c.endpoint)
 		if err != nil {
 			t.Fatal(err)

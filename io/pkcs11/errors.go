@@ -75,6 +75,9 @@ type Error struct {
 	Err error
 }
 
+// Advice returns the hint, by which package iot finds it.
+func (e *Error) Advice() string { return e.Hint }
+
 // Error names what was looked for, what was there, the cause and the remedy.
 func (e *Error) Error() string {
 	var b strings.Builder

@@ -47,6 +47,9 @@ type Identity struct {
 	cert  *tls.Certificate
 }
 
+// KeySource is "PKCS#11", as the metrics of package iot count it.
+func (*Identity) KeySource() string { return "PKCS#11" }
+
 // flight is an attempt to get the certificate, shared by all who ask while it lasts.
 type flight struct {
 	done chan struct{}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/sample"
@@ -23,6 +24,10 @@ func main() {
 		if err != nil {
 			return nil, err
 		}
-		return iot.NewMTLSWithPKCS11(app.Endpoint, o, options...)
+		identity, err := pkcs11.New(o)
+		if err != nil {
+			return nil, err
+		}
+		return iot.NewMTLSWithIdentity(app.Endpoint, identity, options...)
 	})
 }

@@ -8,8 +8,6 @@ import (
 	"context"
 	"flag"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -22,20 +20,18 @@ func main() {
 	profile := flag.String("profile", "", "`name` of a profile in ~/.aws (default: environment, default profile, container, instance)")
 
 	app.Main(func(_ context.Context, options []iot.Option) (*mqtt5.Client, error) {
-		var provider aws.CredentialsProvider // nil: the default chain
+		var provider *credentials.Provider
+		var err error
 		switch {
 		case app.Local():
-			p, err := app.LocalCredentials()
-			if err != nil {
-				return nil, err
-			}
-			provider = p
+			provider, err = app.LocalCredentials()
 		case *profile != "":
-			p, err := credentials.NewProfile(credentials.ProfileOptions{Name: *profile})
-			if err != nil {
-				return nil, err
-			}
-			provider = p
+			provider, err = credentials.NewProfile(credentials.ProfileOptions{Name: *profile})
+		default:
+			provider, err = credentials.NewDefault(credentials.DefaultOptions{})
+		}
+		if err != nil {
+			return nil, err
 		}
 		if *region != "" {
 			options = append(options, iot.WithRegion(*region))

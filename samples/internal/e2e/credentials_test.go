@@ -115,7 +115,7 @@ func process(k *iottest.AccessKey) string {
 		k.AccessKeyID, k.SecretAccessKey, k.SessionToken, k.Expires.UTC().Format(time.RFC3339))
 }
 
-func (s *sources) profile(lines string) (aws.CredentialsProvider, error) {
+func (s *sources) profile(lines string) (*credentials.Provider, error) {
 	config := s.file("config", "[profile device]\nregion = "+s.Region()+"\n"+lines)
 	return credentials.NewProfile(credentials.ProfileOptions{Name: "device", ConfigFile: config, CredentialsFile: s.file("credentials", ""),
 		HTTP: s.http})
@@ -124,73 +124,73 @@ func (s *sources) profile(lines string) (aws.CredentialsProvider, error) {
 // providers are all sources of credentials. source is the endpoint that issues them, if one does.
 var providers = []struct {
 	name, source string
-	make         func(s *sources) (aws.CredentialsProvider, error)
+	make         func(s *sources) (*credentials.Provider, error)
 }{
-	{"static", "", func(s *sources) (aws.CredentialsProvider, error) { return s.static(s.key), nil }},
-	{"static with session token", "", func(s *sources) (aws.CredentialsProvider, error) { return s.static(s.session), nil }},
-	{"environment", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"static", "", func(s *sources) (*credentials.Provider, error) { return s.static(s.key), nil }},
+	{"static with session token", "", func(s *sources) (*credentials.Provider, error) { return s.static(s.session), nil }},
+	{"environment", "", func(s *sources) (*credentials.Provider, error) {
 		s.environment(s.session)
 		return credentials.NewEnvironment(), nil
 	}},
-	{"profile with keys", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"profile with keys", "", func(s *sources) (*credentials.Provider, error) {
 		return s.profile("aws_access_key_id = " + s.key.AccessKeyID + "\naws_secret_access_key = " + s.key.SecretAccessKey)
 	}},
-	{"profile with source_profile", "sts", func(s *sources) (aws.CredentialsProvider, error) {
+	{"profile with source_profile", "sts", func(s *sources) (*credentials.Provider, error) {
 		return s.profile("role_arn = " + sourcesRole + "\nexternal_id = partner\nsource_profile = keys\n[profile keys]\naws_access_key_id = " +
 			s.key.AccessKeyID + "\naws_secret_access_key = " + s.key.SecretAccessKey)
 	}},
-	{"profile with credential_source", "sts", func(s *sources) (aws.CredentialsProvider, error) {
+	{"profile with credential_source", "sts", func(s *sources) (*credentials.Provider, error) {
 		s.environment(s.key)
 		return s.profile("role_arn = " + sourcesRole + "\nexternal_id = partner\ncredential_source = Environment")
 	}},
-	{"profile with credential_process", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"profile with credential_process", "", func(s *sources) (*credentials.Provider, error) {
 		return s.profile("credential_process = " + process(s.session))
 	}},
-	{"profile with web identity", "sts", func(s *sources) (aws.CredentialsProvider, error) {
+	{"profile with web identity", "sts", func(s *sources) (*credentials.Provider, error) {
 		return s.profile("role_arn = " + sourcesRole + "\nrole_session_name = device\nweb_identity_token_file = " + s.file("jwt", sourcesToken))
 	}},
-	{"profile with SSO", "sso", func(s *sources) (aws.CredentialsProvider, error) {
+	{"profile with SSO", "sso", func(s *sources) (*credentials.Provider, error) {
 		s.must(os.MkdirAll(filepath.Join(s.dir, ".aws/sso/cache"), 0o700))
 		// The name is the SHA-1 of the start URL.
 		s.file(".aws/sso/cache/e8be5486177c5b5392bd9aa76563515b29358e6e.json", `{"accessToken":"`+sourcesToken+`","expiresAt":"2100-01-01T00:00:00Z"}`)
 		return s.profile("sso_start_url = https://example.awsapps.com/start\nsso_region = " + s.Region() +
 			"\nsso_account_id = 123456789012\nsso_role_name = device")
 	}},
-	{"SSO", "sso", func(s *sources) (aws.CredentialsProvider, error) {
+	{"SSO", "sso", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewSSO(credentials.SSOOptions{AccountID: "123456789012", RoleName: "device", Region: s.Region(),
 			StartURL: "https://example.awsapps.com/start", HTTP: s.http,
 			TokenFile: s.file("sso.json", `{"accessToken":"`+sourcesToken+`","expiresAt":"2100-01-01T00:00:00Z"}`)})
 	}},
-	{"process", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"process", "", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewProcess(credentials.ProcessOptions{Command: process(s.session)})
 	}},
-	{"assumed role", "sts", func(s *sources) (aws.CredentialsProvider, error) {
+	{"assumed role", "sts", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewAssumeRole(credentials.AssumeRoleOptions{RoleARN: sourcesRole, ExternalID: "partner", Source: s.static(s.key),
 			Region: s.Region(), HTTP: s.http})
 	}},
-	{"web identity", "sts", func(s *sources) (aws.CredentialsProvider, error) {
+	{"web identity", "sts", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewWebIdentity(credentials.WebIdentityOptions{RoleARN: sourcesRole, TokenFile: s.file("jwt", sourcesToken),
 			Region: s.Region(), HTTP: s.http})
 	}},
-	{"container", "container", func(s *sources) (aws.CredentialsProvider, error) {
+	{"container", "container", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewContainer(credentials.ContainerOptions{FullURI: s.metadata.ContainerURL,
 			TokenFile: s.file("token", s.metadata.AuthorizationToken)})
 	}},
-	{"instance metadata", "imds", func(s *sources) (aws.CredentialsProvider, error) {
+	{"instance metadata", "imds", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewIMDS(credentials.IMDSOptions{Endpoint: s.metadata.Endpoint})
 	}},
-	{"Cognito identity", "cognito", func(s *sources) (aws.CredentialsProvider, error) {
+	{"Cognito identity", "cognito", func(s *sources) (*credentials.Provider, error) {
 		id, err := s.CreateIdentity(s.pool)
 		s.must(err)
 		return credentials.NewCognito(credentials.CognitoOptions{IdentityID: id, Logins: map[string]string{"provider": sourcesToken}, HTTP: s.http})
 	}},
-	{"Cognito pool", "cognito", func(s *sources) (aws.CredentialsProvider, error) {
+	{"Cognito pool", "cognito", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewCognito(credentials.CognitoOptions{IdentityPoolID: s.pool, HTTP: s.http,
 			FetchLogins: func(context.Context) (map[string]string, error) {
 				return map[string]string{"provider": sourcesToken}, nil
 			}})
 	}},
-	{"X.509 role alias", "role-alias", func(s *sources) (aws.CredentialsProvider, error) {
+	{"X.509 role alias", "role-alias", func(s *sources) (*credentials.Provider, error) {
 		device := s.Device(s.t, "thing")
 		h := s.http
 		h.TLS = func(context.Context, string) (*tls.Config, error) {
@@ -198,41 +198,41 @@ var providers = []struct {
 		}
 		return credentials.NewX509(credentials.X509Options{Endpoint: s.CredentialsEndpoint(), RoleAlias: "alias", ThingName: "thing", HTTP: h})
 	}},
-	{"delegate", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"delegate", "", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewDelegate(s.static(s.session).Retrieve)
 	}},
-	{"chain", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"chain", "", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewChain(credentials.NewEnvironment(), s.static(s.key))
 	}},
-	{"cached", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"cached", "", func(s *sources) (*credentials.Provider, error) {
 		return credentials.NewCached(s.static(s.session), credentials.CacheOptions{})
 	}},
-	{"AWS SDK's own", "", func(s *sources) (aws.CredentialsProvider, error) {
-		return aws.CredentialsProviderFunc(s.static(s.key).Retrieve), nil
+	{"AWS SDK's own", "", func(s *sources) (*credentials.Provider, error) {
+		return credentials.FromProvider(aws.CredentialsProviderFunc(s.static(s.key).Retrieve))
 	}},
-	{"AWS SDK configuration", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"AWS SDK configuration", "", func(s *sources) (*credentials.Provider, error) {
 		return credentials.FromConfig(aws.Config{Credentials: s.static(s.key), Region: s.Region()})
 	}},
-	{"default chain, environment", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"default chain, environment", "", func(s *sources) (*credentials.Provider, error) {
 		s.environment(s.key)
 		return credentials.NewDefault(credentials.DefaultOptions{HTTP: s.http})
 	}},
-	{"default chain, profile", "", func(s *sources) (aws.CredentialsProvider, error) {
+	{"default chain, profile", "", func(s *sources) (*credentials.Provider, error) {
 		s.t.Setenv("AWS_CONFIG_FILE", s.file("config", "[default]\ncredential_process = "+process(s.session)))
 		return credentials.NewDefault(credentials.DefaultOptions{HTTP: s.http})
 	}},
-	{"default chain, web identity", "sts", func(s *sources) (aws.CredentialsProvider, error) {
+	{"default chain, web identity", "sts", func(s *sources) (*credentials.Provider, error) {
 		s.t.Setenv("AWS_ROLE_ARN", sourcesRole)
 		s.t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", s.file("jwt", sourcesToken))
 		s.t.Setenv("AWS_REGION", s.Region())
 		return credentials.NewDefault(credentials.DefaultOptions{HTTP: s.http})
 	}},
-	{"default chain, container", "container", func(s *sources) (aws.CredentialsProvider, error) {
+	{"default chain, container", "container", func(s *sources) (*credentials.Provider, error) {
 		s.t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.metadata.ContainerURL)
 		s.t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", s.metadata.AuthorizationToken)
 		return credentials.NewDefault(credentials.DefaultOptions{HTTP: s.http})
 	}},
-	{"default chain, instance metadata", "imds", func(s *sources) (aws.CredentialsProvider, error) {
+	{"default chain, instance metadata", "imds", func(s *sources) (*credentials.Provider, error) {
 		s.t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", s.metadata.Endpoint)
 		return credentials.NewDefault(credentials.DefaultOptions{HTTP: s.http})
 	}},

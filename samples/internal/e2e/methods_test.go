@@ -20,6 +20,7 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
@@ -63,6 +64,15 @@ func bundle(t *testing.T, core *iottest.Core, password string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// withPKCS11 connects with a key in a token.
+func withPKCS11(endpoint string, o pkcs11.Options, options ...iot.Option) (*mqtt5.Client, error) {
+	identity, err := pkcs11.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return iot.NewMTLSWithIdentity(endpoint, identity, options...)
 }
 
 // fixed are credentials that the core knows, with secrets that can be searched for.
@@ -184,7 +194,7 @@ var methods = []method{
 		}},
 	{name: "MTLSWithPKCS11", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443", need: needSoftHSM,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewMTLSWithPKCS11(core.Endpoint(), inToken(t, core), options...)
+			return withPKCS11(core.Endpoint(), inToken(t, core), options...)
 		}},
 	{name: "WebsocketWithSigV4", auth: "sigv4", port: "443", webSocket: true,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
@@ -203,7 +213,11 @@ var methods = []method{
 			t.Setenv("AWS_ACCESS_KEY_ID", key.AccessKeyID)
 			t.Setenv("AWS_SECRET_ACCESS_KEY", key.SecretAccessKey)
 			t.Setenv("AWS_SESSION_TOKEN", "")
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), nil, options...)
+			p, err := credentials.NewDefault(credentials.DefaultOptions{HTTP: httpOptions(core)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
 		}},
 	{name: "WebsocketWithSigV4 Cognito", auth: "sigv4", port: "443", webSocket: true,
 		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
@@ -85,13 +84,13 @@ func authorized(change func(t *testing.T, a *iot.CustomAuthorizer), signing bool
 }
 
 // sigv4With makes a client with credentials, after prepare has spoilt something.
-func sigv4With(provider func(t *testing.T, core *iottest.Core) aws.CredentialsProvider, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
+func sigv4With(provider func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
 	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
 		return iot.NewWebsocketWithSigV4(core.Endpoint(), provider(t, core), append(options, more...)...)
 	}
 }
 
-func staticOf(t *testing.T, id, secret, token string) aws.CredentialsProvider {
+func staticOf(t *testing.T, id, secret, token string) sigv4.CredentialsProvider {
 	p, err := credentials.NewStatic(credentials.StaticOptions{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token})
 	if err != nil {
 		t.Fatal(err)
@@ -140,13 +139,13 @@ func inTokenWith(change func(*pkcs11.Options)) func(*testing.T, *iottest.Core, [
 	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
 		o := inToken(t, core)
 		change(&o)
-		return iot.NewMTLSWithPKCS11(core.Endpoint(), o, options...)
+		return withPKCS11(core.Endpoint(), o, options...)
 	}
 }
 
 // roleAlias makes a client whose device asks for credentials.
 func roleAlias(a iottest.RoleAlias, opts ...iottest.DeviceOption) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	return sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		if err := core.AddRoleAlias(a); err != nil {
 			t.Fatal(err)
 		}

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
@@ -93,7 +92,7 @@ var mistakes = []mistake{
 	{"policy without iot:Subscribe", device(iottest.WithPolicy(policy(mayConnect))), subscribe("a/+"), iot.StageMQTT, `not authorized`, `iot:Subscribe on .*topicfilter/a/\+, and iot:Receive on .*topic/a/\*`},
 	{"policy without the shared subscription", device(iottest.WithPolicy(policy(mayConnect, [2]string{"iot:Subscribe", "topicfilter/a/+"}))), subscribe("$share/g/a/+"), iot.StageMQTT, `not authorized`, `iot:Subscribe on .*topicfilter/\$share/g/a/\+, and iot:Receive on .*:topic/a/\*`},
 	{"policy for some filters only", device(iottest.WithPolicy(policy(mayConnect, [2]string{"iot:Subscribe", "topicfilter/ok"}))), subscribe("ok", "no"), iot.StageMQTT, `not authorized`, `topicfilter/no`},
-	{"policy of the credentials", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"policy of the credentials", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		return static(t, core, iottest.AccessKeyOptions{Policies: []string{iottest.DenyAllPolicy}})
 	}), nil, iot.StageConnect, `not authorized \(0x87\)`, `IAM policy of the credentials allows iot:Connect on .*client/mistaken`},
 
@@ -180,32 +179,32 @@ var mistakes = []mistake{
 	}, nil, iot.StageTLS, `certificate required`, `client certificate`},
 
 	// Signatures.
-	{"unknown access key", sigv4With(func(t *testing.T, _ *iottest.Core) aws.CredentialsProvider {
+	{"unknown access key", sigv4With(func(t *testing.T, _ *iottest.Core) sigv4.CredentialsProvider {
 		return staticOf(t, "AKIANOBODY", "hush", "")
 	}), nil, iot.StageUpgrade, `403`, `access key|token`},
-	{"wrong secret key", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"wrong secret key", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		return staticOf(t, accessKey(t, core, iottest.AccessKeyOptions{}).AccessKeyID, "hush", "")
 	}), nil, iot.StageUpgrade, `403`, `secret key|region|signature`},
-	{"no session token", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"no session token", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		k := accessKey(t, core, iottest.AccessKeyOptions{Lifetime: time.Hour})
 		return staticOf(t, k.AccessKeyID, k.SecretAccessKey, "")
 	}), nil, iot.StageUpgrade, `403`, `session token`},
-	{"wrong region", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"wrong region", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		return static(t, core, iottest.AccessKeyOptions{})
 	}, iot.WithRegion("eu-west-1")), nil, iot.StageUpgrade, `403`, `region`},
-	{"expired credentials", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"expired credentials", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		k := accessKey(t, core, iottest.AccessKeyOptions{Lifetime: time.Minute})
 		core.Advance(2 * time.Minute)
 		return staticOf(t, k.AccessKeyID, k.SecretAccessKey, k.SessionToken)
 	}), nil, iot.StageUpgrade, `403`, `expired`},
-	{"wrong clock", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"wrong clock", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		p := static(t, core, iottest.AccessKeyOptions{})
 		core.Advance(time.Hour)
 		return p
 	}), nil, iot.StageUpgrade, `403`, `clock of this device is .*behind`},
-	{"provider that fails", sigv4With(func(t *testing.T, _ *iottest.Core) aws.CredentialsProvider {
-		return aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{}, errors.New("no credentials today")
+	{"provider that fails", sigv4With(func(t *testing.T, _ *iottest.Core) sigv4.CredentialsProvider {
+		return sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
+			return sigv4.Credentials{}, errors.New("no credentials today")
 		})
 	}), nil, iot.StageCredentials, `no credentials today`, `credentials provider failed`},
 	{"no credentials at all", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
@@ -215,16 +214,20 @@ var mistakes = []mistake{
 		t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 		t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
 		t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), nil, options...)
+		p, err := credentials.NewDefault(credentials.DefaultOptions{HTTP: httpOptions(core)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
 	}, nil, iot.StageCredentials, `no provider of the chain gave credentials`, `AWS_ACCESS_KEY_ID`},
-	{"pool id for identity id", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"pool id for identity id", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		p, err := credentials.NewCognito(credentials.CognitoOptions{IdentityID: core.AddIdentityPool(iottest.IdentityPool{}), HTTP: httpOptions(core)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}), nil, iot.StageCredentials, `not a Cognito identity id`, `IdentityPoolID`},
-	{"unknown role alias", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"unknown role alias", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		d := core.Device(t, "device")
 		ctx, err := tlsctx.New(tlsctx.Options{Identity: tlsctx.FromBytes(d.CertPEM(), d.KeyPEM()), CAPEM: core.CAPEM()})
 		if err != nil {
@@ -237,7 +240,7 @@ var mistakes = []mistake{
 		return p
 	}), nil, iot.StageCredentials, `404 Not Found`, `check the names and ids`},
 	{"certificate that is not active, for credentials", roleAlias(iottest.RoleAlias{Name: "alias"}, iottest.WithStatus(iottest.Inactive)), nil, iot.StageCredentials, `403`, `certificate is active, its policy allows iot:AssumeRoleWithCertificate`},
-	{"identity pool that is not there", sigv4With(func(t *testing.T, core *iottest.Core) aws.CredentialsProvider {
+	{"identity pool that is not there", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		p, err := credentials.NewCognito(credentials.CognitoOptions{IdentityPoolID: "us-east-1:00000000-0000-0000-0000-000000000000", HTTP: httpOptions(core)})
 		if err != nil {
 			t.Fatal(err)

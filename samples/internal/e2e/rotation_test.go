@@ -9,8 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -63,13 +62,13 @@ func TestRotation_certificate(t *testing.T) {
 func TestRotation_credentials(t *testing.T) {
 	core := iottest.Start(t)
 	var asked atomic.Int32
-	provider := aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+	provider := sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) {
 		asked.Add(1)
 		k, err := core.CreateAccessKey(iottest.AccessKeyOptions{})
 		if err != nil {
-			return aws.Credentials{}, err
+			return sigv4.Credentials{}, err
 		}
-		return aws.Credentials{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey}, nil
+		return sigv4.Credentials{AccessKeyID: k.AccessKeyID, SecretAccessKey: k.SecretAccessKey}, nil
 	})
 	e, options := watch("rotating")
 	client, err := iot.NewWebsocketWithSigV4(core.Endpoint(), provider, append(options, iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM()))...)

@@ -9,9 +9,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
@@ -86,7 +85,7 @@ func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err 
 		if err != nil {
 			return nil, err
 		}
-		return iot.NewMTLSWithPKCS11(a.Endpoint, o, options...)
+		return NewMTLSWithPKCS11(a.Endpoint, o, options...)
 	case "signer":
 		if err := c.Certificate.Files(); err != nil {
 			return nil, err
@@ -132,8 +131,18 @@ func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err 
 	return nil, fmt.Errorf("unknown -method %q: it is one of %s", c.Method, strings.Join(Methods, ", "))
 }
 
-// provider gives the credentials to sign with; nil is the usual chain.
-func (c *ConnectFlags) provider() (aws.CredentialsProvider, error) {
+// NewMTLSWithPKCS11 makes a client whose private key is in a PKCS#11 token. The
+// library stays open until the program ends.
+func NewMTLSWithPKCS11(endpoint string, o pkcs11.Options, options ...iot.Option) (*mqtt5.Client, error) {
+	identity, err := pkcs11.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return iot.NewMTLSWithIdentity(endpoint, identity, options...)
+}
+
+// provider gives the credentials to sign with.
+func (c *ConnectFlags) provider() (sigv4.CredentialsProvider, error) {
 	a := c.app
 	var p *credentials.Provider
 	var err error
@@ -166,7 +175,7 @@ func (c *ConnectFlags) provider() (aws.CredentialsProvider, error) {
 	case c.profile != "":
 		p, err = credentials.NewProfile(credentials.ProfileOptions{Name: c.profile})
 	default:
-		return nil, nil
+		p, err = credentials.NewDefault(credentials.DefaultOptions{})
 	}
 	if err != nil {
 		return nil, err
