@@ -46,14 +46,18 @@ func causeHint(err error) string {
 	return ""
 }
 
+// adviser is an error of a package that this module does not import: the
+// providers of credentials, keys in hardware.
+type adviser interface {
+	Stage() string
+	Advice() string
+}
+
 // carriedHint finds the hint of an error, the innermost one first.
 func carriedHint(err error) string {
-	// Errors of modules that this one does not import.
-	var adviser interface{ Advice() string }
-	if errors.As(err, &adviser) {
-		if hint := adviser.Advice(); hint != "" {
-			return hint
-		}
+	var foreign adviser
+	if errors.As(err, &foreign) && foreign.Advice() != "" {
+		return foreign.Advice()
 	}
 	if e := (*pkcs12.Error)(nil); errors.As(err, &e) && e.Hint != "" {
 		return e.Hint

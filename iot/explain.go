@@ -59,12 +59,17 @@ func Explain(err error) Explanation {
 // stageOf finds the stage in the error of a layer.
 func stageOf(err error) string {
 	var staged interface{ Stage() string }
+	var foreign adviser
 	var connack *mqtt5.ConnackError
 	var ack *mqtt5.AckError
 	var invalid *mqtt5.ValidationError
 	switch {
 	case errors.Is(err, ErrInvalidEndpoint):
 		return StageOptions
+	case errors.As(err, new(*signingError)):
+		return StageCredentials
+	case errors.As(err, &foreign): // before the layers that wrap it
+		return foreign.Stage()
 	case errors.As(err, &staged):
 		return staged.Stage()
 	case isDNS(err):

@@ -30,9 +30,7 @@ require (
 	github.com/coder/websocket v1.8.15 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
 	golang.org/x/crypto v0.54.0 // indirect
-	golang.org/x/net v0.56.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
-	golang.org/x/text v0.40.0 // indirect
 	software.sslmate.com/src/go-pkcs12 v0.7.4 // indirect
 )
 
@@ -40,6 +38,5 @@ replace (
 	github.com/gocrt/aws-iot-device-sdk-go/auth => ../auth
 	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
-	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 => ../io/pkcs11
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
 )

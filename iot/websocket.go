@@ -100,9 +100,6 @@ type signingError struct{ err error }
 func (e *signingError) Error() string { return e.err.Error() }
 func (e *signingError) Unwrap() error { return e.err }
 
-// Stage is where it failed, unless the cause knows better.
-func (e *signingError) Stage() string { return StageCredentials }
-
 // NewWebsocketWithCustomHandshake makes a client that connects over WebSocket
 // and lets transform change URL, query and headers of each upgrade: to sign it
 // in another way, or to put a URL in place that somebody else has signed. See

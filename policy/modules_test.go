@@ -18,7 +18,7 @@ var arrows = map[string][]string{
 	"http":        {"io"},
 	"auth":        {"io"},
 	"mqtt5":       {"io"},
-	"iot":         {"io", "io/pkcs11", "http", "auth", "mqtt5"},
+	"iot":         {"io", "http", "auth", "mqtt5"},
 	"iot/iottest": {},
 	"policy":      {},
 	"interop":     {"*"},
@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 
 // restricted lists who may import packages of others, by prefix of the import path.
 var restricted = map[string][]string{
-	"github.com/aws/":              {"auth", "iot", "interop", "benchmarks", "samples"},
+	"github.com/aws/":              {"auth", "interop", "benchmarks", "samples"},
 	"github.com/aws/aws-sdk-go/":   {}, // the first version
 	"github.com/miekg/pkcs11":      {"io/pkcs11"},
 	"github.com/coder/websocket":   {"http", "iot/iottest", "interop"},

@@ -62,6 +62,9 @@ var readTree = sync.OnceValues(func() (*tree, error) {
 		if d.Name() == ".git" { // of a worktree
 			return nil
 		}
+		if d.Name() == ".git" { // of a worktree
+			return nil
+		}
 		rel, err := filepath.Rel(root, p)
 		if err != nil {
 			return err

@@ -6,10 +6,9 @@
 // Identity Center (SSO), and the device's own X.509 certificate through an AWS
 // IoT role alias.
 //
-// Each constructor returns a [*Provider], which is an [aws.CredentialsProvider]
-// and so fits package sigv4 and every client of the AWS SDK for Go v2. In the
-// other direction every aws.CredentialsProvider is accepted wherever a provider
-// is wanted. [NewDefault] is the chain that the other device SDKs use.
+// Each constructor returns a [*Provider], which fits package sigv4 and, being an
+// [aws.CredentialsProvider], every client of the AWS SDK for Go v2. In the other
+// direction [FromProvider] and [FromConfig] take providers of the AWS SDK. [NewDefault] is the chain that the other device SDKs use.
 //
 // # Caching
 //

@@ -9,12 +9,12 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/net/idna"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 )
 
-// bypass is a parsed no-proxy list. The syntax is that of NO_PROXY as read by
-// golang.org/x/net/http/httpproxy, except that loopback is not special: a
-// proxy that is configured explicitly is used for every host not listed.
+// bypass is a parsed no-proxy list. The syntax is that of NO_PROXY in Go's own
+// HTTP client, except that loopback is special only if the environment names the
+// proxy: a proxy that is configured explicitly is used for every host not listed.
 type bypass struct {
 	all      bool
 	prefixes []netip.Prefix
@@ -65,7 +65,7 @@ func parseBypass(list []string) (bypass, error) {
 			h.self = true
 			name = "." + name
 		}
-		h.name = asciiName(name)
+		h.name = syntax.ASCIIHost(name)
 		b.hosts = append(b.hosts, h)
 	}
 	return b, nil
@@ -85,7 +85,7 @@ func (b *bypass) matches(host, port string) bool {
 			}
 		}
 	}
-	name := asciiName(strings.ToLower(strings.TrimSuffix(host, ".")))
+	name := syntax.ASCIIHost(strings.ToLower(strings.TrimSuffix(host, ".")))
 	for _, h := range b.hosts {
 		if h.port != "" && h.port != port {
 			continue
@@ -104,17 +104,4 @@ func (b *bypass) matches(host, port string) bool {
 		}
 	}
 	return false
-}
-
-// asciiName puts an international name in its ASCII form, where it has one.
-func asciiName(s string) string {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			if v, err := idna.Lookup.ToASCII(s); err == nil {
-				return v
-			}
-			break
-		}
-	}
-	return s
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
 )
@@ -122,13 +122,13 @@ func (d *Dialer) connectHeader(ctx context.Context, r ConnectRequest) (http.Head
 	for name, values := range h {
 		key := http.CanonicalHeaderKey(name)
 		switch {
-		case !httpguts.ValidHeaderFieldName(name):
+		case !syntax.IsToken(name):
 			return nil, fmt.Errorf("invalid header name %q", name)
 		case key == "Host", key == "Content-Length", key == "Transfer-Encoding":
 			return nil, fmt.Errorf("header %s cannot be set", key)
 		}
 		for _, v := range values {
-			if !httpguts.ValidHeaderFieldValue(v) {
+			if !syntax.IsFieldValue(v) {
 				return nil, fmt.Errorf("invalid value of header %s", key)
 			}
 			out.Add(key, v)

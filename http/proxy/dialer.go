@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 	"go.uber.org/zap"
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
 )
@@ -171,9 +171,7 @@ func splitTarget(ctx context.Context, network, address string) (host, port strin
 		}
 		port = strconv.Itoa(named)
 	}
-	if ascii, err := httpguts.PunycodeHostPort(host); err == nil {
-		host = ascii
-	}
+	host = syntax.ASCIIHost(host)
 	if !validHost(host) {
 		return "", "", &net.AddrError{Err: "invalid host", Addr: strconv.Quote(address)}
 	}

@@ -5,17 +5,15 @@ package proxy
 import (
 	"errors"
 	"fmt"
-	"net/url"
+	"net"
 	"os"
 	"strings"
-
-	"golang.org/x/net/http/httpproxy"
 )
 
 // FromEnvironment returns a dialer for the proxy that the environment names:
 // HTTPS_PROXY, or else ALL_PROXY, in either case of letters. NO_PROXY lists the hosts to dial
-// directly, by the rules of golang.org/x/net/http/httpproxy, which never
-// use a proxy for localhost and loopback addresses; [Options.NoProxy] adds to it.
+// directly, by the rules of Go's own HTTP client, which never
+// uses a proxy for localhost and loopback addresses; [Options.NoProxy] adds to it.
 // HTTP_PROXY is not consulted: every target is tunneled, as HTTPS is.
 // A value without a scheme means http. Without a proxy in the environment the dialer
 // dials everything directly.
@@ -54,12 +52,29 @@ func fromEnvironment(opts Options, getenv func(string) string) (*Dialer, error) 
 		return nil, fmt.Errorf("environment variable %s: %w", name, err)
 	}
 	_, noProxy := lookup("NO_PROXY", "no_proxy")
-	// The rules need only know that there is a proxy; the real one, which may hold a
-	// password, stays out of it.
-	rules := (&httpproxy.Config{HTTPSProxy: "http://proxy.invalid", NoProxy: noProxy}).ProxyFunc()
+	rules := environmentBypass(noProxy)
 	d.direct = func(hostport string) bool {
-		u, err := rules(&url.URL{Scheme: "https", Host: hostport})
-		return err == nil && u == nil
+		host, port, err := net.SplitHostPort(hostport)
+		return err == nil && (isLoopback(host) || rules.matches(host, port))
 	}
 	return d, nil
+}
+
+// environmentBypass reads NO_PROXY. An entry that makes no sense is passed over,
+// because the variable is shared with other programs.
+func environmentBypass(list string) *bypass {
+	var all bypass
+	for entry := range strings.SplitSeq(list, ",") {
+		if one, err := parseBypass([]string{entry}); err == nil {
+			all.all = all.all || one.all
+			all.prefixes = append(all.prefixes, one.prefixes...)
+			all.hosts = append(all.hosts, one.hosts...)
+		}
+	}
+	return &all
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip.IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 }

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 	"go.uber.org/zap"
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
 )
@@ -270,7 +270,7 @@ func hasControl(s string) bool {
 
 // validHost tells whether s may stand for a host in a request line.
 func validHost(s string) bool {
-	if s == "" || !httpguts.ValidHostHeader(s) {
+	if s == "" || !syntax.IsHost(s) {
 		return false
 	}
 	return !strings.ContainsAny(s, " \t/?#@\\\"<>[]")

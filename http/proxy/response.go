@@ -14,7 +14,7 @@ import (
 	"strings"
 	"unicode"
 
-	"golang.org/x/net/http/httpguts"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 )
 
 const (
@@ -79,7 +79,7 @@ func readHeader(br *bufio.Reader, budget *int) (*response, error) {
 				return nil, fmt.Errorf("%w: header starts with a continuation", ErrMalformedResponse)
 			}
 			line = textproto.TrimString(line)
-			if !httpguts.ValidHeaderFieldValue(line) {
+			if !syntax.IsFieldValue(line) {
 				return nil, fmt.Errorf("%w: invalid header value", ErrMalformedResponse)
 			}
 			v[len(v)-1] += " " + line
@@ -87,7 +87,7 @@ func readHeader(br *bufio.Reader, budget *int) (*response, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		value = textproto.TrimString(value)
-		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
+		if !ok || !syntax.IsToken(name) || !syntax.IsFieldValue(value) {
 			return nil, fmt.Errorf("%w: invalid header line", ErrMalformedResponse)
 		}
 		last = http.CanonicalHeaderKey(name)
@@ -156,8 +156,8 @@ func printable(s string) string {
 // keepAlive tells whether the proxy promises to read another request.
 func (r *response) keepAlive() bool {
 	has := func(token string) bool {
-		return httpguts.HeaderValuesContainsToken(r.header["Connection"], token) ||
-			httpguts.HeaderValuesContainsToken(r.header["Proxy-Connection"], token)
+		return syntax.HasToken(r.header["Connection"], token) ||
+			syntax.HasToken(r.header["Proxy-Connection"], token)
 	}
 	if has("close") {
 		return false

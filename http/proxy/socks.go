@@ -5,9 +5,10 @@ package proxy
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
-
-	"golang.org/x/net/proxy"
+	"net/netip"
+	"strconv"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
 )
@@ -15,110 +16,142 @@ import (
 // SOCKS5 protocol numbers (RFC 1928, RFC 1929).
 const (
 	socksVersion      = 5
+	socksAuthVersion  = 1
 	socksNoAuth       = 0
 	socksUserPass     = 2
 	socksNoAcceptable = 0xff
+	socksConnect      = 1
+	socksIPv4         = 1
+	socksName         = 3
+	socksIPv6         = 4
 )
 
 // socks asks a SOCKS5 proxy for a tunnel on conn, which it closes on error.
 // ctx carries the deadline of the tunnel.
 func (d *Dialer) socks(ctx context.Context, conn net.Conn, target string) (net.Conn, error) {
-	tap := &socksTap{Conn: conn, authOffered: d.proxy.hasAuth}
-	var auth *proxy.Auth
-	if d.proxy.hasAuth {
-		auth = &proxy.Auth{User: d.proxy.user, Password: d.proxy.pass}
-	}
-	client, err := proxy.SOCKS5("tcp", d.proxy.address(), auth, opened{tap})
-	if err == nil {
-		err = stage.Run(ctx, conn, func() error {
-			// Run watches the context, so the client gets one that never ends.
-			_, err := client.(proxy.ContextDialer).DialContext(context.Background(), "tcp", target)
-			return err
-		})
-	}
+	reply := SOCKSReply(0)
+	err := stage.Run(ctx, conn, func() (err error) {
+		reply, err = d.socksTunnel(conn, target)
+		return err
+	})
 	if err == nil {
 		return conn, nil
 	}
 	_ = conn.Close()
 	e := d.fail(StepTunnel, target, exchangeError(err))
 	if ctx.Err() == nil {
-		tap.explain(e)
+		e.Reply = reply
 	}
 	return nil, e
 }
 
-// opened is the forward dialer of the SOCKS5 client: it yields the connection
-// that is already there.
-type opened struct{ conn net.Conn }
-
-func (o opened) Dial(string, string) (net.Conn, error) { return o.conn, nil }
-
-func (o opened) DialContext(context.Context, string, string) (net.Conn, error) { return o.conn, nil }
-
-// socksTap keeps the first bytes that the proxy sends. The client reads
-// exactly the fields of the protocol and reports failures as text only; the reply code,
-// and whether it was the password that failed, are in these bytes.
-type socksTap struct {
-	net.Conn
-	authOffered bool
-	seen        []byte
-}
-
-// methodKnown tells whether the proxy chose a method that the client can go on
-// with. The client does not check that.
-func (t *socksTap) methodKnown() bool {
-	m := t.seen[1]
-	return m == socksNoAuth || m == socksNoAcceptable || m == socksUserPass && t.authOffered
-}
-
-func (t *socksTap) Read(p []byte) (int, error) {
-	if len(t.seen) >= 2 && !t.methodKnown() {
-		return 0, ErrMalformedResponse
+// socksTunnel speaks SOCKS5. The reply code is that of a proxy that refused.
+func (d *Dialer) socksTunnel(conn net.Conn, target string) (SOCKSReply, error) {
+	if err := d.socksAuthenticate(conn); err != nil {
+		return 0, err
 	}
-	n, err := t.Conn.Read(p)
-	if room := 8 - len(t.seen); room > 0 {
-		t.seen = append(t.seen, p[:min(n, room)]...)
+	request, err := socksRequest(target)
+	if err != nil {
+		return 0, err
 	}
-	return n, err
-}
-
-// explain fills in what the bytes from the proxy say about a failure.
-func (t *socksTap) explain(e *Error) {
-	b := t.seen
-	malformed := func(what string) { e.Err = fmt.Errorf("%w: %s", ErrMalformedResponse, what) }
-	if len(b) >= 1 && b[0] != socksVersion {
-		malformed("not SOCKS5")
-		return
+	if _, err := conn.Write(request); err != nil {
+		return 0, err
 	}
-	if len(b) < 2 {
-		return // the error of the connection says it all
+	var head [4]byte
+	n, err := io.ReadFull(conn, head[:])
+	switch { // a proxy that refuses may say no more than that
+	case n >= 1 && head[0] != socksVersion:
+		return 0, malformed("reply is not SOCKS5")
+	case n >= 2 && head[1] != 0:
+		return SOCKSReply(head[1]), ErrRefused
+	case err != nil:
+		return 0, err
+	case head[2] != 0:
+		return 0, malformed("reply has an invalid field")
 	}
-	method := b[1]
-	b = b[2:]
-	switch {
-	case method == socksNoAcceptable:
-		e.Err = ErrAuthentication
-		return
-	case !t.methodKnown():
-		malformed("authentication method that was not offered")
-		return
-	case method == socksUserPass:
-		if len(b) < 2 {
-			return
+	// The bound address means nothing to a client, but has to be read.
+	size := 0
+	switch head[3] {
+	case socksIPv4:
+		size = net.IPv4len
+	case socksIPv6:
+		size = net.IPv6len
+	case socksName:
+		var n [1]byte
+		if _, err := io.ReadFull(conn, n[:]); err != nil {
+			return 0, err
 		}
-		if b[1] != 0 {
-			e.Err = ErrAuthentication
-			return
-		}
-		b = b[2:]
+		size = int(n[0])
+	default:
+		return 0, malformed("reply has an invalid field")
+	}
+	_, err = io.ReadFull(conn, make([]byte, size+2))
+	return 0, err
+}
+
+// socksAuthenticate agrees on a method, and logs in if the proxy wants that.
+func (d *Dialer) socksAuthenticate(conn net.Conn) error {
+	offer := []byte{socksVersion, 1, socksNoAuth}
+	if d.proxy.hasAuth {
+		offer = []byte{socksVersion, 2, socksNoAuth, socksUserPass}
+	}
+	if _, err := conn.Write(offer); err != nil {
+		return err
+	}
+	var choice [2]byte
+	if _, err := io.ReadFull(conn, choice[:]); err != nil {
+		return err
 	}
 	switch {
-	case len(b) >= 1 && b[0] != socksVersion:
-		malformed("reply is not SOCKS5")
-	case len(b) >= 2 && b[1] != 0:
-		e.Reply = SOCKSReply(b[1])
-		e.Err = ErrRefused
-	case len(b) >= 4 && (b[2] != 0 || b[3] != 1 && b[3] != 3 && b[3] != 4):
-		malformed("reply has an invalid field")
+	case choice[0] != socksVersion:
+		return malformed("not SOCKS5")
+	case choice[1] == socksNoAuth:
+		return nil
+	case choice[1] == socksNoAcceptable:
+		return ErrAuthentication
+	case choice[1] != socksUserPass || !d.proxy.hasAuth:
+		return malformed("authentication method that was not offered")
 	}
+	login := append([]byte{socksAuthVersion, byte(len(d.proxy.user))}, d.proxy.user...)
+	login = append(append(login, byte(len(d.proxy.pass))), d.proxy.pass...)
+	if _, err := conn.Write(login); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, choice[:]); err != nil {
+		return err
+	}
+	if choice[1] != 0 {
+		return ErrAuthentication
+	}
+	return nil
 }
+
+// socksRequest asks for a connection to the target, whose name goes to the
+// proxy as it is.
+func socksRequest(target string) ([]byte, error) {
+	host, service, err := net.SplitHostPort(target)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(service, 10, 16)
+	if err != nil {
+		return nil, err
+	}
+	b := []byte{socksVersion, socksConnect, 0}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr = addr.Unmap().WithZone(""); addr.Is4() {
+			b = append(b, socksIPv4)
+		} else {
+			b = append(b, socksIPv6)
+		}
+		b = append(b, addr.AsSlice()...)
+	} else {
+		if len(host) > 255 {
+			return nil, &net.AddrError{Err: "host name is longer than 255 bytes", Addr: target}
+		}
+		b = append(append(b, socksName, byte(len(host))), host...)
+	}
+	return append(b, byte(port>>8), byte(port)), nil
+}
+
+func malformed(what string) error { return fmt.Errorf("%w: %s", ErrMalformedResponse, what) }

@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 	"go.uber.org/zap"
-	"golang.org/x/net/http/httpguts"
 )
 
 // Defaults of [Options].
@@ -131,14 +131,14 @@ func (o Options) Validate() error {
 	if strings.ContainsFunc(o.RawQuery, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' }) {
 		fail("RawQuery is not an escaped query")
 	}
-	if o.Host != "" && !httpguts.ValidHostHeader(o.Host) {
+	if o.Host != "" && !syntax.IsHost(o.Host) {
 		fail("Host is not a valid Host field")
 	}
 	if err := checkHeader(o.Header); err != nil {
 		errs = append(errs, fmt.Errorf("websocket: %w", err))
 	}
 	for _, p := range o.Subprotocols {
-		if !httpguts.ValidHeaderFieldName(p) { // both are tokens
+		if !syntax.IsToken(p) { // both are tokens
 			fail("invalid subprotocol %q", p)
 		}
 	}
@@ -150,7 +150,7 @@ func checkHeader(h http.Header) error {
 	for name, values := range h {
 		key := http.CanonicalHeaderKey(name)
 		switch {
-		case !httpguts.ValidHeaderFieldName(name):
+		case !syntax.IsToken(name):
 			return fmt.Errorf("invalid header name %q", name)
 		case strings.HasPrefix(key, "Sec-Websocket-"),
 			key == "Connection", key == "Upgrade", key == "Host",
@@ -158,7 +158,7 @@ func checkHeader(h http.Header) error {
 			return fmt.Errorf("header %s cannot be set", key)
 		}
 		for _, v := range values {
-			if !httpguts.ValidHeaderFieldValue(v) {
+			if !syntax.IsFieldValue(v) {
 				return fmt.Errorf("invalid value of header %s", key)
 			}
 		}
