@@ -222,6 +222,7 @@ func (c *Core) Close() error {
 		c.mu.Lock()
 		c.closed = true
 		c.armAlarms()
+		c.device.stop()
 		for cl := range c.clients {
 			if cl.session != nil {
 				cl.sendDisconnect(ServerShuttingDown, "")

@@ -55,8 +55,8 @@
 //
 // # Device services
 //
-// The device services answer on their reserved topics: device shadows ([Core.UpdateShadow]) and jobs
-// ([Core.CreateJob]). [ServiceOptions] has
+// The device services answer on their reserved topics: device shadows ([Core.UpdateShadow]), jobs
+// ([Core.CreateJob]) and fleet provisioning ([Core.AddProvisioningTemplate]). [ServiceOptions] has
 // what the documentation of the service leaves open. [Core.SetServiceFaults] makes answers late, lost, doubled, reordered
 // or errors.
 //

@@ -3,6 +3,7 @@
 package iottest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -65,4 +66,31 @@ func ExampleCore_SetServiceFaults() {
 		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Lose: true, Times: 1},
 		iottest.ServiceFault{Service: iottest.ServiceShadow, Operation: "get", Delay: 3 * time.Second},
 	)
+}
+
+// Devices that connect with a claim become things, if the hook agrees.
+func ExampleCore_AddProvisioningTemplate() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	err = core.AddProvisioningTemplate(iottest.ProvisioningTemplate{
+		Name:       "fleet",
+		ThingName:  "thermostat-${SerialNumber}",
+		Parameters: []string{"SerialNumber"},
+		Policies:   []string{iottest.AllowAllPolicy},
+		Hook: func(_ context.Context, r *iottest.ProvisioningRequest) (*iottest.ProvisioningDecision, error) {
+			return &iottest.ProvisioningDecision{AllowProvisioning: r.Parameters["SerialNumber"] != "stolen"}, nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	claim, err := core.CreateDevice("claim", iottest.WithPolicy(iottest.ClaimPolicy("fleet")))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(claim.Name())
+	// Output: claim
 }

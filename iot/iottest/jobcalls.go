@@ -77,7 +77,7 @@ func (c *Core) handleJobs(r *request, levels []string) {
 	}
 	body, notices, err := c.callJobs(r, call, err)
 	c.received(r, err)
-	a := answer{operation: r.Operation, topic: r.topic + "/accepted", only: r.from}
+	a := answer{operation: r.Operation, topic: r.topic + "/accepted", only: r.from, subscribed: c.device.opts.JobAnswersNeedSubscription}
 	if err != nil {
 		a.topic = r.topic + "/rejected"
 		body = map[string]any{"code": err.Code, "message": err.Message}

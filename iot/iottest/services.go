@@ -3,11 +3,9 @@
 package iottest
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strings"
 	"time"
@@ -43,6 +41,12 @@ type ServiceOptions struct {
 	JobAnswersNeedSubscription bool
 	// JobNamespacesInDefault shows jobs with a namespace also to requests and notifications without one.
 	JobNamespacesInDefault bool
+	// ProvisionRSAKeys makes CreateKeysAndCertificate hand out RSA keys of 2048 bits, as the service does. The default is
+	// ECDSA on P-256, which is much faster to make.
+	ProvisionRSAKeys bool
+	// ProvisionTokensOnce lets a certificate ownership token register once. Otherwise RegisterThing may be repeated, with
+	// the same answer, until the token expires.
+	ProvisionTokensOnce bool
 }
 
 func (o ServiceOptions) withDefaults() ServiceOptions {
@@ -102,6 +106,12 @@ type deviceServices struct {
 	shadows map[shadowKey]*shadow
 	jobs    map[string]*job
 	jobSeq  int64 // numbers executions
+
+	templates map[string]*ProvisioningTemplate
+	tokens    map[string]*ownership
+
+	ctx  context.Context // of user code; it ends when the core is closed
+	stop context.CancelFunc
 }
 
 type waitingKey struct {
@@ -114,6 +124,8 @@ func (d *deviceServices) init(o ServiceOptions) {
 	d.waiting = map[waitingKey]int{}
 	d.shadows = map[shadowKey]*shadow{}
 	d.jobs = map[string]*job{}
+	d.templates, d.tokens = map[string]*ProvisioningTemplate{}, map[string]*ownership{}
+	d.ctx, d.stop = context.WithCancel(context.Background())
 }
 
 // loadServices restores the state of the last run.
@@ -130,6 +142,7 @@ type request struct {
 	payload []byte
 	from    *session // nil: HTTP, or the process itself
 	client  *client  // the connection it came on, nil as above
+	owner   string   // provisioning: the principal of the connection
 }
 
 // answer is a message that a device service sends.
@@ -140,6 +153,7 @@ type answer struct {
 	contentType string
 	expiry      time.Duration
 	only        *session // nil: everybody who subscribed
+	subscribed  bool     // only, and only if it subscribed
 }
 
 var (
@@ -158,7 +172,12 @@ func (c *Core) callService(m *Message, cl *client) {
 		r.from = cl.session
 	}
 	levels := strings.Split(path, "/")
-	if levels[0] == "things" && len(levels) > 3 && thingName.MatchString(levels[1]) {
+	switch {
+	case levels[0] == "certificates":
+		c.handleCertificates(r, levels[1:])
+	case levels[0] == "provisioning-templates":
+		c.handleTemplates(r, levels[1:])
+	case levels[0] == "things" && len(levels) > 3 && thingName.MatchString(levels[1]):
 		r.Thing = levels[1]
 		switch levels[2] {
 		case "shadow":
@@ -211,7 +230,7 @@ func (c *Core) answer(r *request, a answer) {
 	m := &Message{Topic: a.topic, Payload: a.payload, QoS: 1, ContentType: a.contentType, Expiry: a.expiry}
 	send := func() {
 		c.emitService(ServiceAnswer, &s, nil, m)
-		c.routeAnswer(m, a.only)
+		c.routeAnswer(m, &a)
 	}
 	f := c.strikeService(&s, func(f *ServiceFault) bool { return !f.Ignore && f.Reject == nil })
 	if f == nil {
@@ -226,16 +245,9 @@ func (c *Core) answer(r *request, a answer) {
 	if f.Duplicate {
 		send = func() { once(); once() }
 	}
-	if (f.Delay > 0 || f.Reorder > 1) && r.from != nil && r.Operation == a.operation {
-		key := waitingKey{r.from, r.Service}
-		c.device.waiting[key]++
-		inner := send
-		send = func() {
-			if c.device.waiting[key]--; c.device.waiting[key] == 0 {
-				delete(c.device.waiting, key)
-			}
-			inner()
-		}
+	if (f.Delay > 0 || f.Reorder > 1) && r.Operation == a.operation {
+		release, inner := c.occupy(r), send
+		send = func() { release(); inner() }
 	}
 	switch {
 	case f.Reorder > 1:
@@ -247,8 +259,23 @@ func (c *Core) answer(r *request, a answer) {
 	}
 }
 
+// occupy counts a request as unanswered until release is called, once. c.mu is held, in release too.
+func (c *Core) occupy(r *request) (release func()) {
+	if r.from == nil {
+		return func() {}
+	}
+	key := waitingKey{r.from, r.Service}
+	c.device.waiting[key]++
+	return func() {
+		if c.device.waiting[key]--; c.device.waiting[key] == 0 {
+			delete(c.device.waiting, key)
+		}
+	}
+}
+
 // routeAnswer delivers to all subscribers, or to one session, which gets the message even without a subscription.
-func (c *Core) routeAnswer(m *Message, only *session) {
+func (c *Core) routeAnswer(m *Message, a *answer) {
+	only := a.only
 	if only == nil {
 		c.route(m, nil)
 		return
@@ -261,34 +288,10 @@ func (c *Core) routeAnswer(m *Message, only *session) {
 	}
 	switch {
 	case subscribed:
-	case only.client == nil || c.device.opts.JobAnswersNeedSubscription:
+	case only.client == nil || a.subscribed:
 		return
 	default:
 		qos = 1
 	}
 	only.deliver(m, qos, false, expiryTime(c.nowLocked(), m.Expiry))
-}
-
-// encodeJSON is json.Marshal without escapes for HTML.
-func encodeJSON(v any) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil // only values that came from JSON or from here are encoded
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
-
-// decodeJSON decodes one JSON value into v and keeps numbers as they were written.
-func decodeJSON(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more than one JSON value")
-	}
-	return nil
 }
