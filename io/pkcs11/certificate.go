@@ -8,10 +8,12 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
 
 // tokenCertificate is a certificate from a source.
@@ -69,29 +71,14 @@ func (p *pemSource) read(context.Context) ([]tokenCertificate, error) {
 }
 
 func parsePEM(name string, data []byte) (certs []tokenCertificate, hint string, err error) {
-	rest := data
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, "", fmt.Errorf("certificate %d in %s: %w", len(certs)+1, name, err)
-		}
+	parsed, err := tlsctx.ParseCertificates(name, data)
+	if e := (*tlsctx.Error)(nil); errors.As(err, &e) {
+		return nil, e.Hint, fmt.Errorf("%s: %w", name, e.Err)
+	}
+	for _, cert := range parsed {
 		certs = append(certs, tokenCertificate{cert: cert})
 	}
-	if len(certs) > 0 {
-		return certs, "", nil
-	}
-	err = fmt.Errorf("no certificate in PEM form in %s", name)
-	if _, e := x509.ParseCertificate(data); e == nil {
-		return nil, "it is in DER form: convert it with openssl x509 -inform der -in FILE -out FILE.pem", err
-	}
-	return nil, "it must contain -----BEGIN CERTIFICATE-----", err
+	return certs, "", err
 }
 
 // chain puts the certificate of the key first, whatever the order in the file.

@@ -213,9 +213,11 @@ func TestIdentity_certificateFile(t *testing.T) {
 	write(first.Raw)
 	fails(ErrCertificateInvalid, "DER")
 	write([]byte("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"))
-	fails(ErrCertificateInvalid, "BEGIN CERTIFICATE")
+	fails(ErrCertificateInvalid, "it holds a private key")
 	write([]byte("-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"))
 	fails(ErrCertificateInvalid, "certificate 1")
+	write(append(toPEM(first), toPEM(middle.cert)[:200]...))
+	fails(ErrCertificateInvalid, "block 2 (CERTIFICATE, line ")
 	write(toPEM(middle.cert))
 	fails(ErrCertificateMismatch, "intermediate CA")
 

@@ -65,11 +65,11 @@ func New(opts Options) (*Context, error) {
 		c.opts.Now = time.Now
 	}
 	var err error
-	if c.roots, err = newRoots(&c.opts); err != nil {
+	if c.roots, err = newRoots(&c.opts, c.log); err != nil {
 		return nil, err
 	}
 	if c.roots != nil && c.opts.CAFunc == nil {
-		if _, err := c.roots.build(nil, nil); err != nil {
+		if _, err := c.roots.build(nil, authorities{}); err != nil {
 			return nil, err
 		}
 	}

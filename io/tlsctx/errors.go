@@ -18,10 +18,17 @@ var (
 	ErrInvalidOptions = errors.New("invalid option")
 	// ErrNotPEM reports material in another form than PEM.
 	ErrNotPEM = errors.New("not in PEM form")
+	// ErrDamagedBlock reports PEM text with a block that cannot be decoded: cut off, joined wrongly, or with characters
+	// that do not belong there.
+	ErrDamagedBlock = errors.New("a PEM block is damaged")
+	// ErrUnsupportedBlock reports PEM text with a container of certificates that this package does not open.
+	ErrUnsupportedBlock = errors.New("unsupported kind of PEM block")
 	// ErrNoCertificate reports PEM text that holds no certificate.
 	ErrNoCertificate = errors.New("no certificate in it")
 	// ErrNoKey reports PEM text that holds no private key.
 	ErrNoKey = errors.New("no private key in it")
+	// ErrSeveralKeys reports PEM text with more than one private key.
+	ErrSeveralKeys = errors.New("more than one private key in it")
 	// ErrEncryptedKey reports a private key that is protected by a passphrase.
 	ErrEncryptedKey = errors.New("the private key is encrypted")
 	// ErrUnsupportedKey reports a key of a kind that TLS cannot use, or that this package cannot read.

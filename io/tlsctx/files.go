@@ -36,8 +36,8 @@ func (s stamp) same(now stamp) bool {
 type fileCache[T any] struct {
 	// list returns the files of the moment.
 	list func() ([]string, error)
-	// parse makes the value from the contents, which are in the order of the list.
-	parse func(contents [][]byte) (T, error)
+	// parse makes the value from the contents, which are in the order of the names.
+	parse func(names []string, contents [][]byte) (T, error)
 	// lenient passes over files that cannot be read: their contents are empty.
 	lenient bool
 
@@ -76,7 +76,7 @@ func (c *fileCache[T]) load() (T, uint64, error) {
 			return zero, 0, err
 		}
 	}
-	value, err := c.parse(contents)
+	value, err := c.parse(names, contents)
 	if err != nil {
 		return zero, 0, err
 	}

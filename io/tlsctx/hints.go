@@ -60,6 +60,9 @@ func (c *Context) verifyHint(serverName string, v *tls.CertificateVerificationEr
 	case errors.As(v.Err, &unknown):
 		s := fmt.Sprintf("the server showed %s, whose chain ends with issuer %q, and that is not among %s: ",
 			describe(leaf), top.Issuer.String(), c.roots.describe())
+		if missing := c.roots.missing(top.RawIssuer); missing != "" {
+			return s + missing
+		}
 		if c.roots == nil {
 			return s + "give the CA of the server with CAFile or CAPEM"
 		}

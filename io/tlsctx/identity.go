@@ -55,7 +55,7 @@ func FromPath(certFile, keyFile string) Identity {
 		id.name += " with key " + keyFile
 		id.cache.list = fixedFiles(certFile, keyFile)
 	}
-	id.cache.parse = func(contents [][]byte) (*tls.Certificate, error) {
+	id.cache.parse = func(_ []string, contents [][]byte) (*tls.Certificate, error) {
 		return parsePair(certFile, contents[0], keyFile, contents[len(contents)-1])
 	}
 	return id
@@ -66,7 +66,7 @@ func FromPath(certFile, keyFile string) Identity {
 func FromPKCS12(file, password string) Identity {
 	id := &fileIdentity{name: file}
 	id.cache.list = fixedFiles(file)
-	id.cache.parse = func(contents [][]byte) (*tls.Certificate, error) {
+	id.cache.parse = func(_ []string, contents [][]byte) (*tls.Certificate, error) {
 		return parseBundle(file, contents[0], password)
 	}
 	return id
@@ -148,8 +148,7 @@ func NewCertificate(object string, chain []*x509.Certificate, key crypto.Signer)
 	}
 	leaf := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return samePublicKey(c.PublicKey, key.Public()) })
 	if leaf < 0 {
-		return nil, &Error{Object: object, Err: ErrKeyMismatch,
-			Hint: fmt.Sprintf("the certificate is %s: use the key that it was issued for", describe(chain[0]))}
+		return nil, &Error{Object: object, Err: ErrKeyMismatch, Hint: mismatchHint(chain[0])}
 	}
 	cert := &tls.Certificate{Leaf: chain[leaf], PrivateKey: key}
 	// TLS wants the client's own certificate first, whatever order the source has.
@@ -215,10 +214,17 @@ func complete(object string, cert *tls.Certificate) (*tls.Certificate, error) {
 		return nil, &Error{Object: object, Err: ErrNoKey, Hint: "the identity must return a private key that is a crypto.Signer"}
 	}
 	if !samePublicKey(cert.Leaf.PublicKey, key.Public()) {
-		return nil, &Error{Object: object, Err: ErrKeyMismatch,
-			Hint: fmt.Sprintf("the certificate is %s: use the key that it was issued for", describe(cert.Leaf))}
+		return nil, &Error{Object: object, Err: ErrKeyMismatch, Hint: mismatchHint(cert.Leaf)}
 	}
 	return cert, nil
+}
+
+// mismatchHint says what to do about a certificate that is not of the key.
+func mismatchHint(cert *x509.Certificate) string {
+	if cert.IsCA {
+		return fmt.Sprintf("the certificate is %s, which is a CA's: give the certificate that was issued for this key", describe(cert))
+	}
+	return fmt.Sprintf("the certificate is %s: use the key that it was issued for", describe(cert))
 }
 
 // checkValidity compares the times of a certificate with the clock.

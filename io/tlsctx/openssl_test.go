@@ -71,6 +71,10 @@ func TestFromPath_madeByOpenSSL_notUsable(t *testing.T) {
 		"trusted certificate":  {[]string{"x509", "-in", "cert.pem", "-trustout", "-out", "out"}, "out", "key.pem", tlsctx.ErrNoCertificate, "openssl x509"},
 		"request":              {[]string{"req", "-new", "-key", "key.pem", "-subj", "/CN=device", "-out", "out"}, "out", "key.pem", tlsctx.ErrNoCertificate, "CSR"},
 		"key of another":       {[]string{"genpkey", "-algorithm", "ED25519", "-out", "out"}, "cert.pem", "out", tlsctx.ErrKeyMismatch, "CN=device"},
+		"explicit curve":       {[]string{"ecparam", "-name", "prime256v1", "-param_enc", "explicit", "-genkey", "-noout", "-out", "out"}, "cert.pem", "out", tlsctx.ErrUnsupportedKey, "openssl ec -in FILE -param_enc named_curve"},
+		"explicit, PKCS#8":     {[]string{"genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit", "-out", "out"}, "cert.pem", "out", tlsctx.ErrUnsupportedKey, "openssl ec -in FILE -param_enc named_curve"},
+		"RSA of 512 bits":      {[]string{"genrsa", "-out", "out", "512"}, "cert.pem", "out", tlsctx.ErrUnsupportedKey, "RSA key of 512 bits"},
+		"RSA for PSS alone":    {[]string{"genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "out"}, "cert.pem", "out", tlsctx.ErrUnsupportedKey, "PSS alone"},
 		"curve that TLS lacks": {[]string{"ecparam", "-name", "secp256k1", "-genkey", "-noout", "-out", "out"}, "cert.pem", "out", tlsctx.ErrUnsupportedKey, "P-256"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,4 +87,14 @@ func TestFromPath_madeByOpenSSL_notUsable(t *testing.T) {
 			wantMaterialError(t, err, tt.want, dir, tt.word)
 		})
 	}
+}
+
+// What the error for an explicit curve says to do leads to a key that serves.
+func TestFromPath_explicitCurveConverted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	openssl(t, dir, "ecparam", "-name", "prime256v1", "-param_enc", "explicit", "-genkey", "-noout", "-out", "old.pem")
+	openssl(t, dir, "ec", "-in", "old.pem", "-param_enc", "named_curve", "-out", "key.pem")
+	openssl(t, dir, "req", "-x509", "-new", "-key", "key.pem", "-subj", "/CN=device", "-days", "2", "-out", "cert.pem")
+	newContext(t, tlsctx.Options{Identity: tlsctx.FromPath(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))})
 }

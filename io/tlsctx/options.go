@@ -33,7 +33,9 @@ type Options struct {
 	// CAFile names a PEM file with the CA certificates to trust. It is read again when it changes.
 	//
 	// As soon as any of CAFile, CADir, CAPEM, CAFunc and RootCAs is given, the authorities found there are the only
-	// ones trusted: they replace the system's, unless AddSystemCAs is set. Several of them add up.
+	// ones trusted: they replace the system's, unless AddSystemCAs is set. Several of them add up. A certificate among
+	// them that crypto/x509 cannot parse is passed over and logged, and named by the error of a handshake that lacks it;
+	// a damaged block is an error.
 	CAFile string
 	// CADir names a directory; every file in it that holds PEM certificates is used. Files without any are passed over.
 	// Added, changed and removed files are noticed at the next attempt.

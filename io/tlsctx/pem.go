@@ -5,13 +5,9 @@ package tlsctx
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -22,61 +18,109 @@ const (
 	blockX509Certificate    = "X509 CERTIFICATE"
 	blockRequest            = "CERTIFICATE REQUEST"
 	blockPKCS7              = "PKCS7"
+	blockCMS                = "CMS"
 	blockPKCS8              = "PRIVATE KEY"
 	blockEncrypted          = "ENCRYPTED PRIVATE KEY"
 	blockOpenSSH            = "OPENSSH PRIVATE KEY"
 )
 
 // ParseCertificates returns the certificates of PEM text, in the order in which they appear; the certificate of the
-// client itself comes first. Text around the blocks and blocks of other kinds are passed over. The object names the
-// source in errors, which are of type [*Error]. There is at least one certificate when the error is nil.
+// client itself comes first. Text around the blocks and blocks of other kinds are passed over. A block that cannot be
+// decoded is an error that names it, of whatever kind it is: nothing is dropped. The object names the source in errors,
+// which are of type [*Error]. There is at least one certificate when the error is nil.
 func ParseCertificates(object string, text []byte) ([]*x509.Certificate, error) {
-	blocks := pemBlocks(text)
+	blocks, err := wholeBlocks(object, text)
+	if err != nil {
+		return nil, err
+	}
 	var certs []*x509.Certificate
 	for _, b := range blocks {
-		if b.Type != blockCertificate && b.Type != blockX509Certificate {
-			continue
+		switch {
+		case isCertificateBlock(b):
+			cert, err := x509.ParseCertificate(b.Bytes)
+			if err != nil {
+				return nil, &Error{Object: object, Err: fmt.Errorf("certificate %d, %s: %w", len(certs)+1, b.where(), err),
+					Hint: "the block is damaged or not an X.509 certificate"}
+			}
+			certs = append(certs, cert)
+		case is(blockTrustedCertificate, blockPKCS7, blockCMS)(b) && hasBlock(blocks, isCertificateBlock):
+			return nil, &Error{Object: object, Err: fmt.Errorf("%w: %s may hold a part of the chain", ErrUnsupportedBlock, b.where()), Hint: convertHint(b)}
 		}
-		cert, err := x509.ParseCertificate(b.Bytes)
-		if err != nil {
-			return nil, &Error{Object: object, Err: fmt.Errorf("certificate %d: %w", len(certs)+1, err),
-				Hint: "the block is damaged or not an X.509 certificate"}
-		}
-		certs = append(certs, cert)
 	}
 	if len(certs) > 0 {
 		return certs, nil
 	}
+	return nil, noCertificate(object, text, blocks, "it holds a private key: certificate and key may be swapped")
+}
+
+// wholeBlocks returns the blocks of a text, or an error if one of them is damaged.
+func wholeBlocks(object string, text []byte) ([]pemBlock, error) {
+	blocks := pemBlocks(text)
+	for _, b := range blocks {
+		if b.err != nil {
+			return nil, &Error{Object: object, Err: fmt.Errorf("%w: %s: %w", ErrDamagedBlock, b.where(), b.err),
+				Hint: "copy the block anew from its source, with its BEGIN and END lines and the base64 between them"}
+		}
+	}
+	return blocks, nil
+}
+
+// noCertificate explains a text without any certificate.
+func noCertificate(object string, text []byte, blocks []pemBlock, keyHint string) error {
 	if err := notPEM(object, text, blocks); err != nil {
-		return nil, err
+		return err
 	}
 	e := &Error{Object: object, Err: ErrNoCertificate}
 	switch {
 	case hasBlock(blocks, isKeyBlock):
-		e.Hint = "it holds a private key: certificate and key may be swapped"
+		e.Hint = keyHint
 	case hasBlock(blocks, is(blockRequest, "NEW "+blockRequest)):
 		e.Hint = "it holds a signing request (CSR): use the certificate that was issued for it"
-	case hasBlock(blocks, is(blockPKCS7, "CMS")):
-		e.Hint = "it holds a PKCS#7 container: convert it with openssl pkcs7 -print_certs -in FILE -out cert.pem"
-	case hasBlock(blocks, is(blockTrustedCertificate)):
-		e.Hint = "it holds a trusted certificate of OpenSSL: convert it with openssl x509 -in FILE -out cert.pem"
+	case hasBlock(blocks, is(blockPKCS7, blockCMS, blockTrustedCertificate)):
+		for _, b := range blocks {
+			if e.Hint == "" {
+				e.Hint = convertHint(b)
+			}
+		}
 	case hasBlock(blocks, isPublicBlock):
 		e.Hint = "it holds a public key: use the certificate file"
 	default:
 		e.Hint = "a block that begins with -----BEGIN CERTIFICATE----- is expected"
 	}
-	return nil, e
+	return e
 }
 
-// ParsePrivateKey returns the first private key of PEM text, in PKCS#8, PKCS#1 or SEC1 form. Text around the block and
-// blocks of other kinds are passed over. The object names the source in errors, which are of type [*Error] and never
+// convertHint says how to get plain certificates out of a container; "" if the block is none.
+func convertHint(b pemBlock) string {
+	switch b.Type {
+	case blockPKCS7, blockCMS:
+		return "it holds a PKCS#7 container: convert it with openssl pkcs7 -print_certs -in FILE -out cert.pem"
+	case blockTrustedCertificate:
+		return "it holds a trusted certificate of OpenSSL: convert it with openssl x509 -in FILE -out cert.pem"
+	}
+	return ""
+}
+
+// ParsePrivateKey returns the private key of PEM text, in PKCS#8, PKCS#1 or SEC1 form. Text around the block and blocks
+// of other kinds are passed over; two different keys are an error, and so is any block that cannot be decoded. The object names the source in errors, which are of type [*Error] and never
 // contain any part of the text.
 func ParsePrivateKey(object string, text []byte) (crypto.Signer, error) {
-	blocks := pemBlocks(text)
+	blocks, err := wholeBlocks(object, text)
+	if err != nil {
+		return nil, err
+	}
+	var keys []pemBlock
 	for _, b := range blocks {
-		if isKeyBlock(b) {
-			return parseKeyBlock(object, b)
+		if isKeyBlock(b) && (len(keys) == 0 || !sameKeyBlock(b, keys[0])) {
+			keys = append(keys, b)
 		}
+	}
+	switch {
+	case len(keys) == 1:
+		return parseKeyBlock(object, keys[0])
+	case len(keys) > 1:
+		return nil, &Error{Object: object, Err: fmt.Errorf("%w: %s and %s", ErrSeveralKeys, keys[0].where(), keys[1].where()),
+			Hint: "leave the key of the certificate alone in the file"}
 	}
 	if err := notPEM(object, text, blocks); err != nil {
 		return nil, err
@@ -85,7 +129,7 @@ func ParsePrivateKey(object string, text []byte) (crypto.Signer, error) {
 	switch {
 	case hasBlock(blocks, isPublicBlock):
 		e.Hint = "it holds the public key: use the private key that was made together with it"
-	case hasBlock(blocks, is(blockCertificate, blockX509Certificate)):
+	case hasBlock(blocks, isCertificateBlock):
 		e.Hint = "it holds a certificate: certificate and key may be swapped"
 	default:
 		e.Hint = "a block that begins with -----BEGIN PRIVATE KEY----- (or RSA or EC PRIVATE KEY) is expected"
@@ -93,7 +137,7 @@ func ParsePrivateKey(object string, text []byte) (crypto.Signer, error) {
 	return nil, e
 }
 
-func parseKeyBlock(object string, b *pem.Block) (crypto.Signer, error) {
+func parseKeyBlock(object string, b pemBlock) (crypto.Signer, error) {
 	if b.Type == blockEncrypted || b.Headers["DEK-Info"] != "" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
 		return nil, &Error{Object: object, Err: ErrEncryptedKey,
 			Hint: "remove the passphrase with openssl pkey -in FILE -out plain.pem, or keep the key in a PKCS#12 bundle or in hardware"}
@@ -104,6 +148,9 @@ func parseKeyBlock(object string, b *pem.Block) (crypto.Signer, error) {
 	}
 	key, err := parseKeyDER(b.Bytes)
 	if err != nil {
+		if cause, hint := explainKey(b.Bytes); cause != "" {
+			return nil, &Error{Object: object, Err: fmt.Errorf("%w: %s", ErrUnsupportedKey, cause), Hint: hint}
+		}
 		return nil, &Error{Object: object, Err: fmt.Errorf("%w: %s block: %w", ErrUnsupportedKey, b.Type, err),
 			Hint: "RSA, ECDSA (P-256, P-384, P-521) and Ed25519 keys in PKCS#8, PKCS#1 or SEC1 form are supported"}
 	}
@@ -114,62 +161,8 @@ func parseKeyBlock(object string, b *pem.Block) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// parseKeyDER ignores the label of the block, as some programs write the wrong one.
-func parseKeyDER(der []byte) (any, error) {
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return key, nil
-	}
-	if key, err := x509.ParseECPrivateKey(der); err == nil {
-		return key, nil
-	}
-	return nil, err
-}
-
-// checkKey accepts the keys that TLS 1.2 and 1.3 can sign with.
-func checkKey(key any) (crypto.Signer, error) {
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%w: %T cannot sign", ErrUnsupportedKey, key)
-	}
-	return signer, checkPublicKey(signer.Public())
-}
-
-func checkPublicKey(pub crypto.PublicKey) error {
-	switch pub := pub.(type) {
-	case *rsa.PublicKey, ed25519.PublicKey:
-		return nil
-	case *ecdsa.PublicKey:
-		switch pub.Curve {
-		case elliptic.P256(), elliptic.P384(), elliptic.P521():
-			return nil
-		}
-		return fmt.Errorf("%w: the curve is not P-256, P-384 or P-521", ErrUnsupportedKey)
-	case nil:
-		return fmt.Errorf("%w: the signer has no public key", ErrUnsupportedKey)
-	}
-	return fmt.Errorf("%w: public key of type %T", ErrUnsupportedKey, pub)
-}
-
-// pemBlocks returns all blocks of a text.
-func pemBlocks(text []byte) []*pem.Block {
-	// A byte order mark, as editors on Windows write it, would hide the first line from the decoder.
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	var blocks []*pem.Block
-	for {
-		var b *pem.Block
-		if b, text = pem.Decode(text); b == nil {
-			return blocks
-		}
-		blocks = append(blocks, b)
-	}
-}
-
 // notPEM explains a text in which no block was found. It returns nil if there are blocks.
-func notPEM(object string, text []byte, blocks []*pem.Block) error {
+func notPEM(object string, text []byte, blocks []pemBlock) error {
 	if len(blocks) > 0 {
 		return nil
 	}
@@ -179,10 +172,6 @@ func notPEM(object string, text []byte, blocks []*pem.Block) error {
 		e.Err = fmt.Errorf("%w: it is empty", ErrNotPEM)
 	case bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")):
 		e.Hint = "it is UTF-16 text: save it as plain ASCII or UTF-8"
-	case bytes.Contains(text, []byte(`\n`)) && bytes.Contains(text, []byte("-----BEGIN ")):
-		e.Hint = `it holds a backslash and the letter n where line breaks belong: replace them by real line breaks`
-	case bytes.Contains(text, []byte("-----BEGIN ")):
-		e.Hint = "the block is damaged: its BEGIN and END lines must stand alone on their lines and carry the same name, with base64 between them"
 	case isDER(text):
 		e.Hint, e.Err = explainDER(text)
 	default:
@@ -216,26 +205,18 @@ func isPKCS12(der []byte) bool {
 	return bytes.Contains(head, []byte{0x02, 0x01, 0x03, 0x30})
 }
 
-func hasBlock(blocks []*pem.Block, match func(*pem.Block) bool) bool {
-	for _, b := range blocks {
-		if match(b) {
-			return true
-		}
-	}
-	return false
+func hasBlock(blocks []pemBlock, match func(pemBlock) bool) bool {
+	return slices.ContainsFunc(blocks, match)
 }
 
-func is(types ...string) func(*pem.Block) bool {
-	return func(b *pem.Block) bool {
-		for _, t := range types {
-			if b.Type == t {
-				return true
-			}
-		}
-		return false
-	}
+func is(types ...string) func(pemBlock) bool {
+	return func(b pemBlock) bool { return slices.Contains(types, b.Type) }
 }
 
-func isKeyBlock(b *pem.Block) bool { return strings.HasSuffix(b.Type, blockPKCS8) }
+func isCertificateBlock(b pemBlock) bool {
+	return b.Type == blockCertificate || b.Type == blockX509Certificate
+}
 
-func isPublicBlock(b *pem.Block) bool { return strings.HasSuffix(b.Type, "PUBLIC KEY") }
+func isKeyBlock(b pemBlock) bool { return strings.HasSuffix(b.Type, blockPKCS8) }
+
+func isPublicBlock(b pemBlock) bool { return strings.HasSuffix(b.Type, "PUBLIC KEY") }

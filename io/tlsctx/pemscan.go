@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tlsctx
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// pemBlock is a block of PEM text, or what begins like one and cannot be decoded.
+type pemBlock struct {
+	pem.Block
+	number int   // from 1, in the order of the text
+	line   int   // of its BEGIN
+	err    error // why it cannot be decoded; nil if it was
+}
+
+// where names a block for a person.
+func (b pemBlock) where() string {
+	if b.Type == "" {
+		return fmt.Sprintf("block %d (line %d)", b.number, b.line)
+	}
+	return fmt.Sprintf("block %d (%s, line %d)", b.number, b.Type, b.line)
+}
+
+const (
+	beginMarker = "-----BEGIN "
+	endMarker   = "-----END "
+	markerClose = "-----"
+)
+
+// pemBlocks returns all blocks of a text.
+//
+// [pem.Decode] passes over what it cannot decode, and half of a chain is then gone without a word. Here, every BEGIN
+// yields a block, decoded or with an error. What people's tools produce and has one meaning only is accepted: END and
+// BEGIN on one line, a byte order mark anywhere, blanks around lines, any line ends, and backslash and n for line breaks.
+// A BEGIN behind other text on its line counts only after a quote, a colon or an equals sign, as in JSON or a shell; a
+// line that begins with # is a comment.
+func pemBlocks(text []byte) []pemBlock {
+	s := &pemScanner{text: text, newline: "\n"}
+	if !bytes.ContainsRune(text, '\n') {
+		s.newline = "\r"
+	}
+	for s.next() {
+	}
+	s.outside(len(text))
+	return s.blocks
+}
+
+// pemScanner walks through a text.
+type pemScanner struct {
+	text    []byte
+	newline string
+	pos     int // everything before belongs to a block or was looked at
+	from    int // end of the block before
+	blocks  []pemBlock
+
+	counted, lines int // line breaks before a position
+}
+
+// next handles the next BEGIN. It returns false at the end of the text.
+func (s *pemScanner) next() bool {
+	i := bytes.Index(s.text[s.pos:], []byte(beginMarker))
+	if i < 0 {
+		return false
+	}
+	start := s.pos + i
+	s.pos = start + len(beginMarker)
+	if !s.opens(start) {
+		return true
+	}
+	s.outside(start)
+	b := pemBlock{line: s.lineOf(start)}
+	rest := s.text[s.pos:]
+	label, ok := cutLabel(rest)
+	if !ok {
+		b.err = errors.New("its BEGIN line does not end in five hyphens")
+		s.add(b, s.pos)
+		return true
+	}
+	b.Type = label
+	body := s.pos + bytes.Index(rest, []byte(markerClose)) + len(markerClose)
+	s.pos = body
+	limit := len(s.text)
+	if begin := bytes.Index(s.text[body:], []byte(beginMarker)); begin >= 0 {
+		limit = body + begin
+	}
+	end := bytes.Index(s.text[body:limit], []byte(endMarker))
+	if end < 0 {
+		b.err = errors.New("it has no END line: the text was cut off")
+		s.add(b, body)
+		return true
+	}
+	end += body
+	tail := s.text[end+len(endMarker):]
+	closing, ok := cutLabel(tail)
+	switch {
+	case !ok:
+		b.err = errors.New("its END line does not end in five hyphens")
+		s.add(b, end+len(endMarker))
+		return true
+	case closing != label:
+		b.err = fmt.Errorf("it begins as %s and ends as %s", label, closing)
+	case strings.HasPrefix(label, "PGP "): // has a check sum behind its base64, and is of no use here
+	default:
+		b.Headers, b.Bytes, b.err = s.decode(body, end)
+	}
+	s.add(b, end+len(endMarker)+bytes.Index(tail, []byte(markerClose))+len(markerClose))
+	return true
+}
+
+// add appends a block that ends at end.
+func (s *pemScanner) add(b pemBlock, end int) {
+	b.number = len(s.blocks) + 1
+	s.blocks = append(s.blocks, b)
+	s.pos, s.from = end, end
+}
+
+// opens reports whether a BEGIN at start is one, and not part of a sentence or of a comment.
+func (s *pemScanner) opens(start int) bool {
+	lead := s.text[s.from:start]
+	if i := bytes.LastIndexAny(lead, "\r\n"); i >= 0 {
+		lead = lead[i+1:]
+	}
+	lead = bytes.TrimSpace(bytes.ReplaceAll(lead, byteOrderMark, nil))
+	if len(lead) == 0 || bytes.HasSuffix(lead, []byte(`\n`)) || bytes.HasSuffix(lead, []byte(`\r`)) {
+		return true
+	}
+	return lead[0] != '#' && bytes.IndexByte([]byte("\"'`=:"), lead[len(lead)-1]) >= 0
+}
+
+// almostMarker is a BEGIN or END line of a certificate or key as editors, word processors and careless cutting leave it.
+var almostMarker = regexp.MustCompile(`(?m)^[ \t]*[-–—]{1,12}[ \t]*(BEGIN|END)[ \t]*([A-Z0-9 ]*(?:CERTIFICATE|PRIVATE KEY))[ \t]*[-–—]{0,12}[ \t]*\r?$`)
+
+// outside looks at the text between two blocks for lines that were meant as BEGIN or END.
+func (s *pemScanner) outside(end int) {
+	text := s.text[s.from:end]
+	m := almostMarker.FindSubmatchIndex(text)
+	if m == nil {
+		return
+	}
+	b := pemBlock{line: s.lineOf(s.from + m[2])}
+	b.Type = strings.TrimSpace(string(text[m[4]:m[5]]))
+	if string(text[m[2]:m[3]]) == "END" {
+		b.err = errors.New("its BEGIN line is missing or damaged")
+	} else {
+		b.err = errors.New("its BEGIN line needs five hyphens and a space before the name, and five hyphens after it")
+	}
+	b.number = len(s.blocks) + 1
+	s.blocks = append(s.blocks, b)
+}
+
+// cutLabel returns the name between "-----BEGIN " and the hyphens that follow on the same line.
+func cutLabel(text []byte) (string, bool) {
+	end := bytes.Index(text, []byte(markerClose))
+	if end < 0 || bytes.ContainsAny(text[:end], "\r\n") {
+		return "", false
+	}
+	return strings.TrimSpace(string(text[:end])), true
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// decode returns what the text between BEGIN and END holds.
+func (s *pemScanner) decode(from, to int) (map[string]string, []byte, error) {
+	headers := map[string]string{}
+	var data []byte
+	pos := from
+	for pos < to {
+		line, next := cutLine(s.text[pos:to])
+		at := pos
+		pos += next
+		trimmed := bytes.TrimSpace(bytes.ReplaceAll(line, byteOrderMark, nil))
+		if key, value, ok := bytes.Cut(trimmed, []byte(":")); ok && len(data) == 0 {
+			headers[string(bytes.TrimSpace(key))] = string(bytes.TrimSpace(value))
+			continue
+		}
+		for _, c := range trimmed {
+			switch {
+			case c == ' ' || c == '\t':
+			case isBase64(c):
+				data = append(data, c)
+			default:
+				return nil, nil, fmt.Errorf("line %d has a character that is not base64", s.lineOf(at+bytes.IndexByte(line, c)))
+			}
+		}
+	}
+	if len(data) == 0 {
+		return nil, nil, errors.New("it is empty")
+	}
+	if len(data)%4 != 0 || bytes.IndexByte(bytes.TrimRight(data, "="), '=') >= 0 {
+		return nil, nil, errors.New("its base64 is cut off or has characters too many")
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(data)))
+	n, err := base64.StdEncoding.Decode(out, data)
+	if err != nil {
+		// The error of the decoder has a position alone, which means nothing without the line breaks.
+		return nil, nil, errors.New("its base64 is damaged")
+	}
+	return headers, out[:n], nil
+}
+
+// cutLine returns the first line, and how many bytes it takes with its end: a line break, or backslash and r or n.
+func cutLine(text []byte) (line []byte, next int) {
+	for i, c := range text {
+		switch {
+		case c == '\n' || c == '\r':
+			return text[:i], i + 1
+		case c == '\\' && i+1 < len(text) && (text[i+1] == 'n' || text[i+1] == 'r'):
+			return text[:i], i + 2
+		}
+	}
+	return text, len(text)
+}
+
+func isBase64(c byte) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '+' || c == '/' || c == '='
+}
+
+// lineOf returns the number of the line, from 1. It is fast for positions that grow.
+func (s *pemScanner) lineOf(pos int) int {
+	if pos < s.counted {
+		s.counted, s.lines = 0, 0
+	}
+	s.lines += bytes.Count(s.text[s.counted:pos], []byte(s.newline))
+	s.counted = pos
+	return 1 + s.lines
+}
