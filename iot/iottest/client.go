@@ -33,6 +33,7 @@ type client struct {
 	maxPacket uint32 // of the client
 	aliasMax  uint16 // towards the client
 	lastRead  atomic.Int64
+	writeErr  atomic.Pointer[error] // why writing failed
 
 	// used by the reader alone
 	aliasIn    map[uint16]string
@@ -41,10 +42,10 @@ type client struct {
 
 	// guarded by core.mu
 	info      *ClientInfo
+	presence  int64 // version number of presence messages
 	session   *session
 	principal *principal
-	endOfLife time.Time // zero: none
-	lifeTimer *time.Timer
+	endOfLife *alarm
 	aliasOut  map[string]uint16
 	ended     bool
 	drop      bool
@@ -54,99 +55,21 @@ type client struct {
 	unacked   int // PUBACKs among held
 }
 
-// outbox gathers packets; a goroutine writes them.
-type outbox struct {
-	mu      sync.Mutex
-	cond    *sync.Cond
-	buf     bytes.Buffer
-	closing bool
-	limit   int // bytes until the connection is cut, -1 for none
-}
-
-func (o *outbox) cutAfter(n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.limit = n
-	o.cond.Signal()
-}
-
-func (o *outbox) put(pk *packets.Packet, maxSize uint32) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closing {
-		return false
-	}
-	before := o.buf.Len()
-	if encode(&o.buf, pk) != nil {
-		return false
-	}
-	if maxSize > 0 && uint32(o.buf.Len()-before) > maxSize {
-		o.buf.Truncate(before)
-		return false
-	}
-	o.cond.Signal()
-	return true
-}
-
-// writeLoop writes until the outbox is closing and empty, or writing fails; then it closes the connection.
-func (cl *client) writeLoop() {
-	o := &cl.out
-	var b []byte
-	for {
-		o.mu.Lock()
-		for o.buf.Len() == 0 && !o.closing && o.limit != 0 {
-			o.cond.Wait()
-		}
-		b = append(b[:0], o.buf.Bytes()...)
-		o.buf.Reset()
-		cut := o.limit >= 0 && o.limit <= len(b)
-		if cut {
-			b = b[:o.limit]
-		} else if o.limit > 0 {
-			o.limit -= len(b)
-		}
-		closing := o.closing
-		o.mu.Unlock()
-		if len(b) > 0 {
-			if _, err := cl.nc.Write(b); err != nil {
-				_ = cl.raw.Close()
-				return
-			}
-		}
-		if cut {
-			_ = cl.raw.Close()
-			return
-		}
-		if closing {
-			_ = cl.nc.Close()
-			_ = cl.raw.Close()
-			return
-		}
-		if cap(b) > 64<<10 {
-			b = nil
-		}
-	}
-}
-
-// finish lets the writer send what is queued and then close the connection.
-func (cl *client) finish() {
-	cl.out.mu.Lock()
-	defer cl.out.mu.Unlock()
-	if !cl.out.closing {
-		cl.out.closing = true
-		cl.out.cond.Signal()
-		// Whoever does not read any more must not hold up the end.
-		_ = cl.nc.SetWriteDeadline(time.Now().Add(5 * time.Second))
-	}
-}
-
 func (cl *client) send(pk *packets.Packet) bool {
 	pk.ProtocolVersion = cl.version
 	if cl.info != nil && cl.info.NoProblemInformation && pk.FixedHeader.Type != packets.Publish &&
 		pk.FixedHeader.Type != packets.Connack && pk.FixedHeader.Type != packets.Disconnect {
 		pk.Mods.DisallowProblemInfo = true
 	}
-	return cl.out.put(pk, cl.maxPacket)
+	if cl.out.put(pk, cl.maxPacket) {
+		return true
+	}
+	if cl.out.overflowed() {
+		err := errNotReading
+		cl.writeErr.Store(&err)
+		_ = cl.raw.Close()
+	}
+	return false
 }
 
 // sendAck sends an acknowledgement, or keeps it while they are held back. core.mu is held.
@@ -176,14 +99,29 @@ func (cl *client) sendDisconnect(code ReasonCode, text string) {
 	cl.send(&pk)
 }
 
-// endLocked ends the connection from the core's side. core.mu is held.
-func (cl *client) endLocked(code ReasonCode, text string) {
+// endLocked ends the connection from the core's side. why is a reason of presence messages, or empty for the one that
+// the code stands for. core.mu is held.
+func (cl *client) endLocked(code ReasonCode, text, why string) {
 	if cl.ended {
 		return
 	}
 	cl.sendDisconnect(code, text)
-	cl.core.detach(cl, Event{Reason: code, Err: &refusal{code: code, text: text}}, true)
+	cl.core.detach(cl, Event{Reason: code, Err: &refusal{code: code, text: text}, DisconnectReason: why}, true)
 	cl.finish()
+}
+
+// notConnect says what came instead of CONNECT; it is empty when nothing came at all.
+func notConnect(br *bufio.Reader, err error) string {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "no CONNECT within Options.ConnectTimeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, errCloseFrame):
+		return ""
+	}
+	if rest, _ := br.Peek(min(br.Buffered(), 512)); bytes.Contains(rest, []byte("HTTP/1.")) || bytes.HasPrefix(rest, []byte("T /")) {
+		return "an HTTP request on a port for MQTT: HTTPS and WebSockets need ALPN http/1.1 or none on the port that plays 443"
+	}
+	return "the first packet is no CONNECT: " + err.Error()
 }
 
 func (cl *client) patience() time.Duration {
@@ -208,7 +146,7 @@ func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	raw.owned.Store(true)
 	cl := &client{core: c, id: raw.id, raw: raw, nc: nc, br: bufio.NewReader(nc), tr: tr,
 		aliasIn: map[uint16]string{}, aliasOut: map[string]uint16{}}
-	cl.out.limit = -1
+	cl.out.limit, cl.out.max = -1, c.quotas.MaxOutboundBytes
 	cl.out.cond = sync.NewCond(&cl.out.mu)
 	c.wg.Go(cl.writeLoop)
 	defer cl.finish()
@@ -218,11 +156,13 @@ func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	}
 	_ = nc.SetReadDeadline(time.Now().Add(c.opts.ConnectTimeout))
 	pk, _, err := readPacket(cl.br, 5, c.quotas.MaxPacketBytes)
-	if err != nil {
-		c.forget(cl)
-		return
+	if err == nil && pk.FixedHeader.Type != packets.Connect {
+		err = fmt.Errorf("packet type %d", pk.FixedHeader.Type)
 	}
-	if pk.FixedHeader.Type != packets.Connect {
+	if err != nil {
+		if text := notConnect(cl.br, err); text != "" {
+			c.emit(Event{Type: ConnectRefused, Conn: cl.id, Err: errors.New("iottest: " + text), Client: tr.describe(cl, &packets.Packet{})})
+		}
 		c.forget(cl)
 		return
 	}
@@ -236,12 +176,17 @@ func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	switch {
 	case cl.ended:
 	case errors.As(err, &r):
-		cl.endLocked(r.code, r.text)
+		cl.endLocked(r.code, r.text, "")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		cl.endLocked(KeepAliveTimeout, "")
+		cl.endLocked(KeepAliveTimeout, "", "")
+	case errors.Is(err, errCloseFrame):
+		c.detach(cl, Event{ByClient: true}, false)
 	default:
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			err = io.EOF
+		}
+		if w := cl.writeErr.Load(); w != nil {
+			err = *w
 		}
 		c.detach(cl, Event{Err: fmt.Errorf("iottest: connection lost: %w", err)}, true)
 	}
@@ -271,33 +216,34 @@ func (c *Core) detach(cl *client, e Event, publishWill bool) {
 	}
 	cl.ended = true
 	delete(c.clients, cl)
-	if cl.lifeTimer != nil {
-		cl.lifeTimer.Stop()
-	}
+	c.cancelAlarm(cl.endOfLife)
 	s := cl.session
 	if s == nil {
 		return
 	}
 	e.Type, e.Conn, e.ClientID, e.Client = Disconnected, cl.id, s.clientID, cl.info
+	if e.DisconnectReason == "" {
+		e.DisconnectReason = disconnectReason(e)
+	}
 	c.emit(e)
 	if s.client != cl {
 		return
 	}
 	s.client = nil
+	c.releaseVersion(s.clientID)
 	s.stopReplay()
 	will := s.will
 	s.will = nil
 	if s.expiry <= 0 {
 		c.dropSession(s)
-		delete(c.sessions, s.clientID)
 	} else {
-		s.expiresAt = c.nowLocked().Add(s.expiry)
+		s.suspend()
 	}
 	if publishWill && will != nil && s.principal.allowed(c, s.clientID, "iot:Publish", "topic/"+will.Topic) {
 		c.emit(Event{Type: WillPublished, Conn: cl.id, ClientID: s.clientID, Message: will})
 		c.route(will, s)
 	}
-	c.presence(cl, "disconnected", e)
+	cl.presenceDisconnected(e)
 }
 
 func (cl *client) readLoop() error {
@@ -347,8 +293,9 @@ func (cl *client) handle(pk *packets.Packet) (done bool, err error) {
 		return false, cl.publish(pk)
 	case packets.Puback:
 		s := cl.session
-		if _, ok := s.inflight[pk.PacketID]; ok {
+		if d, ok := s.inflight[pk.PacketID]; ok {
 			delete(s.inflight, pk.PacketID)
+			s.forget(d)
 			cl.core.emit(Event{Type: Acknowledged, Conn: cl.id, ClientID: s.clientID, PacketID: pk.PacketID, Reason: ReasonCode(pk.ReasonCode)})
 			s.pump()
 		}
@@ -506,6 +453,7 @@ func (cl *client) subscribe(pk *packets.Packet) error {
 	ack := packet(packets.Suback)
 	ack.PacketID = pk.PacketID
 	var retained []*subscription
+	var granted []string
 	for _, f := range pk.Filters {
 		sub, r := cl.checkFilter(f)
 		e := Event{Type: Subscribed, Conn: cl.id, ClientID: s.clientID, Filter: f.Filter, PacketID: pk.PacketID}
@@ -525,6 +473,7 @@ func (cl *client) subscribe(pk *packets.Packet) error {
 			}
 			e.Reason = ReasonCode(sub.qos)
 			ack.ReasonCodes = append(ack.ReasonCodes, sub.qos)
+			granted = append(granted, f.Filter)
 		}
 		c.emit(e)
 	}
@@ -532,7 +481,7 @@ func (cl *client) subscribe(pk *packets.Packet) error {
 	for _, sub := range retained {
 		c.sendRetained(s, sub)
 	}
-	c.presenceFilters(cl, "subscribed", pk.Filters)
+	cl.presenceFilters("subscribed", granted)
 	return nil
 }
 
@@ -572,12 +521,15 @@ func (cl *client) unsubscribe(pk *packets.Packet) error {
 	}
 	ack := packet(packets.Unsuback)
 	ack.PacketID = pk.PacketID
+	var removed []string
 	for _, f := range pk.Filters {
-		c.removeSub(s, f.Filter)
+		if c.removeSub(s, f.Filter) {
+			removed = append(removed, f.Filter)
+		}
 		ack.ReasonCodes = append(ack.ReasonCodes, byte(Success))
 		c.emit(Event{Type: Unsubscribed, Conn: cl.id, ClientID: s.clientID, Filter: f.Filter, PacketID: pk.PacketID})
 	}
 	cl.sendAck(ack)
-	c.presenceFilters(cl, "unsubscribed", pk.Filters)
+	cl.presenceFilters("unsubscribed", removed)
 	return nil
 }

@@ -82,7 +82,7 @@ func (c *Core) Clients() map[string]ClientInfo {
 // Disconnect sends a client DISCONNECT with a reason code and closes the connection, as the service does on its own
 // account. A 3.1.1 client sees the connection close. It reports whether the client was connected.
 func (c *Core) Disconnect(clientID string, reason ReasonCode) bool {
-	return c.withClient(clientID, func(cl *client) { cl.endLocked(reason, "") })
+	return c.withClient(clientID, func(cl *client) { cl.endLocked(reason, "", ReasonServerInitiated) })
 }
 
 func (tr *transport) describe(cl *client, pk *packets.Packet) *ClientInfo {
@@ -226,6 +226,7 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	}
 	vars := p.attributes(con)
 	if !p.allowedWith(c, id, "iot:Connect", "client/"+id, vars) {
+		cl.presenceFailed(id, p)
 		return refuse(NotAuthorized, "iot:Connect is not allowed on the client id")
 	}
 	if con.WillFlag && !p.allowedWith(c, id, "iot:Publish", "topic/"+con.WillTopic, nil) {
@@ -238,6 +239,7 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	if q.ConnectRate > 0 {
 		if c.connects[id] == nil {
 			c.connects[id] = newBucket(q.ConnectRate, now)
+			c.forgetConnects(id)
 		}
 		if !c.connects[id].take(now, 1) {
 			return refuse(QuotaExceeded, "more than %d CONNECTs a second for one client id", q.ConnectRate)
@@ -246,21 +248,22 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 
 	s := c.sessions[id]
 	if s != nil && s.client != nil {
-		s.client.endLocked(SessionTakenOver, "")
+		s.client.endLocked(SessionTakenOver, "", "")
 		s = c.sessions[id]
 	}
-	if s != nil && (con.Clean || s.version != cl.version || s.expired(now)) {
+	if s != nil && (con.Clean || s.version != cl.version) {
 		c.dropSession(s)
-		delete(c.sessions, id)
 		s = nil
 	}
 	info.SessionPresent = s != nil
 	if s == nil {
-		s = &session{core: c, clientID: id, version: cl.version, subs: map[string]*subscription{}, inflight: map[uint16]*delivery{}}
+		s = &session{core: c, clientID: id, id: uuid(), version: cl.version, subs: map[string]*subscription{}, inflight: map[uint16]*delivery{}}
 		c.sessions[id] = s
 	}
+	c.cancelAlarm(s.expire)
 	s.client, s.principal, s.will = cl, p, willOf(pk, id)
 	cl.session, cl.principal, cl.info = s, p, info
+	cl.presence = c.nextVersion(id)
 
 	ack := packet(packets.Connack)
 	ack.SessionPresent = info.SessionPresent
@@ -309,12 +312,7 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	props.SubIDAvailable, props.SubIDAvailableFlag = 0, true
 	props.SharedSubAvailable, props.SharedSubAvailableFlag = 1, true
 	if p.lifetime > 0 {
-		cl.endOfLife = now.Add(p.lifetime)
-		cl.lifeTimer = time.AfterFunc(p.lifetime, func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			cl.endLocked(AdministrativeAction, "end of the connection's life")
-		})
+		cl.endOfLife = c.alarmIn(p.lifetime, cl.endOfLifeLocked)
 	}
 	cl.send(&ack)
 
@@ -322,8 +320,28 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	if info.SessionPresent {
 		s.resume()
 	}
-	c.presence(cl, "connected", Event{})
+	cl.presenceConnected()
 	return nil
+}
+
+// endOfLifeLocked ends a connection that has lasted as long as its authentication holds. core.mu is held.
+func (cl *client) endOfLifeLocked() {
+	why := ReasonCustomAuthTTL
+	if cl.principal.kind == "sigv4" {
+		why = ReasonWebSocketTTL
+	}
+	cl.endLocked(AdministrativeAction, "end of the connection's life", why)
+}
+
+// forgetConnects drops the bucket of a client id once it is full again. c.mu is held.
+func (c *Core) forgetConnects(id string) {
+	c.alarmIn(2*time.Second, func() {
+		if b := c.connects[id]; b != nil && c.nowLocked().Sub(b.last) < time.Second {
+			c.forgetConnects(id)
+			return
+		}
+		delete(c.connects, id)
+	})
 }
 
 func (cl *client) sendConnack(r *refusal, info *ClientInfo) {

@@ -52,12 +52,15 @@ type Options struct {
 	MaxFrameBytes int
 	// ConnectTimeout is how long a client may take for TLS handshake and CONNECT, 30 s when zero.
 	ConnectTimeout time.Duration
-	// OnEvent is called for every event, one at a time and in order, on a goroutine of the core.
+	// OnEvent is called for every event, one at a time and in order, on a goroutine of the core. When it is far behind
+	// (32 MiB of events wait), events are dropped, and an [EventsDropped] says how many.
 	OnEvent func(Event)
 	// Services configure the device services: shadow, jobs and the like.
 	Services ServiceOptions
 	// EventCapacity is how many events are kept for [Core.Events], the newest ones, 65,536 when zero.
 	EventCapacity int
+	// EventBytes is how many bytes of events, payloads included, are kept for it, 16 MiB when zero.
+	EventBytes int
 }
 
 // Core is an embedded AWS IoT Core. Its methods may be used from any goroutine.
@@ -74,7 +77,7 @@ type Core struct {
 	web                  *http.Server
 	webConns             *connListener
 	wg                   sync.WaitGroup
-	tasks                taskQueue
+	handlers             taskQueue
 	events               eventLog
 	faults               faultState
 	closeOnce            sync.Once
@@ -103,6 +106,7 @@ type Core struct {
 	identities  map[string]string // identity to pool
 	roles       map[string]*Role
 	metadata    *Metadata
+	versions    map[string]*presenceVersion
 	nextConn    int64
 	alarms      alarms
 	device      deviceServices
@@ -141,6 +145,7 @@ func New(o Options) (*Core, error) {
 	setDefault(&o.TCPAddr, "127.0.0.1:0")
 	setDefault(&o.ConnectTimeout, 30*time.Second)
 	setDefault(&o.EventCapacity, 65536)
+	setDefault(&o.EventBytes, 16<<20)
 	c := &Core{
 		opts: o, quotas: o.Quotas.withDefaults(), prefix: "a" + randomHex(6) + "z",
 		devices: map[string]*Device{}, raw: map[*faultConn]struct{}{}, clients: map[*client]struct{}{},
@@ -149,7 +154,7 @@ func New(o Options) (*Core, error) {
 		retained: map[string]*stored{}, services: map[*service]struct{}{}, connects: map[string]*bucket{},
 		authorizers: map[string]*Authorizer{}, keys: map[string]*AccessKey{},
 		roleAliases: map[string]*RoleAlias{}, ssoRoles: map[ssoName]*SSORole{}, pools: map[string]*IdentityPool{}, identities: map[string]string{},
-		roles: map[string]*Role{},
+		roles: map[string]*Role{}, versions: map[string]*presenceVersion{},
 	}
 	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
 	if o.Dir != "" {
@@ -158,8 +163,8 @@ func New(o Options) (*Core, error) {
 			return nil, err
 		}
 	}
-	c.events.init(o.EventCapacity)
-	c.tasks.init()
+	c.events.init(o.EventCapacity, o.EventBytes)
+	c.handlers.init()
 	c.device.init(o.Services)
 	if err := c.loadServices(); err != nil {
 		_ = c.state.close()
@@ -197,12 +202,15 @@ func New(o Options) (*Core, error) {
 		c.closeListeners()
 		return nil, err
 	}
-	c.tasks.start(&c.wg)
+	c.handlers.start(&c.wg)
 	c.webConns = newConnListener(c.tlsLn.Addr())
 	c.web = &http.Server{
 		Handler:           http.HandlerFunc(c.serveHTTP),
 		ConnContext:       withTransport,
 		ReadHeaderTimeout: o.ConnectTimeout,
+		ReadTimeout:       o.ConnectTimeout,
+		WriteTimeout:      2 * o.ConnectTimeout, // counts from the end of the header
+		IdleTimeout:       httpIdle,
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
 	c.wg.Go(func() { _ = c.web.Serve(c.webConns) })
@@ -248,7 +256,7 @@ func (c *Core) Close() error {
 		if c.metadata != nil {
 			_ = c.metadata.server.Close()
 		}
-		c.tasks.close()
+		c.handlers.close()
 		c.wg.Wait()
 		c.closeErr = c.state.close()
 	})
@@ -375,16 +383,7 @@ func (c *Core) Advance(d time.Duration) {
 	now := c.nowLocked()
 	for cl := range c.clients {
 		if cl.session != nil && cl.silentSince(now) > cl.patience() {
-			cl.endLocked(KeepAliveTimeout, "")
-		}
-		if cl.session != nil && !cl.endOfLife.IsZero() && !now.Before(cl.endOfLife) {
-			cl.endLocked(AdministrativeAction, "end of the connection's life")
-		}
-	}
-	for id, s := range c.sessions {
-		if s.expired(now) {
-			c.dropSession(s)
-			delete(c.sessions, id)
+			cl.endLocked(KeepAliveTimeout, "", "")
 		}
 	}
 }

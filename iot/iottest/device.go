@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +57,17 @@ type Device struct {
 	// guarded by core.mu
 	status   CertificateStatus
 	policies []*Policy
+	thing    Thing
+}
+
+// Thing is what is known of a thing besides its name, see [WithThing].
+type Thing struct {
+	// Type is the name of its thing type, for the policy variable iot:Connection.Thing.ThingTypeName.
+	Type string
+	// Attributes are for the policy variables iot:Connection.Thing.Attributes[name].
+	Attributes map[string]string
+	// Exclusive attaches the certificate to this thing alone. Presence messages then name the thing.
+	Exclusive bool
 }
 
 type deviceConfig struct {
@@ -65,6 +77,7 @@ type deviceConfig struct {
 	status              CertificateStatus
 	policies            []string
 	unregistered        bool
+	thing               Thing
 }
 
 // DeviceOption changes how [Core.CreateDevice] makes a device.
@@ -93,6 +106,12 @@ func WithPolicy(document string) DeviceOption {
 	return func(c *deviceConfig) { c.policies = append(c.policies, document) }
 }
 
+// WithThing describes the thing.
+func WithThing(t Thing) DeviceOption {
+	t.Attributes = maps.Clone(t.Attributes)
+	return func(c *deviceConfig) { c.thing = t }
+}
+
 // Unregistered issues the certificate but does not register it, so that the service does not know it.
 func Unregistered() DeviceOption { return func(c *deviceConfig) { c.unregistered = true } }
 
@@ -106,7 +125,7 @@ func (c *Core) CreateDevice(name string, opts ...DeviceOption) (*Device, error) 
 	for _, o := range opts {
 		o(&cfg)
 	}
-	d := &Device{core: c, name: name, status: cfg.status}
+	d := &Device{core: c, name: name, status: cfg.status, thing: cfg.thing}
 	for _, doc := range cfg.policies {
 		p, err := ParsePolicy(doc)
 		if err != nil {
@@ -151,7 +170,8 @@ func (c *Core) Device(tb TB, name string, opts ...DeviceOption) *Device {
 }
 
 // RegisterCertificate registers a certificate that was issued by someone else, as AWS IoT Core allows, for a thing of
-// the given name. Of the options only [WithStatus] and [WithPolicy] matter.
+// the given name. Of the options only [WithStatus], [WithPolicy] and [WithThing]
+// matter.
 func (c *Core) RegisterCertificate(name string, cert *x509.Certificate, opts ...DeviceOption) (*Device, error) {
 	if cert == nil {
 		return nil, errors.New("iottest: no certificate to register")
@@ -160,7 +180,7 @@ func (c *Core) RegisterCertificate(name string, cert *x509.Certificate, opts ...
 	for _, o := range opts {
 		o(&cfg)
 	}
-	d := &Device{core: c, name: name, cert: cert, id: certificateID(cert), status: cfg.status}
+	d := &Device{core: c, name: name, cert: cert, id: certificateID(cert), status: cfg.status, thing: cfg.thing}
 	for _, doc := range cfg.policies {
 		p, err := ParsePolicy(doc)
 		if err != nil {
@@ -268,11 +288,24 @@ func (d *Device) WriteFiles(dir string) (Files, error) {
 	return f, nil
 }
 
-// SetStatus changes the state of the certificate. Connections that exist stay.
+// SetStatus changes the state of the certificate. Unless it is [Active], connections with the certificate end. The
+// service needs minutes for that.
 func (d *Device) SetStatus(s CertificateStatus) {
 	d.core.mu.Lock()
 	defer d.core.mu.Unlock()
 	d.status = s
+	if s != Active {
+		d.disconnect("the certificate is " + s.String())
+	}
+}
+
+// disconnect ends the connections that use the certificate. core.mu is held.
+func (d *Device) disconnect(why string) {
+	for cl := range d.core.clients {
+		if cl.session != nil && cl.principal.device == d {
+			cl.endLocked(NotAuthorized, why, ReasonAuthError)
+		}
+	}
 }
 
 // SetPolicies replaces the policies of the device, given as JSON documents; none means that everything is allowed. It
@@ -300,11 +333,12 @@ var (
 	ErrCertificateInactive = errors.New("iottest: certificate is not active")
 )
 
-// Deregister makes the core forget the certificate. Connections that exist stay; [Core.Cut] ends one.
+// Deregister makes the core forget the certificate. Connections with it end.
 func (d *Device) Deregister() {
 	d.core.mu.Lock()
 	defer d.core.mu.Unlock()
 	delete(d.core.devices, d.id)
+	d.disconnect("the certificate is no longer registered")
 }
 
 // verifyDevice is the check during the TLS handshake. An inactive certificate passes here: the service closes such a

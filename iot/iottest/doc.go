@@ -10,6 +10,13 @@
 // trusts [Core.CAPEM]; or it connects to localhost on [Core.Port] or [Core.MTLSPort]. Certificates and keys are made at
 // run time. All ports are on 127.0.0.1.
 //
+// # Limits
+//
+// A core may run for days. Sessions, retained messages and credentials are forgotten when they expire on the core's
+// clock. What waits for a client, for a session without a connection, for [Options.OnEvent] and for the handlers of
+// [Core.Subscribe] is bounded in bytes; what finds no room is dropped, and a [Dropped] or [EventsDropped] event says
+// so. So is the log of events ([Options.EventBytes]). A client that takes nothing for 30 seconds is disconnected.
+//
 // # Ways to connect
 //
 // One port plays 443 and tells by ALPN what a client wants: "x-amzn-mqtt-ca" is MQTT with a client certificate, "mqtt"
@@ -23,6 +30,8 @@
 // ([Core.CreateAccessKey]) that has not expired, made within 5 minutes of the core's clock for the right host, region
 // and service, and the session token must follow it unsigned. A custom authorizer ([Core.AddAuthorizer]) has the RSA
 // signature of the token verified before its function is asked.
+//
+// HTTPS also has the data plane: publishing with all fields of MQTT 5, retained messages, DeleteConnection.
 //
 // On the same port, by host name, are the endpoints that hand out credentials: for devices ([Core.AddRoleAlias]),
 // Amazon Cognito ([Core.AddIdentityPool]), AWS STS ([Core.AddRole]) and the portal of IAM Identity Center
@@ -46,7 +55,8 @@
 //   - UNSUBACK says success whether or not there was a subscription. PUBACK never says "no matching subscribers".
 //   - Topics that begin with '$' are reserved: $aws/ may be used, except that nobody may publish on $aws/events/ or
 //     subscribe to $aws/rules/, and nothing there is retained. $aws/events/presence/ and $aws/events/subscriptions/ have
-//     the messages of the service. There are no rules: play them with [Core.Subscribe] and [Core.Publish].
+//     the messages of the service, with its reasons for the end of a connection ([Event.DisconnectReason]). There are no
+//     rules: play them with [Core.Subscribe] and [Core.Publish].
 //   - AWS IoT policies ([WithPolicy]) decide on connecting, publishing, retaining, subscribing and receiving. A refusal is
 //     0x87 in CONNACK, PUBACK or SUBACK; where there is no acknowledgement, it ends the connection.
 //

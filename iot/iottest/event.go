@@ -3,9 +3,7 @@
 package iottest
 
 import (
-	"context"
 	"fmt"
-	"sync"
 	"time"
 )
 
@@ -41,6 +39,13 @@ const (
 	Pinged
 	// WillPublished: a will was published.
 	WillPublished
+	// SessionExpired: a session without a connection reached its expiry and was forgotten.
+	SessionExpired
+	// Dropped: a message for a client, or for a handler of [Core.Subscribe] when ClientID is empty, was dropped; Err says
+	// why.
+	Dropped
+	// EventsDropped: [Options.OnEvent] was so far behind that Count events were not handed to it.
+	EventsDropped
 	// CredentialsIssued: temporary credentials were handed out; AccessKeyID names them, Source the endpoint.
 	CredentialsIssued
 	// ServiceRequest: a request reached a device service; Service names it, Err says why it was rejected.
@@ -55,6 +60,7 @@ const (
 
 var eventNames = [...]string{"", "HandshakeFailed", "RequestRefused", "Connected", "ConnectRefused", "Disconnected",
 	"Published", "PublishRefused", "Delivered", "Acknowledged", "Subscribed", "Unsubscribed", "Pinged", "WillPublished",
+	"SessionExpired", "Dropped", "EventsDropped",
 	"CredentialsIssued", "ServiceRequest", "ServiceAnswer", "ServiceChanged", "ServiceDisturbed"}
 
 // String gives the name of the constant.
@@ -76,9 +82,14 @@ type Event struct {
 	Status   int         // HTTP status
 	ByClient bool        // the client sent DISCONNECT
 	Client   *ClientInfo // Connected, ConnectRefused
-	Message  *Message    // Published, PublishRefused, Delivered, WillPublished, ServiceAnswer; do not modify
+	Message  *Message    // Published, PublishRefused, Delivered, WillPublished, Dropped, ServiceAnswer; do not modify
 	PacketID uint16      // Published, Delivered, Acknowledged, Subscribed, Unsubscribed
 	Filter   string      // Subscribed, Unsubscribed
+	Count    int         // EventsDropped
+
+	// DisconnectReason is how the service's presence messages name the end of a connection, such as
+	// [ReasonConnectionLost].
+	DisconnectReason string // Disconnected
 
 	AccessKeyID string // CredentialsIssued
 	Source      string // CredentialsIssued: "role-alias", "cognito", "sts", "sso", "imds" or "container"
@@ -94,6 +105,9 @@ func (e Event) String() string {
 	}
 	if e.Message != nil {
 		s += fmt.Sprintf(" topic=%q qos=%d retain=%t bytes=%d", e.Message.Topic, e.Message.QoS, e.Message.Retain, len(e.Message.Payload))
+	}
+	if e.Count != 0 {
+		s += fmt.Sprintf(" count=%d", e.Count)
 	}
 	if e.PacketID != 0 {
 		s += fmt.Sprintf(" id=%d", e.PacketID)
@@ -113,136 +127,11 @@ func (e Event) String() string {
 	if e.Reason != 0 {
 		s += fmt.Sprintf(" reason=%q", e.Reason)
 	}
+	if e.DisconnectReason != "" {
+		s += " cause=" + e.DisconnectReason
+	}
 	if e.Err != nil {
 		s += fmt.Sprintf(" error=%q", e.Err)
 	}
 	return s
-}
-
-// eventLog keeps the newest events in a ring.
-type eventLog struct {
-	mu      sync.Mutex
-	cap     int
-	first   int64 // number of the oldest kept event
-	ring    []Event
-	changed chan struct{} // nil while nobody waits
-}
-
-func (l *eventLog) init(capacity int) {
-	l.cap = capacity
-}
-
-func (l *eventLog) add(e Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.ring) < l.cap {
-		l.ring = append(l.ring, e)
-	} else {
-		l.ring[l.first%int64(l.cap)] = e
-		l.first++
-	}
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
-	}
-}
-
-// since returns the events from number n on, the number of the next one, and a channel that is closed when there are more.
-func (l *eventLog) since(n int64) ([]Event, int64, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n = max(n, l.first)
-	next := l.first + int64(len(l.ring))
-	out := make([]Event, 0, max(0, next-n))
-	for ; n < next; n++ {
-		out = append(out, l.ring[n%int64(l.cap)])
-	}
-	if l.changed == nil {
-		l.changed = make(chan struct{})
-	}
-	return out, next, l.changed
-}
-
-// Events returns the events so far, oldest first, as many as [Options.EventCapacity] keeps.
-func (c *Core) Events() []Event {
-	events, _, _ := c.events.since(0)
-	return events
-}
-
-// WaitFor waits for an event that match accepts, one that has happened already included, and returns it. It returns
-// the cause of ctx when that ends first.
-func (c *Core) WaitFor(ctx context.Context, match func(Event) bool) (Event, error) {
-	var next int64
-	for {
-		var events []Event
-		var more <-chan struct{}
-		events, next, more = c.events.since(next)
-		for _, e := range events {
-			if match(e) {
-				return e, nil
-			}
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return Event{}, fmt.Errorf("iottest: no such event: %w", context.Cause(ctx))
-		}
-	}
-}
-
-// emit records an event. It may be called with or without c.mu held.
-func (c *Core) emit(e Event) {
-	if e.Time.IsZero() {
-		e.Time = time.Now()
-	}
-	c.events.add(e)
-	if f := c.opts.OnEvent; f != nil {
-		c.tasks.put(func() { f(e) })
-	}
-}
-
-// taskQueue runs functions one after the other on one goroutine, so that user code never runs under a lock of ours.
-type taskQueue struct {
-	mu     sync.Mutex
-	cond   *sync.Cond
-	tasks  []func()
-	closed bool
-}
-
-func (q *taskQueue) init() { q.cond = sync.NewCond(&q.mu) }
-
-func (q *taskQueue) start(wg *sync.WaitGroup) {
-	wg.Go(func() {
-		for {
-			q.mu.Lock()
-			for len(q.tasks) == 0 && !q.closed {
-				q.cond.Wait()
-			}
-			tasks := q.tasks
-			q.tasks = nil
-			q.mu.Unlock()
-			if len(tasks) == 0 {
-				return
-			}
-			for _, f := range tasks {
-				f()
-			}
-		}
-	})
-}
-
-func (q *taskQueue) put(f func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !q.closed {
-		q.tasks = append(q.tasks, f)
-		q.cond.Signal()
-	}
-}
-
-func (q *taskQueue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.cond.Broadcast()
 }

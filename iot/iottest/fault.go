@@ -13,11 +13,12 @@ import (
 // connection exists: to the other side it is half-open.
 type faultConn struct {
 	net.Conn
-	id    int64
-	delay atomic.Int64 // before each write
-	owned atomic.Bool  // a client closes it when its last packet is out
-	once  sync.Once
-	done  chan struct{}
+	id     int64
+	delay  atomic.Int64 // before each write
+	owned  atomic.Bool  // a client closes it when its last packet is out
+	once   sync.Once
+	done   chan struct{}
+	within atomic.Int64 // how long a write of up to writePiece may take
 
 	mu   sync.Mutex
 	gate chan struct{} // nil when not frozen
@@ -25,7 +26,9 @@ type faultConn struct {
 }
 
 func newFaultConn(nc net.Conn, id int64) *faultConn {
-	return &faultConn{Conn: nc, id: id, done: make(chan struct{})}
+	f := &faultConn{Conn: nc, id: id, done: make(chan struct{})}
+	f.within.Store(int64(writeTimeout))
+	return f
 }
 
 func (f *faultConn) Freeze() {
@@ -78,8 +81,35 @@ func (f *faultConn) Write(b []byte) (int, error) {
 			t.Stop()
 		}
 	}
-	return f.Conn.Write(b)
+	total := 0
+	for {
+		piece := b[:min(len(b), writePiece)]
+		_ = f.Conn.SetWriteDeadline(time.Now().Add(time.Duration(f.within.Load())))
+		n, err := f.Conn.Write(piece)
+		total += n
+		if b = b[n:]; err != nil || len(b) == 0 {
+			return total, err
+		}
+	}
 }
+
+// A client that takes less than writePiece in writeTimeout has stopped reading.
+const (
+	writePiece   = 64 << 10
+	writeTimeout = 30 * time.Second
+)
+
+// hurry gives the write in progress, and each one that follows, no more time than d.
+func (f *faultConn) hurry(d time.Duration) {
+	f.within.Store(int64(d))
+	_ = f.Conn.SetWriteDeadline(time.Now().Add(d))
+}
+
+// SetWriteDeadline does nothing: each write has a deadline of its own.
+func (f *faultConn) SetWriteDeadline(time.Time) error { return nil }
+
+// SetDeadline sets the read deadline, see [faultConn.SetWriteDeadline].
+func (f *faultConn) SetDeadline(t time.Time) error { return f.Conn.SetReadDeadline(t) }
 
 func (f *faultConn) Close() error {
 	f.once.Do(func() {

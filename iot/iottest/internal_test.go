@@ -5,18 +5,20 @@ package iottest
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 func TestEventLog_keepsTheNewest(t *testing.T) {
 	var l eventLog
-	l.init(4)
+	l.init(4, 1<<20)
 	for i := range 11 {
 		l.add(Event{Conn: int64(i)})
 	}
@@ -30,6 +32,60 @@ func TestEventLog_keepsTheNewest(t *testing.T) {
 	}
 	if events, _, _ := l.since(9); len(events) != 2 || events[0].Conn != 9 {
 		t.Errorf("since 9: %v", events)
+	}
+}
+
+func TestEventLog_boundedInBytes(t *testing.T) {
+	var l eventLog
+	l.init(1000, 10_000)
+	for i := range 500 {
+		l.add(Event{Conn: int64(i), Message: &Message{Payload: make([]byte, 1000)}})
+		if l.bytes > 10_000 || len(l.events) > 200 {
+			t.Fatalf("after %d events: %d bytes, %d slots", i, l.bytes, len(l.events))
+		}
+	}
+	l.add(Event{Conn: 500, Message: &Message{Payload: make([]byte, 1<<20)}})
+	if events, next, _ := l.since(0); len(events) != 1 || events[0].Conn != 500 || next != 501 {
+		t.Errorf("one large event: kept %d, next %d", len(events), next)
+	}
+}
+
+// A handler of events that is far behind loses some, and learns how many.
+func TestTaskQueue_dropsEvents(t *testing.T) {
+	var q taskQueue
+	var wg sync.WaitGroup
+	q.init()
+	q.start(&wg)
+	gate := make(chan struct{})
+	seen, dropped := 0, 0
+	handle := func(e Event) {
+		<-gate
+		if e.Type == EventsDropped {
+			dropped += e.Count
+		} else {
+			seen++
+		}
+	}
+	for range 100 {
+		q.event(Event{Message: &Message{Payload: make([]byte, 1<<20)}}, handle)
+	}
+	close(gate)
+	q.close()
+	wg.Wait()
+	if dropped == 0 || seen+dropped != 100 || seen > maxTaskBytes>>20 {
+		t.Errorf("%d seen, %d dropped", seen, dropped)
+	}
+}
+
+// A write that does not move at all fails.
+func TestFaultConn_writeDeadline(t *testing.T) {
+	a, b := net.Pipe()
+	defer b.Close()
+	f := newFaultConn(a, 1)
+	defer f.Close()
+	f.within.Store(int64(time.Millisecond))
+	if n, err := f.Write(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("wrote %d, %v", n, err)
 	}
 }
 

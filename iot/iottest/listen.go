@@ -9,10 +9,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // ALPN protocol names of AWS IoT Core.
@@ -143,14 +146,59 @@ func (c *Core) serve(raw *faultConn, port string) {
 		tr.auth = authCustom
 		c.serveMQTT(raw, conn, tr)
 	default:
+		first, ok := c.looksLikeHTTP(conn, tr)
+		if !ok {
+			_ = conn.Close()
+			_ = raw.Close()
+			return
+		}
 		tr.handOff = make(chan *upgraded, 1)
-		c.webConns.put(&webConn{Conn: conn, tr: tr})
+		c.webConns.put(&webConn{Conn: &unread{Conn: conn, first: first}, tr: tr})
 		select {
 		case up := <-tr.handOff:
 			c.serveMQTT(raw, up.conn, up.tr)
 		case <-raw.done:
 		}
 	}
+}
+
+// looksLikeHTTP reads the first byte of an HTTPS connection and refuses what is no HTTP, so that a client that speaks
+// MQTT here is refused at once.
+func (c *Core) looksLikeHTTP(conn net.Conn, tr *transport) (first []byte, ok bool) {
+	first = make([]byte, 1)
+	_ = conn.SetReadDeadline(time.Now().Add(c.opts.ConnectTimeout))
+	if _, err := conn.Read(first); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Err: errors.New("iottest: no HTTP request within Options.ConnectTimeout")})
+		}
+		return nil, false
+	}
+	_ = conn.SetReadDeadline(time.Time{})
+	if first[0] >= 'A' && first[0] <= 'Z' {
+		return first, true
+	}
+	err := errors.New("iottest: neither HTTP nor MQTT on the port that plays 443")
+	if first[0] == packets.Connect<<4 {
+		err = errors.New("iottest: MQTT without ALPN on the port that plays 443: offer ALPN " + ALPNMQTTCA +
+			" (client certificate) or " + ALPNMQTT + " (custom authorizer), or use the port that plays 8883")
+	}
+	c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Err: err})
+	return nil, false
+}
+
+// unread is a connection whose first bytes were read already.
+type unread struct {
+	net.Conn
+	first []byte
+}
+
+func (u *unread) Read(b []byte) (int, error) {
+	if len(u.first) > 0 {
+		n := copy(b, u.first)
+		u.first = u.first[n:]
+		return n, nil
+	}
+	return u.Conn.Read(b)
 }
 
 func (c *Core) tlsConfig(port string) *tls.Config {

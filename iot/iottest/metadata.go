@@ -4,6 +4,7 @@ package iottest
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -106,6 +107,7 @@ func (m *Metadata) newToken(expires time.Time) string {
 	token := randomHex(28)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	maps.DeleteFunc(m.tokens, func(_ string, end time.Time) bool { return end.Before(expires.Add(-6 * time.Hour)) })
 	m.tokens[token] = expires
 	return token
 }

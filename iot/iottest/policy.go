@@ -3,6 +3,7 @@
 package iottest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -18,13 +19,18 @@ const DenyAllPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Ac
 // Policy is a parsed AWS IoT policy.
 //
 // Understood are Effect, Action and Resource with the wildcards '*' and '?', the policy variables of a connection
-// (iot:ClientId, iot:Connection.Thing.ThingName, iot:Connection.Thing.IsAttached, iot:CertificateId, aws:SourceIp, and of
+// (iot:ClientId, iot:CertificateId, aws:SourceIp; iot:Connection.Thing.ThingName, .ThingTypeName, .IsAttached and
+// .Attributes[name] where the client id is the name of the thing, see [WithThing]; and of
 // the certificate iot:Certificate.SerialNumber and Country, Organization, OrganizationalUnit, State, CommonName and
 // SerialNumber of iot:Certificate.Subject and iot:Certificate.Issuer where they have one value), and the conditions
 // StringEquals, StringNotEquals, StringLike, StringNotLike, Bool, IpAddress and NotIpAddress, with ForAnyValue: and
 // ForAllValues: before them, on these variables and on iot:ConnectAttributes. A statement with a variable that has no
-// value, or with another condition, matches nothing.
+// value matches nothing. What is not understood is an error of [ParsePolicy].
+//
+// A shared subscription needs iot:Subscribe on the filter with its $share/<name>/, and iot:Receive on the topic, with or
+// without that.
 type Policy struct {
+	document   string
 	statements []statement
 }
 
@@ -36,36 +42,40 @@ type statement struct {
 	conditions map[string]map[string][]string
 }
 
+// rawStatement is a statement as it is written.
+type rawStatement struct {
+	Sid       string
+	Effect    string
+	Action    oneOrMany
+	Resource  oneOrMany
+	Condition map[string]map[string]oneOrMany
+}
+
 // ParsePolicy reads a policy document.
 func ParsePolicy(document string) (*Policy, error) {
-	type rawStatement struct {
-		Effect    string
-		Action    oneOrMany
-		Resource  oneOrMany
-		Condition map[string]map[string]oneOrMany
-	}
 	var doc struct {
 		Version   string
+		ID        string
 		Statement json.RawMessage
 	}
-	if err := json.Unmarshal([]byte(document), &doc); err != nil {
+	if err := strictJSON([]byte(document), &doc); err != nil {
 		return nil, fmt.Errorf("iottest: policy document: %w", err)
 	}
 	var raw []rawStatement
-	if err := json.Unmarshal(doc.Statement, &raw); err != nil {
+	if err := strictJSON(doc.Statement, &raw); err != nil {
 		var one rawStatement
-		if json.Unmarshal(doc.Statement, &one) != nil {
+		if oneErr := strictJSON(doc.Statement, &one); oneErr != nil {
+			if b := bytes.TrimSpace(doc.Statement); len(b) > 0 && b[0] == '{' {
+				err = oneErr
+			}
 			return nil, fmt.Errorf("iottest: policy statements: %w", err)
 		}
 		raw = []rawStatement{one}
 	}
-	p := &Policy{}
+	p := &Policy{document: document}
 	for i, r := range raw {
-		if r.Effect != "Allow" && r.Effect != "Deny" {
-			return nil, fmt.Errorf("iottest: policy statement %d: Effect must be Allow or Deny, is %q", i, r.Effect)
-		}
-		if len(r.Action) == 0 || len(r.Resource) == 0 {
-			return nil, fmt.Errorf("iottest: policy statement %d: needs Action and Resource", i)
+		if err := r.check(); err != nil {
+			return nil, fmt.Errorf("iottest: policy statement %d: %w", i, err)
 		}
 		s := statement{allow: r.Effect == "Allow", actions: r.Action, resources: r.Resource}
 		for op, keys := range r.Condition {

@@ -4,58 +4,153 @@ package iottest
 
 import (
 	"encoding/json"
+	"errors"
+	"net"
 	"strings"
-
-	"github.com/mochi-mqtt/server/v2/packets"
+	"time"
 )
 
-// presence publishes the life cycle messages of the service; there are none for client ids with '#' or '+'.
-func (c *Core) presence(cl *client, what string, e Event) {
-	id := cl.session.clientID
-	if c.opts.DisablePresence || strings.ContainsAny(id, "#+/") {
-		return
-	}
-	body := map[string]any{
-		"clientId": id, "timestamp": c.nowLocked().UnixMilli(), "eventType": what,
-		"principalIdentifier": cl.principal.identifier(), "versionNumber": 0,
-	}
-	if what == "disconnected" {
-		body["clientInitiatedDisconnect"] = e.ByClient
-		switch {
-		case e.ByClient:
-			body["disconnectReason"] = "CLIENT_INITIATED_DISCONNECT"
-		case e.Reason == SessionTakenOver:
-			body["disconnectReason"] = "DUPLICATE_CLIENTID"
-		case e.Reason == KeepAliveTimeout:
-			body["disconnectReason"] = "MQTT_KEEP_ALIVE_TIMEOUT"
-		case e.Reason >= firstErrorCode:
-			body["disconnectReason"] = "SERVER_INITIATED_DISCONNECT"
-		default:
-			body["disconnectReason"] = "CONNECTION_LOST"
-		}
-	}
-	c.announce("$aws/events/presence/"+what+"/"+id, body)
+// Reasons for the end of a connection, as in the presence messages of the service and in [Event.DisconnectReason]. The
+// will is published for all of them but the first.
+const (
+	ReasonClientInitiated = "CLIENT_INITIATED_DISCONNECT" // DISCONNECT, or the Close frame of a WebSocket
+	ReasonClientError     = "CLIENT_ERROR"                // the client broke the protocol or a limit
+	ReasonConnectionLost  = "CONNECTION_LOST"
+	ReasonDuplicateID     = "DUPLICATE_CLIENTID"
+	ReasonForbidden       = "FORBIDDEN_ACCESS" // an operation that no policy allows
+	ReasonAuthError       = "AUTH_ERROR"       // the certificate is no longer active or registered
+	ReasonKeepAlive       = "MQTT_KEEP_ALIVE_TIMEOUT"
+	ReasonServerError     = "SERVER_ERROR"
+	ReasonServerInitiated = "SERVER_INITIATED_DISCONNECT"
+	ReasonAPIInitiated    = "API_INITIATED_DISCONNECT" // DeleteConnection of the data plane
+	ReasonThrottled       = "THROTTLED"
+	ReasonWebSocketTTL    = "WEBSOCKET_TTL_EXPIRATION"  // signed WebSockets last 24 hours
+	ReasonCustomAuthTTL   = "CUSTOMAUTH_TTL_EXPIRATION" // DisconnectAfter of the authorizer
+)
+
+// versionMemory is how long the version number of a client id is remembered after its last connection.
+const versionMemory = time.Hour
+
+// presenceVersion counts the connections of a client id.
+type presenceVersion struct {
+	number int64
+	forget *alarm
 }
 
-func (c *Core) presenceFilters(cl *client, what string, filters packets.Subscriptions) {
-	id := cl.session.clientID
-	if c.opts.DisablePresence || strings.ContainsAny(id, "#+/") {
-		return
+// nextVersion is the version number of presence messages for a new connection. c.mu is held.
+func (c *Core) nextVersion(clientID string) int64 {
+	v := c.versions[clientID]
+	if v == nil {
+		v = &presenceVersion{number: -1}
+		c.versions[clientID] = v
 	}
-	var topics []string
-	for _, f := range filters {
-		topics = append(topics, f.Filter)
-	}
-	c.announce("$aws/events/subscriptions/"+what+"/"+id, map[string]any{
-		"clientId": id, "timestamp": c.nowLocked().UnixMilli(), "eventType": what,
-		"principalIdentifier": cl.principal.identifier(), "topics": topics,
-	})
+	c.cancelAlarm(v.forget)
+	v.forget = nil
+	v.number++
+	return v.number
 }
 
-func (c *Core) announce(topic string, body map[string]any) {
-	b, err := json.Marshal(body)
+// releaseVersion forgets the version number of a client id that stays away. c.mu is held.
+func (c *Core) releaseVersion(clientID string) {
+	if v := c.versions[clientID]; v != nil && v.forget == nil {
+		v.forget = c.alarmIn(versionMemory, func() { delete(c.versions, clientID) })
+	}
+}
+
+// lifecycle is the body of the life cycle messages of the service.
+type lifecycle struct {
+	ClientID            string   `json:"clientId"`
+	ThingName           string   `json:"thingName,omitempty"`
+	Timestamp           int64    `json:"timestamp"`
+	EventType           string   `json:"eventType"`
+	ByClient            *bool    `json:"clientInitiatedDisconnect,omitempty"`
+	DisconnectReason    string   `json:"disconnectReason,omitempty"`
+	FailureReason       string   `json:"connectFailureReason,omitempty"`
+	SessionIdentifier   string   `json:"sessionIdentifier"`
+	PrincipalIdentifier string   `json:"principalIdentifier"`
+	IPAddress           string   `json:"ipAddress,omitempty"`
+	VersionNumber       *int64   `json:"versionNumber,omitempty"`
+	Topics              []string `json:"topics,omitempty"`
+}
+
+// announce publishes a life cycle message; there are none for client ids with '#' or '+'. c.mu is held.
+func (c *Core) announce(kind string, l lifecycle) {
+	if c.opts.DisablePresence || strings.ContainsAny(l.ClientID, "#+") {
+		return
+	}
+	l.Timestamp = c.nowLocked().UnixMilli()
+	b, err := json.Marshal(l)
 	if err != nil {
 		return
 	}
-	c.route(&Message{Topic: topic, Payload: b, QoS: 1}, nil)
+	c.route(&Message{Topic: "$aws/events/" + kind + "/" + l.EventType + "/" + l.ClientID, Payload: b, QoS: 1}, nil)
+}
+
+func (cl *client) lifecycle(what string) lifecycle {
+	l := lifecycle{ClientID: cl.session.clientID, EventType: what, SessionIdentifier: cl.session.id,
+		PrincipalIdentifier: cl.principal.identifier()}
+	if d := cl.principal.device; d != nil && d.thing.Exclusive {
+		l.ThingName = d.name
+	}
+	return l
+}
+
+func (cl *client) presenceConnected() {
+	l := cl.lifecycle("connected")
+	l.IPAddress, l.VersionNumber = cl.ip(), &cl.presence
+	cl.core.announce("presence", l)
+}
+
+func (cl *client) presenceDisconnected(e Event) {
+	l := cl.lifecycle("disconnected")
+	byClient := e.DisconnectReason == ReasonClientInitiated
+	l.ByClient, l.DisconnectReason, l.VersionNumber = &byClient, e.DisconnectReason, &cl.presence
+	cl.core.announce("presence", l)
+}
+
+// presenceFailed tells that a policy refused a client id.
+func (cl *client) presenceFailed(clientID string, p *principal) {
+	cl.core.announce("presence", lifecycle{ClientID: clientID, EventType: "connect_failed", SessionIdentifier: uuid(),
+		PrincipalIdentifier: p.identifier(), FailureReason: "AUTHORIZATION_FAILED", IPAddress: cl.ip()})
+}
+
+// presenceFilters tells which filters were added or removed; what was refused is not among them.
+func (cl *client) presenceFilters(what string, filters []string) {
+	if len(filters) > 0 {
+		l := cl.lifecycle(what)
+		l.Topics = filters
+		cl.core.announce("subscriptions", l)
+	}
+}
+
+// ip is the address of the client without its port.
+func (cl *client) ip() string {
+	host, _, err := net.SplitHostPort(cl.raw.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// disconnectReason names the reason for the end of a connection as the service does.
+func disconnectReason(e Event) string {
+	switch {
+	case e.ByClient:
+		return ReasonClientInitiated
+	case errors.Is(e.Err, errNotReading):
+		return ReasonServerError
+	}
+	switch e.Reason {
+	case Success:
+		return ReasonConnectionLost
+	case SessionTakenOver:
+		return ReasonDuplicateID
+	case KeepAliveTimeout:
+		return ReasonKeepAlive
+	case NotAuthorized:
+		return ReasonForbidden
+	case QuotaExceeded:
+		return ReasonThrottled
+	}
+	return ReasonClientError
 }

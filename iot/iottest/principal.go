@@ -62,6 +62,12 @@ func (p *principal) evaluate(c *Core, policies []*Policy, clientID, action, reso
 		vars.addName("iot:Certificate.Issuer.", d.cert.Issuer)
 		// The service takes the thing from the client id.
 		if clientID == d.name {
+			if d.thing.Type != "" {
+				vars["iot:Connection.Thing.ThingTypeName"] = []string{d.thing.Type}
+			}
+			for name, value := range d.thing.Attributes {
+				vars[attributeVariable+name+"]"] = []string{value}
+			}
 			vars["iot:Connection.Thing.ThingName"] = []string{d.name}
 			vars["iot:Connection.Thing.IsAttached"] = []string{"true"}
 		}

@@ -39,6 +39,13 @@ type Quotas struct {
 	// MaxMessageExpiry caps how long a stored message is kept, 7 days.
 	MaxMessageExpiry time.Duration
 
+	// MaxOutboundBytes is how much may wait to be sent on one connection, 1 MiB. QoS 0 messages beyond that are
+	// dropped ([Dropped]); QoS 1 messages are bounded by MaxInflight.
+	MaxOutboundBytes int
+	// MaxQueuedBytes is how many bytes of payload a session stores in QoS 1 messages, 64 MiB. More are dropped
+	// ([Dropped]). It is a limit of the core: the service has others, which it does not document.
+	MaxQueuedBytes int
+
 	// PublishRate is the number of inbound publishes a second that are accepted, with a burst of the same size;
 	// the service has 100. What is beyond is discarded: QoS 1 gets 0x97 in PUBACK (MQTT 5) or no answer (3.1.1).
 	PublishRate int
@@ -63,6 +70,7 @@ func (q Quotas) withDefaults() Quotas {
 	}{
 		{&q.MaxClientIDBytes, 128}, {&q.MaxTopicBytes, 256}, {&q.MaxTopicSlashes, 7}, {&q.MaxPayloadBytes, 128 << 10},
 		{&q.MaxFiltersPerSubscribe, 8}, {&q.MaxSubscriptions, 50}, {&q.MaxInflight, 100},
+		{&q.MaxOutboundBytes, 1 << 20}, {&q.MaxQueuedBytes, 64 << 20},
 	}
 	for _, f := range ints {
 		switch {

@@ -156,8 +156,26 @@ func TestQuotas(t *testing.T) {
 				t.Errorf("CONNACK %#x", f.codes[0])
 			}
 		}},
-		{"Throughput", iottest.Quotas{}, nil}, // TestThroughput
-		{"ReplayRate", iottest.Quotas{}, nil}, // TestReplayRate
+		{"MaxQueuedBytes", iottest.Quotas{MaxQueuedBytes: 10}, func(t *testing.T, c *iottest.Core, cl *rawClient) {
+			cl.mustConnect(connectOptions{id: "a", props: expiry(3600)})
+			cl.subscribe("t")
+			cl.write(tDisconnect << 4)
+			wait(t, c, iottest.Disconnected, "a")
+			for _, payload := range []string{"12345", "67890", "more"} {
+				if err := c.Publish(iottest.Message{Topic: "t", QoS: 1, Payload: []byte(payload)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if e := wait(t, c, iottest.Dropped, "a"); string(e.Message.Payload) != "more" || e.Err == nil {
+				t.Errorf("dropped: %v", e)
+			}
+			if info, _ := c.Session("a"); info.Queued != 2 {
+				t.Errorf("%d messages are stored", info.Queued)
+			}
+		}},
+		{"MaxOutboundBytes", iottest.Quotas{}, nil}, // TestSlowReader
+		{"Throughput", iottest.Quotas{}, nil},       // TestThroughput
+		{"ReplayRate", iottest.Quotas{}, nil},       // TestReplayRate
 	} {
 		t.Run(tc.field, func(t *testing.T) {
 			if _, ok := reflect.TypeFor[iottest.Quotas]().FieldByName(tc.field); !ok {
@@ -169,8 +187,8 @@ func TestQuotas(t *testing.T) {
 			}
 		})
 	}
-	if n := reflect.TypeFor[iottest.Quotas]().NumField(); n != 18 {
-		t.Errorf("%d quotas, 18 are tested", n)
+	if n := reflect.TypeFor[iottest.Quotas]().NumField(); n != 20 {
+		t.Errorf("%d quotas, 20 are tested", n)
 	}
 }
 
@@ -203,6 +221,7 @@ func TestServiceQuotas(t *testing.T) {
 	want := iottest.Quotas{
 		MaxClientIDBytes: 128, MaxTopicBytes: 256, MaxTopicSlashes: 7, MaxPayloadBytes: 131072, MaxPacketBytes: 149504,
 		MaxFiltersPerSubscribe: 8, MaxSubscriptions: 50, ReceiveMaximum: 100, MaxInflight: 100, TopicAliasMaximum: 8,
+		MaxOutboundBytes: 1 << 20, MaxQueuedBytes: 64 << 20,
 		MinKeepAlive: 30, MaxKeepAlive: 1200, MaxSessionExpiry: time.Hour, MaxMessageExpiry: 168 * time.Hour,
 		PublishRate: 100, Throughput: 524288, ConnectRate: 1, ReplayRate: 10,
 	}

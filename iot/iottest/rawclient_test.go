@@ -379,3 +379,6 @@ func (c *rawClient) expectMessage(topic, payload string) *frame {
 	}
 	return f
 }
+
+// expiry is the session expiry interval for CONNECT.
+func expiry(seconds int) [][]byte { return [][]byte{prop(pSessionExpiry, u32(seconds))} }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -89,62 +88,4 @@ func (c *Core) serveRoleAlias(w http.ResponseWriter, r *http.Request, tr *transp
 		"accessKeyId": k.AccessKeyID, "secretAccessKey": k.SecretAccessKey, "sessionToken": k.SessionToken,
 		"expiration": k.Expires.UTC().Format(time.RFC3339),
 	}})
-}
-
-// servePublish is POST /topics/<topic>?qos=<0 or 1>, with a client certificate (ALPN x-amzn-http-ca) or a signature.
-func (c *Core) servePublish(w http.ResponseWriter, r *http.Request, tr *transport) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(c.quotas.MaxPacketBytes)))
-	if err != nil {
-		c.refuseHTTP(w, tr, http.StatusRequestEntityTooLarge, errors.New("iottest: payload too large"))
-		return
-	}
-	var p *principal
-	if tr.peer != nil {
-		p, err = c.authenticateX509(tr)
-	} else {
-		var key *AccessKey
-		if key, err = c.verifySignature(r, "iotdata", hexSHA256(body)); err == nil {
-			p = &principal{kind: "sigv4", policies: key.policies, accessKeyID: key.AccessKeyID}
-		}
-	}
-	if err != nil {
-		c.refuseHTTP(w, tr, http.StatusForbidden, err)
-		return
-	}
-	m := &Message{Topic: strings.TrimPrefix(r.URL.Path, "/topics/"), Payload: body}
-	switch r.URL.Query().Get("qos") {
-	case "", "0":
-	case "1":
-		m.QoS = 1
-	default:
-		c.refuseHTTP(w, tr, http.StatusBadRequest, errors.New("iottest: qos must be 0 or 1"))
-		return
-	}
-	m.Retain = r.URL.Query().Get("retain") == "true"
-	if m.Topic == "" || hasWildcard(m.Topic) {
-		c.refuseHTTP(w, tr, http.StatusBadRequest, errors.New("iottest: invalid topic"))
-		return
-	}
-	if refused := c.publishFor(p, tr, m); refused != nil {
-		status := http.StatusBadRequest
-		if refused.code == NotAuthorized {
-			status = http.StatusForbidden
-		}
-		c.refuseHTTP(w, tr, status, refused)
-		return
-	}
-	writeJSON(w, "application/json", http.StatusOK, map[string]string{"message": "OK", "traceId": uuid()})
-}
-
-func (c *Core) publishFor(p *principal, tr *transport, m *Message) *refusal {
-	cl := &client{core: c, id: tr.raw.id, raw: tr.raw, tr: tr, principal: p, session: &session{core: c}}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if refused, _ := cl.mayPublish(m); refused != nil {
-		return refused
-	}
-	c.emit(Event{Type: Published, Conn: cl.id, Message: m})
-	c.route(m, nil)
-	c.callService(m, nil)
-	return nil
 }

@@ -100,8 +100,8 @@ func TestRegisterCertificate(t *testing.T) {
 	if f == nil || f.codes[0] != 0 {
 		t.Fatalf("CONNACK %+v", f)
 	}
-	d.SetStatus(iottest.Inactive) // what is connected stays so
-	cl.ping()
+	d.SetStatus(iottest.Inactive)
+	cl.expectDisconnect(iottest.NotAuthorized)
 	if _, f := connect(); f != nil {
 		t.Error("connected with an inactive certificate")
 	}

@@ -4,6 +4,7 @@ package iottest
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"time"
 )
@@ -16,6 +17,9 @@ type session struct {
 	client    *client // nil when not connected
 	expiry    time.Duration
 	expiresAt time.Time // when not connected
+	expire    *alarm    // ends the session at that time
+	id        string    // session identifier of presence messages
+	queued    int       // payload bytes of pending and inflight
 	principal *principal
 	will      *Message
 	subs      map[string]*subscription // by the filter as the client wrote it
@@ -52,24 +56,66 @@ type delivery struct {
 	seq     int64
 }
 
-// stored is a retained message.
-type stored struct {
-	msg     *Message
-	expires time.Time
+var (
+	errQueueFull     = errors.New("iottest: the session stores no more messages than Quotas.MaxQueuedBytes allows")
+	errTooLarge      = errors.New("iottest: the message is larger than the Maximum Packet Size of the client")
+	errNotReading    = errors.New("iottest: the client does not read: Quotas.MaxOutboundBytes wait to be sent")
+	errHandlerBehind = errors.New("iottest: the handler of Core.Subscribe is too far behind")
+)
+
+// conn is the number of the connection, 0 without.
+func (s *session) conn() int64 {
+	if s.client == nil {
+		return 0
+	}
+	return s.client.id
 }
 
-func (s *session) expired(now time.Time) bool {
-	return s.client == nil && !now.Before(s.expiresAt)
+// suspend keeps a session without a connection until it expires. c.mu is held.
+func (s *session) suspend() {
+	c := s.core
+	s.expiresAt = c.nowLocked().Add(s.expiry)
+	s.expire = c.alarmAt(s.expiresAt, func() {
+		c.dropSession(s)
+		c.emit(Event{Type: SessionExpired, ClientID: s.clientID})
+	})
 }
 
-// dropSession forgets subscriptions and messages.
+// makeRoom reports whether n more bytes may be queued; when the queue is full it first drops what has expired.
+func (s *session) makeRoom(n int) bool {
+	limit := s.core.quotas.MaxQueuedBytes
+	if s.queued+n <= limit && len(s.pending) < maxQueued {
+		return true
+	}
+	now := s.core.nowLocked()
+	s.pending = slices.DeleteFunc(s.pending, func(d *delivery) bool {
+		gone := !d.expires.IsZero() && !now.Before(d.expires)
+		if gone {
+			s.forget(d)
+		}
+		return gone
+	})
+	return s.queued+n <= limit && len(s.pending) < maxQueued
+}
+
+// maxQueued bounds the number of messages that wait for a session, which may have no payload at all.
+const maxQueued = 100_000
+
+// forget ends the accounting of a message that has left the queue.
+func (s *session) forget(d *delivery) { s.queued -= len(d.msg.Payload) }
+
+// dropSession forgets a session with its subscriptions and messages. c.mu is held.
 func (c *Core) dropSession(s *session) {
 	for filter := range s.subs {
 		c.removeSub(s, filter)
 	}
 	s.stopReplay()
-	s.pending, s.inflight = nil, map[uint16]*delivery{}
+	s.pending, s.inflight, s.queued = nil, map[uint16]*delivery{}, 0
 	s.will = nil
+	c.cancelAlarm(s.expire)
+	if c.sessions[s.clientID] == s {
+		delete(c.sessions, s.clientID)
+	}
 }
 
 func (s *session) stopReplay() {
@@ -141,14 +187,14 @@ func (c *Core) route(m *Message, from *session) {
 	now := c.nowLocked()
 	if m.Retain {
 		if len(m.Payload) == 0 {
-			delete(c.retained, m.Topic)
+			c.forgetRetained(m.Topic)
 		} else {
-			c.retained[m.Topic] = &stored{msg: m, expires: expiryTime(now, m.Expiry)}
+			c.retain(&stored{msg: m, expires: expiryTime(now, m.Expiry)})
 		}
 	}
 	for svc := range c.services {
-		if matches(svc.filter, m.Topic) {
-			c.tasks.put(func() { svc.handle(m) })
+		if matches(svc.filter, m.Topic) && !c.handlers.put(len(m.Payload), func() { svc.handle(m) }) {
+			c.emit(Event{Type: Dropped, Message: m, Err: errHandlerBehind})
 		}
 	}
 	for s, sub := range c.exact[m.Topic] {
@@ -180,7 +226,7 @@ func (c *Core) route(m *Message, from *session) {
 	for _, g := range c.shares {
 		if matches(g.members[0].filter, m.Topic) {
 			sub := g.pick()
-			sub.session.deliver(m, sub.qos, sub.asPublish && m.Retain, expiryTime(now, m.Expiry))
+			sub.session.deliverShared(sub, m, expiryTime(now, m.Expiry))
 		}
 	}
 }
@@ -206,18 +252,38 @@ func expiryTime(now time.Time, expiry time.Duration) time.Time {
 
 // deliver sends or stores a message for a session.
 func (s *session) deliver(m *Message, maxQoS byte, retain bool, expires time.Time) {
-	if !s.principal.allowed(s.core, s.clientID, "iot:Receive", "topic/"+m.Topic) {
-		return
+	if s.mayReceive("topic/" + m.Topic) {
+		s.store(m, maxQoS, retain, expires)
 	}
+}
+
+// deliverShared is deliver for a shared subscription: the policy may name the topic, or the topic behind $share/<name>/.
+func (s *session) deliverShared(sub *subscription, m *Message, expires time.Time) {
+	if s.mayReceive("topic/"+m.Topic) || s.mayReceive("topic/$share/"+sub.group+"/"+m.Topic) {
+		s.store(m, sub.qos, sub.asPublish && m.Retain, expires)
+	}
+}
+
+func (s *session) mayReceive(resource string) bool {
+	return s.principal.allowed(s.core, s.clientID, "iot:Receive", resource)
+}
+
+// store sends a message, or keeps it until it is acknowledged.
+func (s *session) store(m *Message, maxQoS byte, retain bool, expires time.Time) {
 	if min(m.QoS, maxQoS) == 0 {
 		if s.client != nil {
 			s.client.sendPublish(m, 0, retain, 0, expires)
 		}
 		return
 	}
+	if !s.makeRoom(len(m.Payload)) {
+		s.core.emit(Event{Type: Dropped, Conn: s.conn(), ClientID: s.clientID, Message: m, Err: errQueueFull})
+		return
+	}
 	if latest := s.core.nowLocked().Add(s.core.quotas.MaxMessageExpiry); expires.IsZero() || expires.After(latest) {
 		expires = latest
 	}
+	s.queued += len(m.Payload)
 	s.pending = append(s.pending, &delivery{msg: m, retain: retain, expires: expires, seq: s.nextSeq})
 	s.nextSeq++
 	s.pump()
@@ -230,6 +296,9 @@ func (s *session) pump() {
 	}
 	now := s.core.nowLocked()
 	for len(s.pending) > 0 && len(s.inflight) < s.client.window {
+		if len(s.inflight) > 0 && s.client.out.crowded() {
+			return
+		}
 		if s.replay > 0 {
 			if s.replayReady == 0 {
 				return
@@ -241,12 +310,14 @@ func (s *session) pump() {
 		s.pending[0] = nil
 		s.pending = s.pending[1:]
 		if !d.expires.IsZero() && !now.Before(d.expires) {
+			s.forget(d)
 			continue
 		}
 		id := s.newID()
 		s.inflight[id] = d
 		if !s.client.sendPublish(d.msg, 1, d.retain, id, d.expires) {
 			delete(s.inflight, id) // larger than the client takes
+			s.forget(d)
 		}
 	}
 }
@@ -307,22 +378,6 @@ func (c *Core) Redeliver(clientID string) int {
 	return n
 }
 
-// sendRetained answers a new subscription. Filters with wildcards and shared ones get no retained messages.
-func (c *Core) sendRetained(s *session, sub *subscription) {
-	if sub.group != "" || hasWildcard(sub.filter) {
-		return
-	}
-	r := c.retained[sub.filter]
-	if r == nil {
-		return
-	}
-	if !r.expires.IsZero() && !c.nowLocked().Before(r.expires) {
-		delete(c.retained, sub.filter)
-		return
-	}
-	s.deliver(r.msg, sub.qos, true, r.expires)
-}
-
 // service is a subscription inside the process.
 type service struct {
 	filter string
@@ -357,17 +412,6 @@ func (c *Core) Publish(m Message) error {
 	return nil
 }
 
-// Retained returns the retained message of a topic, nil when there is none.
-func (c *Core) Retained(topic string) *Message {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r := c.retained[topic]
-	if r == nil || !r.expires.IsZero() && !c.nowLocked().Before(r.expires) {
-		return nil
-	}
-	return r.msg
-}
-
 // SessionInfo is what the core keeps for a client id.
 type SessionInfo struct {
 	ClientID      string
@@ -382,7 +426,7 @@ func (c *Core) Session(clientID string) (info SessionInfo, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.sessions[clientID]
-	if s == nil || s.expired(c.nowLocked()) {
+	if s == nil {
 		return SessionInfo{}, false
 	}
 	info = SessionInfo{ClientID: clientID, Connected: s.client != nil, Queued: len(s.pending), Unacked: len(s.inflight)}
@@ -402,10 +446,9 @@ func (c *Core) EndSession(clientID string) bool {
 		return false
 	}
 	if s.client != nil {
-		s.client.endLocked(AdministrativeAction, "")
+		s.client.endLocked(AdministrativeAction, "", ReasonServerInitiated)
 	}
 	c.dropSession(s)
-	delete(c.sessions, clientID)
 	return true
 }
 
@@ -427,6 +470,13 @@ func (cl *client) sendPublish(m *Message, qos byte, retain bool, id uint16, expi
 	ok := cl.send(&pk)
 	if !ok && pk.Properties.TopicAliasFlag && pk.TopicName != "" {
 		delete(cl.aliasOut, m.Topic) // the client never saw the alias
+	}
+	if !ok {
+		err := errTooLarge
+		if cl.out.full() {
+			err = errNotReading
+		}
+		cl.core.emit(Event{Type: Dropped, Conn: cl.id, ClientID: cl.session.clientID, Message: m, Err: err})
 	}
 	if ok {
 		cl.core.emit(Event{Type: Delivered, Conn: cl.id, ClientID: cl.session.clientID, Message: m, PacketID: id})

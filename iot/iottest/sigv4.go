@@ -62,6 +62,9 @@ func (c *Core) CreateAccessKey(o AccessKeyOptions) (*AccessKey, error) {
 	}
 	c.mu.Lock()
 	c.keys[k.AccessKeyID] = k
+	if !k.Expires.IsZero() { // for a day there is a better answer than "unknown"
+		c.alarmAt(k.Expires.Add(24*time.Hour), func() { delete(c.keys, k.AccessKeyID) })
+	}
 	c.mu.Unlock()
 	copied := *k
 	return &copied, nil

@@ -3,12 +3,14 @@
 package iottest
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
 )
+
+// httpIdle is how long an HTTPS connection may stay open between requests.
+const httpIdle = 60 * time.Second
 
 // emptyHash is the SHA-256 of nothing.
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -37,8 +39,8 @@ func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(host, "portal.sso."), strings.HasPrefix(r.URL.Path, "/federation/"):
 		c.serveSSO(w, r, tr)
 		return
-	case strings.HasPrefix(r.URL.Path, "/topics/"):
-		c.servePublish(w, r, tr)
+	}
+	if c.serveData(w, r, tr) {
 		return
 	}
 	if r.URL.Path == "/mqtt" && headerHas(r.Header, "Upgrade", "websocket") {
@@ -50,16 +52,24 @@ func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // refuseHTTP answers as the service's gateway, and records why.
 func (c *Core) refuseHTTP(w http.ResponseWriter, tr *transport, status int, err error) {
-	c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Status: status, Err: err})
-	w.Header().Set("Content-Type", "application/json")
-	if status == http.StatusForbidden {
-		w.Header().Set("x-amzn-ErrorType", "ForbiddenException")
+	c.refuseData(w, tr, &dataError{status: status, message: strings.TrimPrefix(err.Error(), "iottest: "), cause: err})
+}
+
+func (c *Core) refuseData(w http.ResponseWriter, tr *transport, e *dataError) {
+	cause := e.cause
+	if cause == nil {
+		cause = e
 	}
-	w.WriteHeader(status)
-	body, _ := json.Marshal(map[string]string{
-		"message": strings.TrimPrefix(err.Error(), "iottest: "), "traceId": uuid(),
-	})
-	_, _ = w.Write(body)
+	c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Status: e.status, Err: cause})
+	setDefault(&e.kind, errorKinds[e.status])
+	if e.kind != "" {
+		w.Header().Set("x-amzn-ErrorType", e.kind)
+	}
+	body := e.body
+	if body == nil {
+		body = map[string]string{"message": e.message, "traceId": uuid()}
+	}
+	writeJSON(w, "application/json", e.status, body)
 }
 
 // upgrade turns a request into a WebSocket and hands it to the MQTT side.

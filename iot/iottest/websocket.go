@@ -27,6 +27,9 @@ const (
 	opPong         = 0xA
 )
 
+// errCloseFrame is the end of the stream by a Close frame of the client, which says goodbye like DISCONNECT.
+var errCloseFrame = errors.New("iottest: WebSocket Close frame")
+
 var errWebSocket = errors.New("iottest: WebSocket protocol error")
 
 // acceptKey answers Sec-WebSocket-Key.
@@ -158,7 +161,7 @@ func (w *wsConn) nextFrame() error {
 			return w.control(opPong, body)
 		case opClose:
 			_ = w.control(opClose, body[:min(2, len(body))])
-			return io.EOF
+			return errCloseFrame
 		}
 		return nil
 	default: // text among them: MQTT is binary

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iottest
+
+import "time"
+
+// stored is a retained message.
+type stored struct {
+	msg      *Message
+	expires  time.Time // zero: never
+	modified time.Time
+	expire   *alarm
+}
+
+// retain replaces the retained message of a topic. c.mu is held.
+func (c *Core) retain(r *stored) {
+	topic := r.msg.Topic
+	c.forgetRetained(topic)
+	r.modified = c.nowLocked()
+	c.retained[topic] = r
+	if !r.expires.IsZero() {
+		r.expire = c.alarmAt(r.expires, func() { c.forgetRetained(topic) })
+	}
+}
+
+// forgetRetained deletes the retained message of a topic, if there is one. c.mu is held.
+func (c *Core) forgetRetained(topic string) {
+	if r := c.retained[topic]; r != nil {
+		c.cancelAlarm(r.expire)
+		delete(c.retained, topic)
+	}
+}
+
+// sendRetained answers a new subscription. Filters with wildcards and shared ones get no retained messages.
+func (c *Core) sendRetained(s *session, sub *subscription) {
+	if sub.group != "" || hasWildcard(sub.filter) {
+		return
+	}
+	r := c.retained[sub.filter]
+	if r == nil {
+		return
+	}
+	s.deliver(r.msg, sub.qos, true, r.expires)
+}
+
+// Retained returns the retained message of a topic, nil when there is none.
+func (c *Core) Retained(topic string) *Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.retained[topic]
+	if r == nil {
+		return nil
+	}
+	return r.msg
+}
