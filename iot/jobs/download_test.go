@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package jobs_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/jobs"
+)
+
+// content is large enough for a connection to break in the middle.
+var content = strings.Repeat("0123456789abcdef", 1<<14)
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// bucket serves content; each of the functions handles one request before that.
+func bucket(t *testing.T, first ...http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	n := 0
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n++; n <= len(first) {
+			first[n-1](w, r)
+			return
+		}
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// half sends half of the content and breaks the connection.
+func half(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Length", "262144")
+	_, _ = w.Write([]byte(content[:len(content)/2]))
+	panic(http.ErrAbortHandler)
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+func TestFetch(t *testing.T) {
+	const query = "/k?X-Amz-Signature=secret"
+	for name, tt := range map[string]struct {
+		first []http.HandlerFunc
+		part  string // left by an earlier process
+		edit  func(*jobs.Download)
+		err   error
+		text  string
+	}{
+		"whole":                   {},
+		"resumed":                 {first: []http.HandlerFunc{half}},
+		"ranges are ignored":      {first: []http.HandlerFunc{half, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(content)) }}},
+		"earlier process":         {part: content[:1000]},
+		"earlier process had all": {part: content},
+		"part of something else":  {part: "something else"},
+		"longer than the content": {part: content + "x"},
+		"server in trouble":       {first: []http.HandlerFunc{status(503)}},
+		"expired":                 {first: []http.HandlerFunc{status(403)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return d.URL, nil } }},
+		"expired, no new URL":     {first: []http.HandlerFunc{status(403)}, err: jobs.ErrDownload, text: "jobs: download failed: refused: 403 Forbidden"},
+		"expired again":           {first: []http.HandlerFunc{status(403), status(403)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return d.URL, nil } }, err: jobs.ErrDownload},
+		"no new URL to be had": {first: []http.HandlerFunc{status(403)}, edit: func(d *jobs.Download) {
+			d.Refresh = func(context.Context) (string, error) { return "", errors.New("offline") }
+		}, err: jobs.ErrDownload, text: "offline"},
+		"new URL is none":           {first: []http.HandlerFunc{status(403)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return "ftp://x", nil } }, err: jobs.ErrInvalidArgument},
+		"not found":                 {first: []http.HandlerFunc{status(404)}, err: jobs.ErrDownload, text: "404"},
+		"other content":             {edit: func(d *jobs.Download) { d.SHA256 = hash("x") }, err: jobs.ErrHash},
+		"other content, resumed":    {part: "x", edit: func(d *jobs.Download) { d.SHA256 = hash("x") }, err: jobs.ErrHash},
+		"too large":                 {edit: func(d *jobs.Download) { d.MaxBytes = 1000 }, err: jobs.ErrDownload, text: "larger than 1000 bytes"},
+		"gives up":                  {first: []http.HandlerFunc{status(500), status(500)}, edit: func(d *jobs.Download) { d.Attempts = 1 }, err: jobs.ErrDownload, text: "500"},
+		"no hash":                   {edit: func(d *jobs.Download) { d.SHA256 = "" }, err: jobs.ErrInvalidArgument},
+		"no path":                   {edit: func(d *jobs.Download) { d.Path = "" }, err: jobs.ErrInvalidArgument},
+		"http":                      {edit: func(d *jobs.Download) { d.URL = strings.Replace(d.URL, "https:", "http:", 1) }, err: jobs.ErrInvalidArgument},
+		"cannot be reached":         {edit: func(d *jobs.Download) { d.URL = "https://127.0.0.1:1" + query; d.Attempts = 1 }, err: jobs.ErrDownload, text: "refused"},
+		"not writable, no such dir": {edit: func(d *jobs.Download) { d.Path += "/x/y" }, err: os.ErrNotExist},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := bucket(t, tt.first...)
+			d := jobs.Download{URL: s.URL + query, Path: filepath.Join(t.TempDir(), "file"), SHA256: strings.ToUpper(hash(content)), Client: s.Client(), Mode: 0o640}
+			if tt.part != "" {
+				if err := os.WriteFile(d.Path+".part", []byte(tt.part), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := d.Path
+			if tt.edit != nil {
+				tt.edit(&d)
+			}
+			err := jobs.Fetch(context.Background(), d)
+			if !errors.Is(err, tt.err) || err != nil && !strings.Contains(err.Error(), tt.text) {
+				t.Fatal(err)
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error shows the URL: %v", err)
+			}
+			got, readErr := os.ReadFile(path)
+			if tt.err != nil {
+				if !errors.Is(readErr, os.ErrNotExist) {
+					t.Errorf("the file is there: %v", readErr)
+				}
+				return
+			}
+			info, statErr := os.Stat(path)
+			if readErr != nil || string(got) != content || statErr != nil || info.Mode().Perm() != 0o640 {
+				t.Errorf("%d bytes, %v, %v", len(got), readErr, statErr)
+			}
+			if _, err := os.Stat(path + ".part"); !errors.Is(err, os.ErrNotExist) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestFetch_canceled(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("stop")
+	s := bucket(t, func(w http.ResponseWriter, r *http.Request) { cancel(stop); <-r.Context().Done() })
+	err := jobs.Fetch(ctx, jobs.Download{URL: s.URL, Path: filepath.Join(t.TempDir(), "f"), SHA256: hash(""), Client: s.Client()})
+	if !errors.Is(err, stop) || !errors.Is(err, jobs.ErrDownload) {
+		t.Error(err)
+	}
+}
