@@ -3,6 +3,7 @@ module github.com/gocrt/aws-iot-device-sdk-go/iot
 go 1.25.0
 
 require (
+	github.com/fxamacker/cbor/v2 v2.10.0
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
@@ -28,6 +29,7 @@ require (
 	github.com/aws/aws-sdk-go-v2/service/sts v1.51.8 // indirect
 	github.com/aws/smithy-go v1.28.8 // indirect
 	github.com/coder/websocket v1.8.15 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
 	go.uber.org/multierr v1.10.0 // indirect
 	golang.org/x/crypto v0.54.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect

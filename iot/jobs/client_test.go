@@ -13,28 +13,36 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/servicetest"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/jobs"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request/requesttest"
 )
 
-// answering returns a client whose service answers each request with a payload,
-// in which TOKEN is the client token, on the topic of the request and suffix.
-func answering(t *testing.T, namespace, suffix, payload string) (*jobs.Client, *servicetest.Connection) {
+// echo is a service that answers each request on the topic of the request and a
+// suffix, with a payload in which TOKEN is the client token.
+type echo struct {
+	*requesttest.Conn
+	sent chan mqtt5.PublishPacket
+}
+
+// answering returns a client of such a service.
+func answering(t *testing.T, namespace, suffix, payload string) (*jobs.Client, *echo) {
 	t.Helper()
-	var conn *servicetest.Connection
-	conn = servicetest.New(func(p *mqtt5.PublishPacket) {
+	e := &echo{Conn: requesttest.New(), sent: make(chan mqtt5.PublishPacket, 100)}
+	t.Cleanup(func() { _ = e.Close() })
+	e.OnPublish(func(p *mqtt5.PublishPacket) error {
 		var in struct {
 			Token string `json:"clientToken"`
 		}
 		if err := json.Unmarshal(p.Payload, &in); err != nil || len(in.Token) < 8 {
 			t.Errorf("%s: %v", p.Payload, err)
 		}
-		conn.Deliver(p.Topic+suffix, strings.ReplaceAll(payload, "TOKEN", in.Token))
+		e.sent <- *p
+		e.Deliver(p.Topic+suffix, []byte(strings.ReplaceAll(payload, "TOKEN", in.Token)))
+		return nil
 	})
-	t.Cleanup(conn.Close)
-	requests, err := request.New(conn, request.Options{Timeout: 10 * time.Second})
+	requests, err := request.New(e, request.Options{Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,18 +50,18 @@ func answering(t *testing.T, namespace, suffix, payload string) (*jobs.Client, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, conn
+	return c, e
 }
 
 // wantRequest checks the one request that was sent.
-func wantRequest(t *testing.T, conn *servicetest.Connection, topic, payload string) {
+func wantRequest(t *testing.T, conn *echo, topic, payload string) {
 	t.Helper()
-	sent := conn.Published()
-	if len(sent) != 1 || sent[0].Topic != topic || sent[0].QoS != mqtt5.AtLeastOnce {
-		t.Fatalf("sent %v, want one message on %s", conn.Topics(), topic)
+	sent := <-conn.sent
+	if len(conn.sent) != 0 || sent.Topic != topic || sent.QoS != mqtt5.AtLeastOnce {
+		t.Fatalf("sent %v and %d more, want one message on %s", sent, len(conn.sent), topic)
 	}
 	var got, want map[string]any
-	if err := json.Unmarshal(sent[0].Payload, &got); err != nil {
+	if err := json.Unmarshal(sent.Payload, &got); err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal([]byte(payload), &want); err != nil {
@@ -182,7 +190,7 @@ func TestClient_filters(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, want := conn.Subscribed(), []string{things + "+/get/+", things + "+/update/+"}; !slices.Equal(got, want) {
+	if got, want := conn.Filters(), []string{things + "+/get/+", things + "+/update/+"}; !slices.Equal(got, want) {
 		t.Errorf("subscribed %v, want %v", got, want)
 	}
 }
@@ -215,8 +223,8 @@ func TestClient_invalid(t *testing.T) {
 			t.Errorf("%q: %v", details, err)
 		}
 	}
-	if sent := conn.Topics(); len(sent) > 0 {
-		t.Errorf("sent %v", sent)
+	if n := len(conn.sent); n > 0 {
+		t.Errorf("sent %d messages", n)
 	}
 }
 
@@ -243,19 +251,19 @@ func TestClient_watch(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			conn.Deliver(things+"notify"+tt.suffix, `{"jobs":{"QUEUED":[{"jobId":"a","executionNumber":1}]},"timestamp":1}`)
+			conn.Deliver(things+"notify"+tt.suffix, []byte(`{"jobs":{"QUEUED":[{"jobId":"a","executionNumber":1}]},"timestamp":1}`))
 			if n := <-all; n.Jobs[jobs.Queued][0].JobID != "a" {
 				t.Errorf("%+v", n)
 			}
-			conn.Deliver(things+"notify-next"+tt.suffix, `{"execution":{"jobId":"a","jobDocument":{}}}`)
+			conn.Deliver(things+"notify-next"+tt.suffix, []byte(`{"execution":{"jobId":"a","jobDocument":{}}}`))
 			if n := <-next; n.Execution.JobID != "a" {
 				t.Errorf("%+v", n)
 			}
-			conn.Deliver(things+"notify-next"+tt.suffix, `{"timestamp":1}`)
+			conn.Deliver(things+"notify-next"+tt.suffix, []byte(`{"timestamp":1}`))
 			if n := <-next; n.Execution != nil {
 				t.Errorf("%+v", n)
 			}
-			conn.Deliver(things+"notify"+tt.suffix, `{"jobs":{}`)
+			conn.Deliver(things+"notify"+tt.suffix, []byte(`{"jobs":{}`))
 			if err := <-invalid; !errors.Is(err, jobs.ErrInvalidPayload) {
 				t.Error(err)
 			}

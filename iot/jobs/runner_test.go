@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/jobs"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
 // handlers has one handler, for the operation "work".
@@ -187,12 +188,12 @@ func TestRunner_faults(t *testing.T) {
 		s := newService(t)
 		s.create("a", work)
 		r := run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(context.Context, *jobs.Job) error {
-			s.Offline()
+			s.Disconnect(mqtt5.ErrConnectionLost)
 			return nil
 		})})
 		time.Sleep(time.Hour)
 		s.want(t, "a", "IN_PROGRESS")
-		s.Online(false)
+		s.Connect(false)
 		time.Sleep(time.Hour)
 		s.want(t, "a", "SUCCEEDED")
 		s.create("b", `{}`)
@@ -254,9 +255,9 @@ func TestRunner_canceled(t *testing.T) {
 		s := newService(t)
 		s.create("a", work)
 		r := run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(ctx context.Context, _ *jobs.Job) error { <-ctx.Done(); return ctx.Err() })})
-		s.Offline()
+		s.Disconnect(mqtt5.ErrConnectionLost)
 		s.cancel("a")
-		s.Online(false)
+		s.Connect(false)
 		r.wantEvents("started a", "canceled a")
 	})
 }

@@ -13,17 +13,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/servicetest"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/jobs"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request/requesttest"
 )
 
 const base = "$aws/things/thermostat/jobs/"
 
 // service has the executions of one thing, as the Jobs service has them.
 type service struct {
-	*servicetest.Connection
+	*requesttest.Conn
 	// fault may spoil a request: "lose" it or its "answer", or reject it with a
 	// code of the service.
 	fault func(topic string) string
@@ -43,9 +43,9 @@ type execution struct {
 func (e *execution) terminal() bool { return e.status != "QUEUED" && e.status != "IN_PROGRESS" }
 
 func newService(t *testing.T) *service {
-	s := &service{}
-	s.Connection = servicetest.New(s.handle)
-	t.Cleanup(s.Close)
+	s := &service{Conn: requesttest.New()}
+	s.OnPublish(s.handle)
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -144,17 +144,17 @@ func (s *service) answer(topic string, body map[string]any) {
 	if err != nil {
 		panic(err)
 	}
-	s.Deliver(base+topic, string(payload))
+	s.Deliver(base+topic, payload)
 }
 
-func (s *service) handle(p *mqtt5.PublishPacket) {
+func (s *service) handle(p *mqtt5.PublishPacket) error {
 	topic := strings.TrimPrefix(p.Topic, base)
 	fault := ""
 	if s.fault != nil {
 		fault = s.fault(topic)
 	}
 	if fault == "lose" {
-		return
+		return nil
 	}
 	var in map[string]any
 	if err := json.Unmarshal(p.Payload, &in); err != nil {
@@ -180,6 +180,7 @@ func (s *service) handle(p *mqtt5.PublishPacket) {
 	if changed {
 		s.notify()
 	}
+	return nil
 }
 
 func (s *service) serve(topic string, in map[string]any) (out map[string]any, changed bool) {
