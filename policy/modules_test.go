@@ -37,6 +37,7 @@ var restricted = map[string][]string{
 	"github.com/mochi-mqtt/":       {"iot/iottest", "interop", "benchmarks"},
 	"github.com/eclipse/paho":      {"interop", "benchmarks"},
 	"software.sslmate.com/":        {"io", "interop", "samples"},
+	"github.com/fxamacker/cbor/":   {"iot", "iot/iottest", "interop"},
 	"github.com/stretchr/testify/": {},
 	"go.uber.org/goleak":           {},
 }

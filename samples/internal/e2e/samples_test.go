@@ -105,6 +105,10 @@ var without = map[string][]string{
 		`-1 got [1-9]\d* messages and \S+-2 got [1-9]`, `Unsubscribed from \$share/`, `Event: stopped`},
 	"offline-queue": {`Unplugging`, `Published 10 messages without a network; 10 operations wait`, `QoS 0 does not wait: mqtt5: publish: .*not sent`,
 		`session present: true`, `All 10 messages are acknowledged`, `Received 10 of 10`, `Event: stopped`},
+	"jobs": {
+		`Job \S+: reported as SUCCEEDED`, `The service has sample-1 as SUCCEEDED map\[greeted:World\]`,
+		`sample-2 as REJECTED map\[reason:the document has no name\]`, `sample-3 as FAILED`, `sample-4 as REJECTED`, `Event: stopped`,
+	},
 	"request-response-topics": {`Request 1 of 10: "Hello from Go \[1\]" was answered with "HELLO FROM GO \[1\]"`, `Request 10 of 10`, `Event: stopped`},
 	"pubsub":                  {`"topic":"sdk/samples/pubsub","qos":1,"payload":"Hello from Go \[1\]"}`, `Hello from Go \[10\]"}`},
 	"doctor":                  {`ok +DNS`, `ok +TLS`, `ok +clock`, `ok +MQTT CONNECT`, `ok +round trip`},
