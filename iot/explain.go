@@ -175,12 +175,12 @@ func (c *connector) wrongEndpoint() string {
 
 func proxyHint(e *proxy.Error) string {
 	switch {
+	case e.Hint != "":
+		return e.Hint
 	case errors.Is(e.Err, proxy.ErrAuthentication):
 		return "check the proxy's user name and password"
 	case e.Step == proxy.StepTLS:
 		return "check that the proxy speaks TLS on this port (https in its URL) and that its CA is trusted"
-	case e.StatusCode == http.StatusForbidden:
-		return "check that the proxy allows this host and port"
 	case errors.Is(e.Err, proxy.ErrRefused):
 		return "check that the proxy can reach the endpoint"
 	case e.Step == proxy.StepDial:

@@ -280,10 +280,21 @@ func WithProxyURL(url string) Option { return WithProxy(proxy.Options{URL: url})
 
 // WithProxyFromEnvironment connects through the proxy that HTTPS_PROXY or
 // ALL_PROXY name, except to hosts that NO_PROXY lists; see
-// [proxy.FromEnvironment]. The environment is read once, by the constructor.
+// [proxy.FromEnvironment]. The environment is read once, by the constructor. The
+// functions change what the environment does not say: the CA of an https proxy
+// (TLSConfig), the callback for other schemes of authentication (ConnectHeader),
+// further hosts to connect to directly (NoProxy).
 // Default: the environment is not consulted.
-func WithProxyFromEnvironment() Option {
-	return func(s *settings) { s.proxy, s.environment = &proxy.Options{}, true }
+func WithProxyFromEnvironment(change ...func(*proxy.Options)) Option {
+	return func(s *settings) {
+		o := &proxy.Options{}
+		for _, f := range change {
+			if f != nil {
+				f(o)
+			}
+		}
+		s.proxy, s.environment = o, true
+	}
 }
 
 // WithWebsocket lets f change how WebSocket connections are opened. It has no

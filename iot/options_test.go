@@ -224,13 +224,14 @@ var optionCases = []optionCase{
 			return errors.As(err, &e) && e.Proxy == "socks5://127.0.0.1:1"
 		}},
 	{"proxy from the environment", "WithProxyFromEnvironment", func(t *testing.T) Option {
-		t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+		t.Setenv("HTTPS_PROXY", "127.0.0.1:1")
 		t.Setenv("NO_PROXY", "")
-		return WithProxyFromEnvironment()
+		return WithProxyFromEnvironment(func(o *proxy.Options) { o.NoProxy, o.Dial = []string{"direct.example"}, (&dialed{}).dial }, nil)
 	}, func(_ *testing.T, _ *settings, c *connector) bool {
 		var e *proxy.Error
 		_, err := c.options.Dial(context.Background(), "tcp", c.options.Address)
-		return errors.As(err, &e) && e.Proxy == "http://127.0.0.1:1"
+		_, direct := c.options.Dial(context.Background(), "tcp", "direct.example:443")
+		return errors.As(err, &e) && e.Proxy == "http://127.0.0.1:1" && errors.Is(err, errDialed) && errors.As(direct, &e) && e.Step == proxy.StepDirect
 	}},
 	{"WebSocket path, headers, subprotocols", "WithWebsocket", func(t *testing.T) Option {
 		return WithWebsocket(func(o *websocket.Options) { o.Path = "/other"; t.Setenv("SEEN", "websocket") })

@@ -162,5 +162,6 @@ func (d *Dialer) refused(target string, resp *response, condition error) *Error 
 	e.StatusCode = resp.status
 	e.Reason = resp.reason
 	e.Header = resp.diagnostics()
+	e.Hint = d.hint(resp)
 	return e
 }

@@ -19,7 +19,8 @@ import (
 // dials everything directly.
 //
 // opts gives all but the address of the proxy; Username and Password, if set,
-// override those in the environment. The environment is read once, by this call. A proxy
+// override those in the environment. TLS and TLSConfig apply if the environment names an https proxy,
+// ConnectHeader and PreemptiveAuth if it does not name a SOCKS5 proxy. The environment is read once, by this call. A proxy
 // address that makes no sense is an error, which does not repeat it.
 func FromEnvironment(opts Options) (*Dialer, error) {
 	return fromEnvironment(opts, os.Getenv)
@@ -43,10 +44,16 @@ func fromEnvironment(opts Options, getenv func(string) string) (*Dialer, error) 
 		d.setDefaults()
 		return d, nil
 	}
-	if !strings.Contains(value, "://") {
-		value = "http://" + value
-	}
 	opts.URL = value
+	// What the environment names decides which of the options apply. A URL that makes no sense is New's to refuse.
+	if u, err := parseURL(value); err == nil {
+		if !u.secure {
+			opts.TLS, opts.TLSConfig = nil, nil
+		}
+		if u.kind == SOCKS5 {
+			opts.ConnectHeader, opts.PreemptiveAuth = nil, false
+		}
+	}
 	d, err := New(opts)
 	if err != nil {
 		return nil, fmt.Errorf("environment variable %s: %w", name, err)

@@ -80,6 +80,8 @@ type Error struct {
 	Header http.Header
 	// Reply is the reply code of a SOCKS5 proxy, 0 if there was none.
 	Reply SOCKSReply
+	// Hint says what to do. It may be empty.
+	Hint string
 	// Err is the cause. It matches one of the conditions of this package,
 	// a context error, or the error of the layer below.
 	Err error
@@ -114,6 +116,10 @@ func (e *Error) Error() string {
 		b.WriteString(" (")
 		b.WriteString(e.Reply.String())
 		b.WriteString(")")
+	}
+	if e.Hint != "" {
+		b.WriteString("; ")
+		b.WriteString(e.Hint)
 	}
 	return b.String()
 }

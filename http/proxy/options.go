@@ -74,7 +74,8 @@ type Options struct {
 	// URL is the address of the proxy as scheme://[user[:password]@]host[:port].
 	// Schemes are http, https (TLS to the proxy), socks5 and socks5h (the same
 	// thing here: the proxy resolves names). Default ports are 80, 443 and 1080.
-	// User name and password are percent-decoded. Excludes Kind, Host and Port.
+	// User name and password are percent-decoded. Without a scheme it is http, and blanks around it do
+	// not count. Excludes Kind, Host and Port.
 	URL string
 
 	// Kind is the protocol of the proxy named by Host. The default is HTTP.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -48,6 +49,11 @@ func TestOptions_address(t *testing.T) {
 		{proxy.Options{URL: "https://u:secret@p.test"}, "p.test:443", "https://p.test:443"},
 		{proxy.Options{URL: "socks5://u:secret@p.test"}, "p.test:1080", "socks5://p.test:1080"},
 		{proxy.Options{URL: "socks5h://[2001:db8::1]:9"}, "[2001:db8::1]:9", "socks5://[2001:db8::1]:9"},
+		{proxy.Options{URL: "127.0.0.1:3128"}, "127.0.0.1:3128", "http://127.0.0.1:3128"},
+		{proxy.Options{URL: " http://p.test:3128\r\n"}, "p.test:3128", "http://p.test:3128"},
+		{proxy.Options{URL: "p.test"}, "p.test:80", "http://p.test:80"},
+		{proxy.Options{URL: "\tu:secret@p.test:3128 "}, "p.test:3128", "http://p.test:3128"},
+		{proxy.Options{URL: "[2001:db8::1]:9"}, "[2001:db8::1]:9", "http://[2001:db8::1]:9"},
 		{proxy.Options{Host: "p.test"}, "p.test:80", "http://p.test:80"},
 		{proxy.Options{Host: "p.test", TLSConfig: &tls.Config{}}, "p.test:443", "https://p.test:443"},
 		{proxy.Options{Host: "::1", Port: 8080}, "[::1]:8080", "http://[::1]:8080"},
@@ -79,7 +85,6 @@ func TestOptions_invalid(t *testing.T) {
 		"URL and host":            {URL: "http://p.test", Host: "p.test"},
 		"URL and kind":            {URL: "http://p.test", Kind: proxy.SOCKS5},
 		"scheme":                  {URL: "ftp://u:ZEBRA@p.test"},
-		"no scheme":               {URL: "u:ZEBRA@p.test:80"},
 		"unparsable":              {URL: "http://u:ZEBRA%zz@p.test:80"},
 		"password with slash":     {URL: "http://u:ZEBRA/x@p.test:80"},
 		"path":                    {URL: "http://u:ZEBRA@p.test/path"},
@@ -100,6 +105,7 @@ func TestOptions_invalid(t *testing.T) {
 		"SOCKS long user":         {URL: "socks5://p.test", Username: strings.Repeat("u", 256), Password: "ZEBRA"},
 		"SOCKS long password":     {URL: "socks5://p.test", Username: "u", Password: strings.Repeat("ZEBRA", 52)},
 		"SOCKS preemptive":        {URL: "socks5://p.test", PreemptiveAuth: true},
+		"scheme with one slash":   {URL: "http:/u:ZEBRA@p.test"},
 		"no-proxy entry":          {Host: "p.test", NoProxy: []string{"http://a.test/"}},
 		"no-proxy entry of stars": {Host: "p.test", NoProxy: []string{"a.*.test"}},
 	}
@@ -217,6 +223,39 @@ func TestFromEnvironment(t *testing.T) {
 	}
 	if _, err := proxy.FromEnvironment(proxy.Options{Host: "p.test"}); err == nil {
 		t.Error("accepted a host")
+	}
+}
+
+// Options apply as far as the proxy is of their kind: nobody knows that beforehand.
+func TestFromEnvironment_optionsOfAnotherKind(t *testing.T) {
+	called := false
+	o := proxy.Options{TLS: stubTLS{}, PreemptiveAuth: true, ConnectHeader: func(context.Context, proxy.ConnectRequest) (http.Header, error) {
+		called = true
+		return nil, errDial
+	}}
+	for value, want := range map[string]struct {
+		step   proxy.Step
+		called bool
+	}{
+		"socks5://p.test": {proxy.StepTunnel, false},
+		"http://p.test":   {proxy.StepHeader, true},
+		"https://p.test":  {proxy.StepTLS, false},
+	} {
+		t.Setenv("HTTPS_PROXY", value)
+		o.Dial = func(context.Context, string, string) (net.Conn, error) {
+			client, far := net.Pipe()
+			_ = far.Close()
+			return client, nil
+		}
+		called = false
+		d, err := proxy.FromEnvironment(o)
+		if err != nil {
+			t.Fatalf("%s: %v", value, err)
+		}
+		_, err = d.DialContext(t.Context(), "tcp", "t.test:1")
+		if pe := proxyError(t, err); pe.Step != want.step || called != want.called {
+			t.Errorf("%s: step %v, callback called %v: %v", value, pe.Step, called, err)
+		}
 	}
 }
 

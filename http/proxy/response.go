@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -73,22 +75,20 @@ func readHeader(br *bufio.Reader, budget *int) (*response, error) {
 		if line == "" {
 			return r, nil
 		}
+		// Lines that break the rules are left out: what they say does not matter to a tunnel, and the proxies that send
+		// them work with other clients.
 		if line[0] == ' ' || line[0] == '\t' { // obsolete folding: still seen in challenges
-			v := r.header[last]
-			if len(v) == 0 {
-				return nil, fmt.Errorf("%w: header starts with a continuation", ErrMalformedResponse)
-			}
 			line = textproto.TrimString(line)
-			if !syntax.IsFieldValue(line) {
-				return nil, fmt.Errorf("%w: invalid header value", ErrMalformedResponse)
+			if v := r.header[last]; len(v) > 0 && syntax.IsFieldValue(line) {
+				v[len(v)-1] += " " + line
 			}
-			v[len(v)-1] += " " + line
 			continue
 		}
 		name, value, ok := strings.Cut(line, ":")
 		value = textproto.TrimString(value)
+		last = ""
 		if !ok || !syntax.IsToken(name) || !syntax.IsFieldValue(value) {
-			return nil, fmt.Errorf("%w: invalid header line", ErrMalformedResponse)
+			continue
 		}
 		last = http.CanonicalHeaderKey(name)
 		r.header[last] = append(r.header[last], value)
@@ -202,21 +202,10 @@ func (r *response) discardBody(br *bufio.Reader) error {
 // offers tells whether the challenge names the authentication scheme. A
 // challenge that names none at all, which is against the rules, is taken as an offer.
 func (r *response) offers(scheme string) bool {
-	challenges := r.header["Proxy-Authenticate"]
-	if len(challenges) == 0 {
+	if len(r.header["Proxy-Authenticate"]) == 0 {
 		return true
 	}
-	for _, c := range challenges {
-		// Schemes and their parameters share one comma-separated list: a scheme
-		// is a first word that is not the name of a parameter.
-		for part := range strings.SplitSeq(c, ",") {
-			word, _, _ := strings.Cut(textproto.TrimString(part), " ")
-			if strings.EqualFold(word, scheme) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.schemes(), func(s string) bool { return strings.EqualFold(s, scheme) })
 }
 
 // diagnostics returns the headers worth showing to whoever looks for the cause.
@@ -226,10 +215,23 @@ func (r *response) diagnostics() http.Header {
 		"Date", "Location", "Proxy-Authenticate", "Proxy-Status", "Retry-After", "Server", "Via", "X-Squid-Error",
 	} {
 		for _, v := range r.header[name] {
+			if name == "Location" {
+				v = withoutSecrets(v)
+			}
 			if len(out[name]) < 8 && len(v) <= 1024 {
 				out[name] = append(out[name], v)
 			}
 		}
 	}
 	return out
+}
+
+// withoutSecrets leaves out what in a URL may be secret: user, password and query.
+func withoutSecrets(location string) string {
+	u, err := url.Parse(location)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
+	return u.String()
 }

@@ -19,6 +19,9 @@ type parsedURL struct {
 // parseURL takes a proxy URL apart. Its errors never quote the URL, which may
 // hold a password: not even in the causes, because url.Error quotes it too.
 func parseURL(s string) (parsedURL, error) {
+	if s = strings.TrimSpace(s); !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return parsedURL{}, errors.New("proxy: the proxy URL cannot be parsed; percent-encode reserved characters in user name and password")
