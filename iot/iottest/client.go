@@ -477,6 +477,7 @@ func (cl *client) subscribe(pk *packets.Packet) error {
 		}
 		c.emit(e)
 	}
+	s.keep()
 	cl.sendAck(ack)
 	for _, sub := range retained {
 		c.sendRetained(s, sub)
@@ -529,6 +530,7 @@ func (cl *client) unsubscribe(pk *packets.Packet) error {
 		ack.ReasonCodes = append(ack.ReasonCodes, byte(Success))
 		c.emit(Event{Type: Unsubscribed, Conn: cl.id, ClientID: s.clientID, Filter: f.Filter, PacketID: pk.PacketID})
 	}
+	s.keep()
 	cl.sendAck(ack)
 	cl.presenceFilters("unsubscribed", removed)
 	return nil

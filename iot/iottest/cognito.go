@@ -42,6 +42,7 @@ func (c *Core) CreateIdentity(poolID string) (string, error) {
 	}
 	id := c.opts.Region + ":" + uuid()
 	c.identities[id] = poolID
+	c.state.put(bucketIdentities, id, poolID)
 	return id, nil
 }
 

@@ -314,6 +314,7 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	if p.lifetime > 0 {
 		cl.endOfLife = c.alarmIn(p.lifetime, cl.endOfLifeLocked)
 	}
+	s.keep()
 	cl.send(&ack)
 
 	c.emit(Event{Type: Connected, Conn: cl.id, ClientID: id, Client: info})

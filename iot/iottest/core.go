@@ -3,17 +3,15 @@
 package iottest
 
 import (
-	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -23,6 +21,8 @@ type Options struct {
 	// Dir is a folder that keeps the state of the core, so that a core started with the same folder goes on where the
 	// last one ended. Empty keeps nothing. One core at a time may use a folder.
 	Dir string
+	// CA signs the certificate of the server. It is made when there is none; with Dir it stays the same.
+	CA tls.Certificate
 	// Region is the AWS region the core plays, "us-east-1" when empty.
 	Region string
 	// AccountID is used in policy resources (ARNs), "123456789012" when empty.
@@ -73,16 +73,16 @@ type Core struct {
 	deviceCA *authority
 	server   tls.Certificate
 
-	tlsLn, mtlsLn, tcpLn net.Listener
-	web                  *http.Server
-	webConns             *connListener
-	wg                   sync.WaitGroup
-	handlers             taskQueue
-	events               eventLog
-	faults               faultState
-	closeOnce            sync.Once
-	closeErr             error
-	state                *state // nil without Options.Dir
+	ports     []*port // 443, 8883 and perhaps 1883; the list does not change
+	web       *http.Server
+	webConns  *connListener
+	wg        sync.WaitGroup
+	handlers  taskQueue
+	events    eventLog
+	faults    faultState
+	closeOnce sync.Once
+	closeErr  error
+	state     *state // nil without Options.Dir
 
 	mu          sync.Mutex // guards all below and the state of sessions
 	closed      bool
@@ -105,6 +105,7 @@ type Core struct {
 	pools       map[string]*IdentityPool
 	identities  map[string]string // identity to pool
 	roles       map[string]*Role
+	tokenKeys   map[string]*rsa.PrivateKey
 	metadata    *Metadata
 	versions    map[string]*presenceVersion
 	nextConn    int64
@@ -154,56 +155,22 @@ func New(o Options) (*Core, error) {
 		retained: map[string]*stored{}, services: map[*service]struct{}{}, connects: map[string]*bucket{},
 		authorizers: map[string]*Authorizer{}, keys: map[string]*AccessKey{},
 		roleAliases: map[string]*RoleAlias{}, ssoRoles: map[ssoName]*SSORole{}, pools: map[string]*IdentityPool{}, identities: map[string]string{},
-		roles: map[string]*Role{}, versions: map[string]*presenceVersion{},
+		roles: map[string]*Role{}, versions: map[string]*presenceVersion{}, tokenKeys: map[string]*rsa.PrivateKey{},
 	}
-	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
+	c.events.init(o.EventCapacity, o.EventBytes)
+	c.handlers.init()
+	c.device.init(o.Services)
 	if o.Dir != "" {
 		var err error
 		if c.state, err = openState(o.Dir); err != nil {
 			return nil, err
 		}
 	}
-	c.events.init(o.EventCapacity, o.EventBytes)
-	c.handlers.init()
-	c.device.init(o.Services)
-	if err := c.loadServices(); err != nil {
-		_ = c.state.close()
-		return nil, err
-	}
-
-	now := time.Now()
-	var err error
-	if c.rootCA, err = newAuthority("iottest root CA", now); err != nil {
-		return nil, err
-	}
-	if c.deviceCA, err = newAuthority("iottest device CA", now); err != nil {
-		return nil, err
-	}
-	names := append([]string{c.endpoint, "localhost", "127.0.0.1", "::1", c.CredentialsEndpoint(),
-		"*.iot." + o.Region + ".amazonaws.com", "*.credentials.iot." + o.Region + ".amazonaws.com",
-		"*." + o.Region + ".amazonaws.com", "portal.sso." + o.Region + ".amazonaws.com", "sts.amazonaws.com"}, o.ServerNames...)
-	if c.server, err = c.rootCA.serverCertificate(names, now); err != nil {
-		return nil, err
-	}
-	listen := func(ln *net.Listener, addr string) {
-		if err != nil {
-			return
-		}
-		if *ln, err = net.Listen("tcp", addr); err != nil {
-			err = fmt.Errorf("iottest: %w", err)
-		}
-	}
-	listen(&c.tlsLn, o.Addr)
-	listen(&c.mtlsLn, o.MTLSAddr)
-	if o.PlainTCP {
-		listen(&c.tcpLn, o.TCPAddr)
-	}
-	if err != nil {
-		c.closeListeners()
-		return nil, err
+	if err := c.open(); err != nil {
+		return nil, errors.Join(err, c.state.close())
 	}
 	c.handlers.start(&c.wg)
-	c.webConns = newConnListener(c.tlsLn.Addr())
+	c.webConns = newConnListener(c.ports[0].ln.Addr())
 	c.web = &http.Server{
 		Handler:           http.HandlerFunc(c.serveHTTP),
 		ConnContext:       withTransport,
@@ -214,21 +181,46 @@ func New(o Options) (*Core, error) {
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
 	c.wg.Go(func() { _ = c.web.Serve(c.webConns) })
-	c.accept(c.tlsLn, portHTTPS)
-	c.accept(c.mtlsLn, portMTLS)
-	if c.tcpLn != nil {
-		c.accept(c.tcpLn, portPlain)
+	for _, p := range c.ports {
+		c.accept(p.ln, p.plays)
 	}
 	return c, nil
+}
+
+// open restores what was kept, makes the server's certificate and opens the ports.
+func (c *Core) open() error {
+	o, now := &c.opts, time.Now()
+	if err := c.loadIdentity(now); err != nil {
+		return err
+	}
+	c.endpoint = c.prefix + "-ats.iot." + o.Region + ".amazonaws.com"
+	if err := c.restore(); err != nil {
+		return err
+	}
+	if err := c.loadServices(); err != nil {
+		return err
+	}
+	names := append([]string{c.endpoint, "localhost", "127.0.0.1", "::1", c.CredentialsEndpoint(),
+		"*.iot." + o.Region + ".amazonaws.com", "*.credentials.iot." + o.Region + ".amazonaws.com",
+		"*." + o.Region + ".amazonaws.com", "portal.sso." + o.Region + ".amazonaws.com", "sts.amazonaws.com"}, o.ServerNames...)
+	var err error
+	if c.server, err = c.rootCA.serverCertificate(names, now); err != nil {
+		return err
+	}
+	c.ports = []*port{{plays: portHTTPS, addr: o.Addr}, {plays: portMTLS, addr: o.MTLSAddr}}
+	if o.PlainTCP {
+		c.ports = append(c.ports, &port{plays: portPlain, addr: o.TCPAddr})
+	}
+	return c.openPorts()
 }
 
 // Close says goodbye to MQTT 5 clients (DISCONNECT 0x8B), closes all connections and ports, and waits until all
 // goroutines of the core have ended. A callback of the core must not call it.
 func (c *Core) Close() error {
 	c.closeOnce.Do(func() {
-		c.closeListeners()
 		c.mu.Lock()
 		c.closed = true
+		c.closePorts()
 		c.armAlarms()
 		c.device.stop()
 		for cl := range c.clients {
@@ -261,14 +253,6 @@ func (c *Core) Close() error {
 		c.closeErr = c.state.close()
 	})
 	return c.closeErr
-}
-
-func (c *Core) closeListeners() {
-	for _, ln := range []net.Listener{c.tlsLn, c.mtlsLn, c.tcpLn} {
-		if ln != nil {
-			_ = ln.Close()
-		}
-	}
 }
 
 // Endpoint is the host name the core plays, like "xxxx-ats.iot.us-east-1.amazonaws.com". The server's certificate is
@@ -304,61 +288,6 @@ func (c *Core) WriteCA(path string) error {
 // TLSConfig is a client configuration that trusts the core alone, offers the ALPN protocols and names the endpoint.
 func (c *Core) TLSConfig(alpn ...string) *tls.Config {
 	return &tls.Config{RootCAs: c.CAPool(), ServerName: c.endpoint, NextProtos: alpn, MinVersion: tls.VersionTLS12}
-}
-
-// Addr is the address, host and port, of the port that plays 443: MQTT with ALPN "x-amzn-mqtt-ca" (client
-// certificate) or "mqtt" (custom authorizer), without ALPN or with "http/1.1" HTTPS and WebSockets on /mqtt.
-func (c *Core) Addr() string { return c.tlsLn.Addr().String() }
-
-// MTLSAddr is the address of the port that plays 8883: MQTT with a client certificate.
-func (c *Core) MTLSAddr() string { return c.mtlsLn.Addr().String() }
-
-// TCPAddr is the address of the port without TLS, empty unless [Options.PlainTCP].
-func (c *Core) TCPAddr() string {
-	if c.tcpLn == nil {
-		return ""
-	}
-	return c.tcpLn.Addr().String()
-}
-
-// Port is the number of the port that plays 443.
-func (c *Core) Port() int { return c.tlsLn.Addr().(*net.TCPAddr).Port }
-
-// MTLSPort is the number of the port that plays 8883.
-func (c *Core) MTLSPort() int { return c.mtlsLn.Addr().(*net.TCPAddr).Port }
-
-// TCPPort is the number of the port without TLS, 0 unless [Options.PlainTCP].
-func (c *Core) TCPPort() int {
-	if c.tcpLn == nil {
-		return 0
-	}
-	return c.tcpLn.Addr().(*net.TCPAddr).Port
-}
-
-// DialContext dials as [net.Dialer.DialContext], but takes the host names the core plays (everything below
-// amazonaws.com) to the core, on ports 443 and 8443, 8883 and 1883, or the core's own port numbers. It is how a client
-// under test connects by the real name.
-func (c *Core) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("iottest: dial: %w", err)
-	}
-	var d net.Dialer
-	if !strings.HasSuffix(host, ".amazonaws.com") {
-		return d.DialContext(ctx, network, address)
-	}
-	switch port {
-	case "443", "8443", strconv.Itoa(c.Port()):
-		address = c.Addr()
-	case "8883", strconv.Itoa(c.MTLSPort()):
-		address = c.MTLSAddr()
-	default:
-		if c.tcpLn == nil || port != "1883" && port != strconv.Itoa(c.TCPPort()) {
-			return nil, fmt.Errorf("iottest: dial %s: the core has no such port", address)
-		}
-		address = c.TCPAddr()
-	}
-	return d.DialContext(ctx, network, address)
 }
 
 // Now is the core's clock: the system's plus what [Core.Advance] added.

@@ -153,7 +153,7 @@ func (c *Core) CreateDevice(name string, opts ...DeviceOption) (*Device, error) 
 	d.cert, d.id = cert, certificateID(cert)
 	if !cfg.unregistered {
 		c.mu.Lock()
-		c.devices[d.id] = d
+		c.addDevice(d)
 		c.mu.Unlock()
 	}
 	return d, nil
@@ -189,7 +189,7 @@ func (c *Core) RegisterCertificate(name string, cert *x509.Certificate, opts ...
 		d.policies = append(d.policies, p)
 	}
 	c.mu.Lock()
-	c.devices[d.id] = d
+	c.addDevice(d)
 	c.mu.Unlock()
 	return d, nil
 }
@@ -294,6 +294,7 @@ func (d *Device) SetStatus(s CertificateStatus) {
 	d.core.mu.Lock()
 	defer d.core.mu.Unlock()
 	d.status = s
+	d.core.keepDevice(d)
 	if s != Active {
 		d.disconnect("the certificate is " + s.String())
 	}
@@ -322,6 +323,7 @@ func (d *Device) SetPolicies(documents ...string) error {
 	d.core.mu.Lock()
 	defer d.core.mu.Unlock()
 	d.policies = policies
+	d.core.keepDevice(d)
 	return nil
 }
 
@@ -337,7 +339,7 @@ var (
 func (d *Device) Deregister() {
 	d.core.mu.Lock()
 	defer d.core.mu.Unlock()
-	delete(d.core.devices, d.id)
+	d.core.removeDevice(d)
 	d.disconnect("the certificate is no longer registered")
 }
 

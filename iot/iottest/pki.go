@@ -22,7 +22,7 @@ import (
 // authority is a certificate authority that lives as long as the process.
 type authority struct {
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
 	pem  []byte
 }
 

@@ -292,10 +292,6 @@ func (c *Core) provisionDevice(t *ProvisioningTemplate, pending *Device, paramet
 	return d, nil
 }
 
-// addDevice and removeDevice change the registered certificates. c.mu is held.
-func (c *Core) addDevice(d *Device)    { c.devices[d.id] = d }
-func (c *Core) removeDevice(d *Device) { delete(c.devices, d.id) }
-
 // hookTime is how long a hook may take.
 const hookTime = 5 * time.Second
 

@@ -18,6 +18,7 @@ func (c *Core) retain(r *stored) {
 	c.forgetRetained(topic)
 	r.modified = c.nowLocked()
 	c.retained[topic] = r
+	c.state.put(bucketRetained, topic, keptRetained{r.msg, r.expires, r.modified})
 	if !r.expires.IsZero() {
 		r.expire = c.alarmAt(r.expires, func() { c.forgetRetained(topic) })
 	}
@@ -28,6 +29,7 @@ func (c *Core) forgetRetained(topic string) {
 	if r := c.retained[topic]; r != nil {
 		c.cancelAlarm(r.expire)
 		delete(c.retained, topic)
+		c.state.remove(bucketRetained, topic)
 	}
 }
 

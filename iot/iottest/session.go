@@ -20,6 +20,7 @@ type session struct {
 	expire    *alarm    // ends the session at that time
 	id        string    // session identifier of presence messages
 	queued    int       // payload bytes of pending and inflight
+	kept      bool      // in the state
 	principal *principal
 	will      *Message
 	subs      map[string]*subscription // by the filter as the client wrote it
@@ -54,6 +55,7 @@ type delivery struct {
 	retain  bool
 	expires time.Time // zero: never
 	seq     int64
+	kept    bool // in the state
 }
 
 var (
@@ -73,8 +75,14 @@ func (s *session) conn() int64 {
 
 // suspend keeps a session without a connection until it expires. c.mu is held.
 func (s *session) suspend() {
+	s.expireAt(s.core.nowLocked().Add(s.expiry))
+	s.keep()
+}
+
+func (s *session) expireAt(t time.Time) {
 	c := s.core
-	s.expiresAt = c.nowLocked().Add(s.expiry)
+	c.cancelAlarm(s.expire)
+	s.expiresAt = t
 	s.expire = c.alarmAt(s.expiresAt, func() {
 		c.dropSession(s)
 		c.emit(Event{Type: SessionExpired, ClientID: s.clientID})
@@ -102,7 +110,12 @@ func (s *session) makeRoom(n int) bool {
 const maxQueued = 100_000
 
 // forget ends the accounting of a message that has left the queue.
-func (s *session) forget(d *delivery) { s.queued -= len(d.msg.Payload) }
+func (s *session) forget(d *delivery) {
+	s.queued -= len(d.msg.Payload)
+	if d.kept {
+		s.core.state.remove(bucketQueues, s.queueKey(d.seq))
+	}
+}
 
 // dropSession forgets a session with its subscriptions and messages. c.mu is held.
 func (c *Core) dropSession(s *session) {
@@ -110,6 +123,16 @@ func (c *Core) dropSession(s *session) {
 		c.removeSub(s, filter)
 	}
 	s.stopReplay()
+	if c.state != nil {
+		for _, d := range s.pending {
+			s.forget(d)
+		}
+		for _, d := range s.inflight {
+			s.forget(d)
+		}
+		s.expiry = 0
+		s.keep()
+	}
 	s.pending, s.inflight, s.queued = nil, map[uint16]*delivery{}, 0
 	s.will = nil
 	c.cancelAlarm(s.expire)
@@ -284,8 +307,10 @@ func (s *session) store(m *Message, maxQoS byte, retain bool, expires time.Time)
 		expires = latest
 	}
 	s.queued += len(m.Payload)
-	s.pending = append(s.pending, &delivery{msg: m, retain: retain, expires: expires, seq: s.nextSeq})
+	d := &delivery{msg: m, retain: retain, expires: expires, seq: s.nextSeq}
+	s.pending = append(s.pending, d)
 	s.nextSeq++
+	s.keepDelivery(d)
 	s.pump()
 }
 

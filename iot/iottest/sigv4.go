@@ -61,10 +61,7 @@ func (c *Core) CreateAccessKey(o AccessKeyOptions) (*AccessKey, error) {
 		k.Expires = c.now().Add(o.Lifetime)
 	}
 	c.mu.Lock()
-	c.keys[k.AccessKeyID] = k
-	if !k.Expires.IsZero() { // for a day there is a better answer than "unknown"
-		c.alarmAt(k.Expires.Add(24*time.Hour), func() { delete(c.keys, k.AccessKeyID) })
-	}
+	c.addKey(k)
 	c.mu.Unlock()
 	copied := *k
 	return &copied, nil
@@ -75,14 +72,14 @@ func (c *Core) AddAccessKey(k AccessKey) {
 	k.policies = nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keys[k.AccessKeyID] = &k
+	c.addKey(&k)
 }
 
 // DeleteAccessKey makes the core forget a key.
 func (c *Core) DeleteAccessKey(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.keys, id)
+	c.removeKey(id)
 }
 
 // Errors of signatures, as [Event.Err] of [RequestRefused].
