@@ -55,8 +55,7 @@
 //   - UNSUBACK says success whether or not there was a subscription. PUBACK never says "no matching subscribers".
 //   - Topics that begin with '$' are reserved: $aws/ may be used, except that nobody may publish on $aws/events/ or
 //     subscribe to $aws/rules/, and nothing there is retained. $aws/events/presence/ and $aws/events/subscriptions/ have
-//     the messages of the service, with its reasons for the end of a connection ([Event.DisconnectReason]). There are no
-//     rules: play them with [Core.Subscribe] and [Core.Publish].
+//     the messages of the service, with its reasons for the end of a connection ([Event.DisconnectReason]).
 //   - AWS IoT policies ([WithPolicy]) decide on connecting, publishing, retaining, subscribing and receiving. A refusal is
 //     0x87 in CONNACK, PUBACK or SUBACK; where there is no acknowledgement, it ends the connection.
 //
@@ -65,10 +64,11 @@
 //
 // # Device services
 //
-// The device services answer on their reserved topics: device shadows ([Core.UpdateShadow]), jobs
-// ([Core.CreateJob]) and fleet provisioning ([Core.AddProvisioningTemplate]). [ServiceOptions] has
-// what the documentation of the service leaves open. [Core.SetServiceFaults] makes answers late, lost, doubled, reordered
-// or errors.
+// The device services answer on their reserved topics: device shadows ([Core.UpdateShadow]), jobs ([Core.CreateJob]),
+// fleet provisioning ([Core.AddProvisioningTemplate]), commands ([Core.SendCommand]), Device Defender
+// ([Core.DefenderReports]) and basic ingest ([Core.AddRule]). Their times are on the core's clock, and each step is an
+// [Event]. [ServiceOptions] has what the documentation of the service leaves open. [Core.SetServiceFaults] makes answers
+// late, lost, doubled, reordered or errors.
 //
 // # Disturbances
 //

@@ -94,3 +94,43 @@ func ExampleCore_AddProvisioningTemplate() {
 	fmt.Println(claim.Name())
 	// Output: claim
 }
+
+// A command that no device answers times out.
+func ExampleCore_SendCommand() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	id, err := core.SendCommand(iottest.Command{ID: "reboot", Thing: "thermostat", Payload: []byte(`{"in":5}`), Timeout: time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	core.Advance(time.Minute)
+	execution, _ := core.CommandExecution(id)
+	fmt.Println(execution.Status, execution.ReasonCode)
+	// Output: TIMED_OUT $NO_RESPONSE_FROM_DEVICE
+}
+
+// A rule takes what devices send it by basic ingest.
+func ExampleCore_AddRule() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	done := make(chan struct{})
+	remove, err := core.AddRule("store", func(m *iottest.Message) {
+		fmt.Println(m.Topic, string(m.Payload))
+		close(done)
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer remove()
+	if err := core.Publish(iottest.Message{Topic: "$aws/rules/store/dt/thermostat", Payload: []byte("21")}); err != nil {
+		log.Fatal(err)
+	}
+	<-done
+	// Output: dt/thermostat 21
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -37,6 +38,8 @@ func decodeAs(format string, payload []byte, v any) error {
 	}
 	return decodeJSON(payload, v)
 }
+
+func validJSON(b []byte) bool { return utf8.Valid(b) && json.Valid(b) }
 
 // encodeAs encodes maps, slices, strings, byte slices and numbers.
 func encodeAs(format string, v any) []byte {

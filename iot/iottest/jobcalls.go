@@ -152,7 +152,7 @@ func (call *jobCall) parse(r *request) *ServiceError {
 	if len(payload) == 0 {
 		payload = []byte("{}")
 	}
-	if payload[0] != '{' || !utf8.Valid(payload) || !json.Valid(payload) {
+	if payload[0] != '{' || !validJSON(payload) {
 		return jobError("InvalidJson", "The payload is not a JSON object in UTF-8")
 	}
 	err := json.Unmarshal(payload, &body)

@@ -47,6 +47,9 @@ type ServiceOptions struct {
 	// ProvisionTokensOnce lets a certificate ownership token register once. Otherwise RegisterThing may be repeated, with
 	// the same answer, until the token expires.
 	ProvisionTokensOnce bool
+	// DefenderPeriod is how far apart reports of a thing must be; those that come sooner are rejected. The service speaks
+	// of 5 minutes. Zero accepts all.
+	DefenderPeriod time.Duration
 }
 
 func (o ServiceOptions) withDefaults() ServiceOptions {
@@ -107,8 +110,12 @@ type deviceServices struct {
 	jobs    map[string]*job
 	jobSeq  int64 // numbers executions
 
-	templates map[string]*ProvisioningTemplate
-	tokens    map[string]*ownership
+	templates    map[string]*ProvisioningTemplate
+	tokens       map[string]*ownership
+	commands     map[string]*commandExecution
+	commandOrder []string // ids of executions, the oldest first
+	reports      map[string][]DefenderReport
+	rules        map[string]*func(*Message)
 
 	ctx  context.Context // of user code; it ends when the core is closed
 	stop context.CancelFunc
@@ -125,6 +132,8 @@ func (d *deviceServices) init(o ServiceOptions) {
 	d.shadows = map[shadowKey]*shadow{}
 	d.jobs = map[string]*job{}
 	d.templates, d.tokens = map[string]*ProvisioningTemplate{}, map[string]*ownership{}
+	d.commands, d.reports = map[string]*commandExecution{}, map[string][]DefenderReport{}
+	d.rules = map[string]*func(*Message){}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 }
 
@@ -177,6 +186,10 @@ func (c *Core) callService(m *Message, cl *client) {
 		c.handleCertificates(r, levels[1:])
 	case levels[0] == "provisioning-templates":
 		c.handleTemplates(r, levels[1:])
+	case levels[0] == "commands":
+		c.handleCommands(r, levels[1:])
+	case levels[0] == "rules":
+		c.handleRules(r, m)
 	case levels[0] == "things" && len(levels) > 3 && thingName.MatchString(levels[1]):
 		r.Thing = levels[1]
 		switch levels[2] {
@@ -184,6 +197,8 @@ func (c *Core) callService(m *Message, cl *client) {
 			c.handleShadow(r, levels[3:])
 		case "jobs":
 			c.handleJobs(r, levels[3:])
+		case "defender":
+			c.handleDefender(r, levels[3:])
 		}
 	}
 }
