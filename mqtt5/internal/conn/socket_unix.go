@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package conn
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+)
+
+// rawConn returns access to the file descriptor of a plain socket, or nil.
+func rawConn(c net.Conn) syscall.RawConn {
+	var sc syscall.Conn
+	switch c := c.(type) {
+	case *net.TCPConn:
+		sc = c
+	case *net.UnixConn:
+		sc = c
+	default:
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// socketError returns an error as the methods of net.Conn do.
+func socketError(op string, c net.Conn, err error) error {
+	var oe *net.OpError
+	if errors.As(err, &oe) { // of syscall.RawConn
+		err = oe.Err
+	}
+	local := c.LocalAddr()
+	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: c.RemoteAddr(), Err: err}
+}
+
+// readSocket reads from a plain socket. It takes a buffer for each attempt, and
+// returns it to the pool before it waits.
+type readSocket struct {
+	conn     net.Conn
+	raw      syscall.RawConn
+	readable func(fd uintptr) bool // attempt, bound once
+
+	// Of one read.
+	into   []byte // nil: a new buffer
+	expect int    // size of the new buffer; 0: a pooled one
+	buf    *Buffer
+	n      int
+	err    error
+}
+
+// newReadSocket returns nil unless c is a plain socket.
+func newReadSocket(c net.Conn) *readSocket {
+	raw := rawConn(c)
+	if raw == nil {
+		return nil
+	}
+	s := &readSocket{conn: c, raw: raw}
+	s.readable = s.attempt
+	return s
+}
+
+// read returns the next bytes in a new buffer: one of expect bytes, or a pooled one.
+func (s *readSocket) read(expect int) (*Buffer, error) {
+	s.expect = expect
+	err := s.wait()
+	b := s.buf
+	s.buf = nil
+	return b, err
+}
+
+// readInto reads the next bytes to b, which is not empty.
+func (s *readSocket) readInto(b []byte) (int, error) {
+	s.into = b
+	err := s.wait()
+	s.into = nil
+	return s.n, err
+}
+
+func (s *readSocket) wait() error {
+	s.n, s.err = 0, nil
+	err := s.raw.Read(s.readable)
+	if err == nil {
+		err = s.err
+	}
+	switch err {
+	case nil, io.EOF:
+		return err
+	}
+	return socketError("read", s.conn, err)
+}
+
+// attempt reads if there is something to read. It returns false to wait for that.
+func (s *readSocket) attempt(fd uintptr) bool {
+	into := s.into
+	if into == nil {
+		if s.expect > 0 {
+			s.buf = newLarge(s.expect)
+		} else {
+			s.buf = newPooled()
+		}
+		into = s.buf.b[:cap(s.buf.b)]
+	}
+	n, err := syscall.Read(int(fd), into)
+	for err == syscall.EINTR {
+		n, err = syscall.Read(int(fd), into)
+	}
+	if n > 0 {
+		s.n = n
+		if s.buf != nil {
+			s.buf.b = into[:n]
+		}
+		return true
+	}
+	if s.buf != nil {
+		s.buf.recycle()
+		s.buf = nil
+	}
+	switch err {
+	case syscall.EAGAIN:
+		return false
+	case nil:
+		err = io.EOF
+	}
+	s.err = err
+	return true
+}
+
+// writeSocket writes to a plain socket and counts each partial write.
+type writeSocket struct {
+	conn     net.Conn
+	raw      syscall.RawConn
+	written  *atomic.Int64
+	writable func(fd uintptr) bool // attempt, bound once
+	once     func(fd uintptr) bool // attemptOnce, bound once
+
+	// Of one write.
+	segments [][]byte
+	one      []byte
+	n        int
+	err      error
+}
+
+// newWriteSocket returns nil unless c is a plain socket.
+func newWriteSocket(c net.Conn, written *atomic.Int64) *writeSocket {
+	raw := rawConn(c)
+	if raw == nil {
+		return nil
+	}
+	s := &writeSocket{conn: c, raw: raw, written: written}
+	s.writable, s.once = s.attempt, s.attemptOnce
+	return s
+}
+
+// write writes all segments, and waits whenever the socket is full.
+func (s *writeSocket) write(segments [][]byte) error {
+	s.segments, s.err = segments, nil
+	err := s.raw.Write(s.writable)
+	s.segments = nil
+	if err == nil {
+		err = s.err
+	}
+	if err != nil {
+		return socketError("write", s.conn, err)
+	}
+	return nil
+}
+
+// attempt writes what the socket accepts. It returns false to wait until it
+// accepts more.
+func (s *writeSocket) attempt(fd uintptr) bool {
+	for {
+		for len(s.segments) > 0 && len(s.segments[0]) == 0 {
+			s.segments = s.segments[1:]
+		}
+		if len(s.segments) == 0 {
+			return true
+		}
+		n, err := writeSegments(int(fd), s.segments)
+		switch {
+		case n > 0:
+			s.written.Add(int64(n))
+			s.advance(n)
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			return false
+		case err == nil:
+			s.err = io.ErrUnexpectedEOF
+			return true
+		default:
+			s.err = err
+			return true
+		}
+	}
+}
+
+// advance drops the first n bytes of the segments.
+func (s *writeSocket) advance(n int) {
+	for n > 0 {
+		first := &s.segments[0]
+		k := min(n, len(*first))
+		*first = (*first)[k:]
+		n -= k
+		if len(*first) == 0 {
+			s.segments = s.segments[1:]
+		}
+	}
+}
+
+// tryWrite writes what the socket accepts at once. The next write reports an error.
+func (s *writeSocket) tryWrite(b []byte) int {
+	s.one, s.n = b, 0
+	s.raw.Write(s.once)
+	s.one = nil
+	return s.n
+}
+
+func (s *writeSocket) attemptOnce(fd uintptr) bool {
+	n, err := syscall.Write(int(fd), s.one)
+	for err == syscall.EINTR {
+		n, err = syscall.Write(int(fd), s.one)
+	}
+	if n > 0 {
+		s.written.Add(int64(n))
+		s.n = n
+	}
+	return true // never wait
+}
