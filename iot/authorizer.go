@@ -301,13 +301,19 @@ func unhex(c byte) byte {
 	return c - 'a' + 10
 }
 
-// NewDirectWithCustomAuthorizer makes a client that a custom authorizer judges,
-// over MQTT with TLS on port 443. With [WithIdentity] it shows a certificate as
-// well, for domains that want both.
+// NewDirectWithCustomAuthorizer makes a client that authenticates with a custom
+// authorizer, over MQTT with TLS on port 443. [WithIdentity] adds a client
+// certificate, for domains that require both.
 func NewDirectWithCustomAuthorizer(endpoint string, a CustomAuthorizer, options ...Option) (*mqtt5.Client, error) {
-	s := apply(options)
-	s.setAuthorizer(&a)
-	return s.build(endpoint, method{})
+	return NewClient(endpoint, DirectWithCustomAuthorizer(a), options...)
+}
+
+// DirectWithCustomAuthorizer is the method of [NewDirectWithCustomAuthorizer].
+func DirectWithCustomAuthorizer(a CustomAuthorizer) Method {
+	return Method{func(s *settings, _ string) method {
+		s.setAuthorizer(&a)
+		return method{}
+	}}
 }
 
 func (s *settings) setAuthorizer(a *CustomAuthorizer) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
@@ -26,23 +27,6 @@ const (
 	portMTLS = 8883
 	portTCP  = 1883
 )
-
-// method is what a constructor adds to the settings.
-type method struct {
-	websocket bool
-	transform websocket.HandshakeTransform
-	// transformHint explains a transform that failed; "" if its error does.
-	transformHint string
-	// upgradeHint explains why the server refused a WebSocket upgrade.
-	upgradeHint func(*websocket.UpgradeError) string
-	// connectHint explains why the server did not authorize a CONNECT, in place
-	// of what [Hint] says.
-	connectHint func(mqtt5.Refusal) string
-	// defaults means that the constructor is NewDefault.
-	defaults bool
-	// source is where the certificate comes from, for the metrics.
-	source string
-}
 
 // apply collects the options.
 func apply(options []Option) *settings {
@@ -82,48 +66,67 @@ type connector struct {
 func (s *settings) connector(endpoint string, m method) (*connector, error) {
 	host, err := parseEndpoint(endpoint)
 	problems := append([]error{err}, s.problems...)
-	c := &connector{host: host, port: s.port, profile: err == nil && isAWSHost(host)}
+	c := &connector{host: host, port: s.port, profile: !m.broker || err == nil && isAWSHost(host)}
 	if s.profile != nil {
 		c.profile = *s.profile
 	}
 	if c.port == 0 {
 		c.port = s.defaultPort(m)
 	}
+	problems = append(problems, s.contradictions(m)...)
 	c.tlsOpts = tlsctx.Options{Identity: s.identity, ALPN: s.applicationProtocols(m, c.port), Logger: s.logger}
 	for _, f := range s.tls {
 		f(&c.tlsOpts)
 	}
-	if s.plaintext {
-		if s.identity != nil {
-			problems = append(problems, invalid("a certificate cannot be shown without TLS; leave out WithPlaintext or the certificate"))
+	switch {
+	case s.plaintext:
+	case s.tlsContext != nil:
+		c.tls = s.tlsContext
+	default:
+		if c.tls, err = tlsctx.New(c.tlsOpts); err != nil {
+			problems = append(problems, each(err)...)
 		}
-	} else if c.tls, err = tlsctx.New(c.tlsOpts); err != nil {
-		problems = append(problems, &optionError{err})
 	}
 	if c.network, err = s.networkDialer(); err != nil {
-		problems = append(problems, &optionError{err})
+		problems = append(problems, each(err)...)
 	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
-	}
-	if c.dial, err = s.layers(c, m); err != nil {
-		return nil, &optionError{err}
+	if len(problems) == 0 || errors.Join(problems...) == nil {
+		if c.dial, err = s.layers(c, m); err != nil {
+			problems = append(problems, each(err)...)
+		}
 	}
 	if s.probe != nil {
 		s.probe.attach(c, s, m)
 		c.dial = s.probe.above(c.dial)
 	}
-	if err := s.clientOptions(c, m); err != nil {
+	problems = append(problems, s.clientOptions(c, m)...)
+	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// each makes one problem of each of the errors that a layer has joined, so that
+// each has a line of its own.
+func each(err error) []error {
+	var list []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && strings.Contains(err.Error(), "\n") {
+		for _, e := range joined.Unwrap() {
+			list = append(list, each(e)...)
+		}
+		return list
+	}
+	if wrapped := errors.Unwrap(err); wrapped != nil && strings.Contains(err.Error(), "\n") {
+		return each(wrapped)
+	}
+	return []error{&optionError{err}}
 }
 
 func (s *settings) defaultPort(m method) int {
 	switch {
 	case s.plaintext && !m.websocket:
 		return portTCP
-	case m.defaults && s.identity == nil && s.authorizer == nil:
+	case m.broker && s.identity == nil && s.authorizer == nil:
 		return portMTLS
 	}
 	return portTLS
@@ -219,11 +222,13 @@ func (s *settings) layers(c *connector, m method) (mqtt5.DialFunc, error) {
 
 // clientOptions are the options of the MQTT client: defaults, then what the
 // user says, then what is wrapped around it.
-func (s *settings) clientOptions(c *connector, m method) error {
+func (s *settings) clientOptions(c *connector, m method) (problems []error) {
 	o := mqtt5.ClientOptions{
 		Address: net.JoinHostPort(c.host, strconv.Itoa(c.port)),
 		Dial:    c.dial,
 		Logger:  s.logger,
+		// Connected means hearing: see WithoutResubscribe.
+		Resubscribe: true,
 	}
 	if c.profile {
 		o.Limits = mqtt5.AWSIoTCoreLimits()
@@ -232,16 +237,16 @@ func (s *settings) clientOptions(c *connector, m method) error {
 	for _, f := range s.client {
 		f(&o)
 	}
+	problems = c.checkClient(&o)
 	if s.authorizer != nil {
 		// What is known now is checked now.
 		static := *s.authorizer
 		packet := o.Connect
 		if err := static.validate(); err != nil {
-			return err
-		}
-		if static.Refresh == nil && o.PrepareConnect == nil {
+			problems = append(problems, err)
+		} else if static.Refresh == nil && o.PrepareConnect == nil {
 			if err := static.apply(&packet); err != nil {
-				return err
+				problems = append(problems, err)
 			}
 		}
 	}
@@ -251,7 +256,7 @@ func (s *settings) clientOptions(c *connector, m method) error {
 	}
 	c.wrapHandlers(&o)
 	c.options = o
-	return nil
+	return problems
 }
 
 // prepareConnect completes the CONNECT of each attempt: first the user's own

@@ -76,11 +76,11 @@ func TestConnector_portAndALPN(t *testing.T) {
 		{"custom authorizer and certificate, 8883", []Option{authorizer, identity, WithPort(8883)}, method{}, ":8883", nil},
 		{"WebSocket", nil, method{websocket: true}, ":443", nil},
 		{"WebSocket with custom authorizer", []Option{authorizer}, method{websocket: true}, ":443", nil},
-		{"default", nil, method{defaults: true}, ":8883", nil},
-		{"default with certificate", []Option{identity}, method{defaults: true}, ":443", []string{"x-amzn-mqtt-ca"}},
-		{"default with custom authorizer", []Option{authorizer}, method{defaults: true}, ":443", []string{"mqtt"}},
-		{"plaintext", []Option{WithPlaintext()}, method{defaults: true}, ":1883", nil},
-		{"plaintext, own port", []Option{WithPlaintext(), WithPort(1)}, method{defaults: true}, ":1", nil},
+		{"default", nil, method{broker: true}, ":8883", nil},
+		{"default with certificate", []Option{identity}, method{broker: true}, ":443", []string{"x-amzn-mqtt-ca"}},
+		{"default with custom authorizer", []Option{authorizer}, method{broker: true}, ":443", []string{"mqtt"}},
+		{"plaintext", []Option{WithPlaintext()}, method{broker: true}, ":1883", nil},
+		{"plaintext, own port", []Option{WithPlaintext(), WithPort(1)}, method{broker: true}, ":1", nil},
 	} {
 		t.Run(tt.test, func(t *testing.T) {
 			c, err := apply(tt.options).connector(testEndpoint, tt.method)
@@ -107,9 +107,9 @@ func TestConnector_profile(t *testing.T) {
 		{"AWS", testEndpoint, nil, true, true, true},
 		{"AWS, off", testEndpoint, []Option{WithAWSProfile(false)}, false, false, true},
 		{"AWS, without metrics", testEndpoint, []Option{WithoutMetrics()}, true, true, false},
-		{"other", "broker.example", nil, false, false, false},
-		{"other, on", "iot.example", []Option{WithAWSProfile(true)}, true, true, false},
-		{"address", "127.0.0.1", nil, false, false, false},
+		{"custom domain", "iot.example", nil, true, true, false},
+		{"custom domain, off", "iot.example", []Option{WithAWSProfile(false)}, false, false, false},
+		{"address", "127.0.0.1", nil, true, true, false},
 		{"limits off", testEndpoint, []Option{WithClientOptions(func(o *mqtt5.ClientOptions) { o.Limits = nil })}, false, true, true},
 	} {
 		t.Run(tt.test, func(t *testing.T) {
@@ -238,25 +238,25 @@ func TestConstructors_arguments(t *testing.T) {
 		{"two authorizers", func() (*mqtt5.Client, error) {
 			return NewDirectWithCustomAuthorizer(testEndpoint, CustomAuthorizer{}, WithCustomAuthorizer(CustomAuthorizer{}))
 		}, ErrInvalidOptions, "already"},
-		{"certificate without TLS", func() (*mqtt5.Client, error) { return NewMTLSFromBytes(testEndpoint, cert, key, WithPlaintext()) }, ErrInvalidOptions, "without TLS"},
-		{"port", func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithPort(70000)) }, ErrInvalidOptions, "WithPort(70000)"},
-		{"keep alive", func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithKeepAlive(-1)) }, ErrInvalidOptions, "WithKeepAlive"},
+		{"certificate without TLS", func() (*mqtt5.Client, error) { return NewMTLSFromBytes(testEndpoint, cert, key, WithPlaintext()) }, ErrInvalidOptions, "requires TLS"},
+		{"port", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithPort(70000)) }, ErrInvalidOptions, "WithPort(70000)"},
+		{"keep alive", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithKeepAlive(-1)) }, ErrInvalidOptions, "WithKeepAlive"},
 		{"session expiry", func() (*mqtt5.Client, error) {
-			return NewDefault(testEndpoint, WithSession(mqtt5.SessionRejoinAlways, -1))
+			return NewForBroker(testEndpoint, WithSession(mqtt5.SessionRejoinAlways, -1))
 		}, ErrInvalidOptions, "WithSession"},
 		{"proxy", func() (*mqtt5.Client, error) {
-			return NewDefault(testEndpoint, WithProxy(proxy.Options{URL: "ftp://p"}))
+			return NewForBroker(testEndpoint, WithProxy(proxy.Options{URL: "ftp://p"}))
 		}, ErrInvalidOptions, "scheme"},
-		{"proxy with password", func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithProxyURL("http://u:hush@:x")) }, ErrInvalidOptions, ""},
-		{"TLS version", func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithMinTLSVersion(1)) }, ErrInvalidOptions, ""},
-		{"endpoint and port", func() (*mqtt5.Client, error) { return NewDefault("https://x", WithPort(-1)) }, ErrInvalidEndpoint, "WithPort(-1)"},
+		{"proxy with password", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithProxyURL("http://u:hush@:x")) }, ErrInvalidOptions, ""},
+		{"TLS version", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithMinTLSVersion(1)) }, ErrInvalidOptions, ""},
+		{"endpoint and port", func() (*mqtt5.Client, error) { return NewForBroker("https://x", WithPort(-1)) }, ErrInvalidEndpoint, "WithPort(-1)"},
 		{"no region", func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4("iot.example", fixedCredentials) }, ErrInvalidOptions, "WithRegion"},
 		{"no credentials", func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4(testEndpoint, nil) }, ErrInvalidOptions, "credentials.NewDefault"},
 		{"no credentials in an interface", func() (*mqtt5.Client, error) {
 			return NewWebsocketWithSigV4(testEndpoint, (*credentials.Provider)(nil))
 		}, ErrInvalidOptions, "credentials.NewDefault"},
 		{"client id", func() (*mqtt5.Client, error) {
-			return NewDefault(testEndpoint, WithClientID(strings.Repeat("x", 129)))
+			return NewForBroker(testEndpoint, WithClientID(strings.Repeat("x", 129)))
 		}, mqtt5.ErrNotSent, "ClientID"},
 	} {
 		t.Run(tt.test, func(t *testing.T) {
@@ -310,10 +310,10 @@ func TestConstructors_succeed(t *testing.T) {
 		"bytes":   func() (*mqtt5.Client, error) { return NewMTLSFromBytes(testEndpoint, cert, key) },
 		"signer":  func() (*mqtt5.Client, error) { return NewMTLSWithSigner(testEndpoint, cert, signer) },
 		"SigV4":   func() (*mqtt5.Client, error) { return NewWebsocketWithSigV4(testEndpoint, fixedCredentials) },
-		"default": func() (*mqtt5.Client, error) { return NewDefault("localhost", WithPlaintext()) },
-		"env":     func() (*mqtt5.Client, error) { return NewDefault(testEndpoint, WithProxyFromEnvironment()) },
+		"default": func() (*mqtt5.Client, error) { return NewForBroker("localhost", WithPlaintext()) },
+		"env":     func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithProxyFromEnvironment()) },
 		"nil opts": func() (*mqtt5.Client, error) {
-			return NewDefault(testEndpoint, nil, WithClientOptions(nil), WithTLS(nil))
+			return NewForBroker(testEndpoint, nil, WithClientOptions(nil), WithTLS(nil))
 		},
 	} {
 		client, err := build()

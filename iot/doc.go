@@ -7,31 +7,34 @@
 //		iot.WithClientID("thermostat-7"),
 //		iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) { fmt.Println(m.Topic, string(m.Payload)) }))
 //
-// Each constructor returns a [mqtt5.Client] at rest; its Start begins to
+// Each constructor returns a stopped [mqtt5.Client]; its Start begins to
 // connect. What is not an option here is reached with [WithClientOptions].
-// Options say what differs from the defaults, and what they set is never
-// overwritten.
+// Options apply in the order in which they are given, and the later one wins.
+// A constructor NewX(endpoint, ...) is [NewClient] with the [Method] X(...), a
+// value, for programs that choose at run time, and for [Diagnose].
 //
 // # Defaults
 //
 // Connections go to port 443, which passes most firewalls, with the TLS
 // application protocol (ALPN) that AWS IoT Core wants there; [WithPort] of 8883
 // leaves it out. The keep alive interval is 20 minutes, the longest that the
-// service allows. The system's CAs are trusted, which know Amazon's.
+// service allows. The CAs of the system are trusted; Amazon's are among them. A
+// client whose session the server has lost subscribes again to all its filters.
 //
-// Endpoints of AWS, recognized by their names, are treated by the rules of AWS
-// IoT Core: its quotas are checked before a packet is sent, a missing client
-// identifier is made up, refusals carry hints about policies and certificates,
-// and the user name tells the service which SDK connects. With other hosts, a
-// local broker for instance, none of this happens. [WithAWSProfile] turns the
-// rules on for a custom domain, or off; [WithoutMetrics] keeps the user name
-// as it is.
+// The rules of AWS IoT Core apply, whatever the host, because it may be a custom
+// domain: quotas and rates are checked before a packet is sent, a missing client
+// identifier is generated, and refusals carry hints about policies and
+// certificates. [WithAWSProfile] turns this off. [NewForBroker] is for other
+// brokers, and applies none of it.
+//
+// The user name says which SDK connects, for hosts of AWS only; see [Metrics].
+// [WithoutMetrics] leaves it as it is.
 //
 // # Material and credentials
 //
-// Certificates, keys, CAs, credentials and tokens are asked for at every
-// attempt to connect: files that were replaced are read again, providers are
-// called again. None of them needs a new client.
+// Every attempt to connect takes certificate, key, CAs, credentials and tokens
+// anew: files that were replaced are read again, providers are called again.
+// None of them needs a new client.
 //
 // # Errors
 //

@@ -117,18 +117,18 @@ type DiagnoseOptions struct {
 	RoundTripTimeout time.Duration
 }
 
-// Diagnose finds out whether and how a connection works. It makes one attempt
-// to connect with the client that build returns, sends one message to itself,
-// and stops. build calls one of the constructors and has to hand the option on:
+// Diagnose finds out whether and how a connection works. It makes one attempt to
+// connect with a client of the method and the options, sends one message to
+// itself, and stops:
 //
-//	report := iot.Diagnose(ctx, iot.DiagnoseOptions{}, func(o iot.Option) (*mqtt5.Client, error) {
-//		return iot.NewMTLSFromPath(endpoint, "device.pem.crt", "private.pem.key", o)
-//	})
+//	report := iot.Diagnose(ctx, endpoint, iot.MTLSFromPath("device.pem.crt", "private.pem.key"), iot.DiagnoseOptions{})
 //
-// ctx bounds all of it. The report tells how far it got.
-func Diagnose(ctx context.Context, o DiagnoseOptions, build func(Option) (*mqtt5.Client, error)) *Report {
+// ctx bounds all of it. The report says how far it got.
+func Diagnose(ctx context.Context, endpoint string, m Method, o DiagnoseOptions, options ...Option) *Report {
 	p := newProbe()
-	client, err := build(func(s *settings) { s.probe = p })
+	s := apply(options)
+	s.probe = p
+	client, err := newClient(endpoint, m, s)
 	p.settings(err)
 	if err == nil {
 		p.examine(ctx, o, client)
@@ -139,10 +139,6 @@ func Diagnose(ctx context.Context, o DiagnoseOptions, build func(Option) (*mqtt5
 // examine drives the client.
 func (p *probe) examine(ctx context.Context, o DiagnoseOptions, client *mqtt5.Client) {
 	defer client.Close()
-	if !p.attached {
-		p.fail(StepSettings, 0, invalid("the option of Diagnose was not handed to the constructor"))
-		return
-	}
 	if p.certificate(ctx); p.failedAt() != "" {
 		return // the handshake would fail for the same reason
 	}

@@ -78,13 +78,19 @@ func parseEndpoint(endpoint string) (string, error) {
 		return endpoint, nil
 	}
 	labels := strings.Split(strings.ToLower(endpoint), ".")
-	switch {
-	case slices.Contains(labels, "credentials"):
-		return problem("it is the endpoint for credentials, which does not speak MQTT; %s", describeEndpoint)
-	case slices.Contains(labels, "jobs"):
-		return problem("it is the endpoint for the HTTPS interface of Jobs, which does not speak MQTT; %s", describeEndpoint)
-	case labels[0] == "iot" || labels[0] == "iot-fips" || labels[0] == "data":
-		return problem("it lacks the prefix of your account; %s", describeEndpoint)
+	for _, other := range [...]struct{ label, name string }{
+		{"credentials", "the endpoint for credentials"},
+		{"jobs", "the endpoint for the HTTPS interface of Jobs"},
+		{"tunneling", "an endpoint of secure tunneling"},
+		{"greengrass-ats", "the endpoint for Greengrass discovery"},
+	} {
+		if slices.Contains(labels, other.label) {
+			return problem("it is %s, which does not speak MQTT; %s", other.name, describeEndpoint)
+		}
+	}
+	// The control plane is iot.<region>; an account's prefix may be any word.
+	if first := labels[0]; (first == "iot" || first == "iot-fips") && !strings.HasPrefix(labels[1], "iot") {
+		return problem("it is the endpoint of the control plane, which does not speak MQTT and lacks the prefix of your account; %s", describeEndpoint)
 	}
 	return endpoint, nil
 }

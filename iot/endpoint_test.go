@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 )
 
 func TestParseEndpoint(t *testing.T) {
@@ -44,6 +46,10 @@ func TestParseEndpoint(t *testing.T) {
 		{"c123.credentials.iot.eu-west-1.amazonaws.com", "endpoint for credentials"},
 		{"abc.jobs.iot.eu-west-1.amazonaws.com", "HTTPS interface of Jobs"},
 		{"iot.eu-west-1.amazonaws.com", "lacks the prefix of your account"},
+		{"iot-fips.us-east-1.amazonaws.com", "control plane"},
+		{"iot.eu-west-1.api.aws", "control plane"},
+		{"data.tunneling.iot.eu-west-1.amazonaws.com", "secure tunneling"},
+		{"greengrass-ats.iot.eu-west-1.amazonaws.com", "Greengrass discovery"},
 	} {
 		got, err := parseEndpoint(tt.endpoint)
 		if got != "" || !errors.Is(err, ErrInvalidEndpoint) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "hush") {
@@ -51,6 +57,46 @@ func TestParseEndpoint(t *testing.T) {
 		}
 		if e := Explain(err); e.Stage != StageOptions {
 			t.Errorf("%q: the stage is %q", tt.endpoint, e.Stage)
+		}
+	}
+}
+
+// Each partition of AWS, each kind of data endpoint: accepted as it is, taken for
+// AWS, and in this region.
+func TestEndpoints_partitions(t *testing.T) {
+	for endpoint, region := range map[string]string{
+		"abc-ats.iot.eu-west-1.amazonaws.com":                      "eu-west-1",
+		"abc.iot.eu-west-1.amazonaws.com":                          "eu-west-1",
+		"data.iot.eu-west-1.amazonaws.com":                         "eu-west-1",
+		"data-ats.iot.eu-west-1.amazonaws.com":                     "eu-west-1",
+		"data.iot-fips.us-east-1.amazonaws.com":                    "us-east-1",
+		"data.iot-fips.ca-central-1.amazonaws.com":                 "ca-central-1",
+		"t1234.deviceadvisor.iot.us-west-2.amazonaws.com":          "us-west-2",
+		"vpce-0123-abcd.data.iot.eu-west-1.vpce.amazonaws.com":     "eu-west-1",
+		"abc-ats.iot.eu-west-1.api.aws":                            "eu-west-1",
+		"data.iot.eu-west-1.api.aws":                               "eu-west-1",
+		"data.iot-fips.us-west-2.api.aws":                          "us-west-2",
+		"abc-ats.iot.us-gov-west-1.amazonaws.com":                  "us-gov-west-1",
+		"data.iot-fips.us-gov-east-1.amazonaws.com":                "us-gov-east-1",
+		"data.iot-fips.us-gov-east-1.api.aws":                      "us-gov-east-1",
+		"abc.ats.iot.cn-north-1.amazonaws.com.cn":                  "cn-north-1",
+		"abc-ats.iot.cn-northwest-1.amazonaws.com.cn":              "cn-northwest-1",
+		"data.iot.cn-north-1.api.amazonwebservices.com.cn":         "cn-north-1",
+		"vpce-0123-abcd.data.iot.cn-north-1.vpce.amazonaws.com.cn": "cn-north-1",
+		"abc-ats.iot.eusc-de-east-1.amazonaws.eu":                  "eusc-de-east-1",
+		"abc-ats.iot.us-iso-east-1.c2s.ic.gov":                     "us-iso-east-1",
+		"abc-ats.iot.us-isob-east-1.sc2s.sgov.gov":                 "us-isob-east-1",
+		"iot.iot.eu-west-1.amazonaws.com":                          "eu-west-1",
+	} {
+		host, err := parseEndpoint(endpoint)
+		if err != nil || host != endpoint {
+			t.Errorf("%s: got %q, %v", endpoint, host, err)
+		}
+		if !isAWSHost(endpoint) {
+			t.Errorf("%s is not taken for AWS", endpoint)
+		}
+		if got, err := sigv4.RegionFromEndpoint(endpoint); got != region || err != nil {
+			t.Errorf("%s: the region is %q, %v; want %q", endpoint, got, err, region)
 		}
 	}
 }

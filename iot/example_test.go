@@ -154,9 +154,24 @@ func ExampleNewWebsocketWithCustomAuthorizer() {
 	defer client.Close()
 }
 
-func ExampleNewDefault() {
+func ExampleNewForBroker() {
 	// A broker on the same machine.
-	client, err := iot.NewDefault("localhost", iot.WithPlaintext())
+	client, err := iot.NewForBroker("localhost", iot.WithPlaintext())
+	if err != nil {
+		log.Print(err)
+		return
+	}
+	defer client.Close()
+}
+
+// A method is a value, for programs that let their user choose.
+func ExampleNewClient() {
+	methods := map[string]iot.Method{
+		"certificate": iot.MTLSFromPath("device.pem.crt", "private.pem.key"),
+		"authorizer":  iot.DirectWithCustomAuthorizer(iot.CustomAuthorizer{Name: "my-authorizer"}),
+		"broker":      iot.ForBroker(),
+	}
+	client, err := iot.NewClient(endpoint, methods["certificate"], iot.WithClientID("thermostat-7"))
 	if err != nil {
 		log.Print(err)
 		return
@@ -206,7 +221,7 @@ func ExampleWithIdentity() {
 }
 
 func ExampleExplain() {
-	_, err := iot.NewDefault("https://abc123-ats.iot.eu-west-1.amazonaws.com")
+	_, err := iot.NewForBroker("https://abc123-ats.iot.eu-west-1.amazonaws.com")
 	fmt.Println(iot.Explain(err).Stage)
 	fmt.Println(err)
 	// Output:
@@ -222,9 +237,7 @@ func ExampleHint() {
 func ExampleDiagnose() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	report := iot.Diagnose(ctx, iot.DiagnoseOptions{}, func(probe iot.Option) (*mqtt5.Client, error) {
-		return iot.NewMTLSFromPath(endpoint, "device.pem.crt", "private.pem.key", probe)
-	})
+	report := iot.Diagnose(ctx, endpoint, iot.MTLSFromPath("device.pem.crt", "private.pem.key"), iot.DiagnoseOptions{})
 	fmt.Print(report) // each step, with its result
 	if err := report.Err(); err != nil {
 		fmt.Println(iot.Explain(err).Stage, "is where it ends")

@@ -91,7 +91,7 @@ func TestHint_byMethod(t *testing.T) {
 // Every error that a user may see from a constructor or an operation says what to do.
 func TestExplain_hints(t *testing.T) {
 	invalid := func(p *mqtt5.PublishPacket) error {
-		client, err := NewDefault(testEndpoint)
+		client, err := NewForBroker(testEndpoint)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -66,6 +66,7 @@ func TestMetrics_features(t *testing.T) {
 		{"everything of MQTT", []Option{WithClientOptions(func(o *mqtt5.ClientOptions) {
 			o.RetryJitter = mqtt5.JitterDecorrelated
 			o.SessionBehavior = mqtt5.SessionRejoinAlways
+			o.Connect.SessionExpiryIntervalSeconds = mqtt5.Ptr[uint32](60)
 			o.OfflineQueuePolicy = mqtt5.FailAllOnDisconnect
 			o.TopicAliasing = mqtt5.TopicAliasOptions{Outbound: mqtt5.TopicAliasLRU, Inbound: true}
 		})}, method{}, "A/C,B/C,C/C,D/B,E/A,F/5," + socket},

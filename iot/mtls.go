@@ -17,48 +17,76 @@ const (
 	sourcePKCS12  = "E"
 )
 
-// NewMTLSFromPath makes a client that shows the certificate in certFile and
-// signs with the private key in keyFile, both PEM. The files are checked now,
-// and read again at the attempt to connect after they changed; see
+// NewMTLSFromPath makes a client that authenticates with the certificate in
+// certFile and the private key in keyFile, both PEM. The files are checked now,
+// and read again at the next attempt to connect when they have changed; see
 // [tlsctx.FromPath].
 func NewMTLSFromPath(endpoint, certFile, keyFile string, options ...Option) (*mqtt5.Client, error) {
-	return newMTLS(endpoint, tlsctx.FromPath(certFile, keyFile), sourceFiles, options)
+	return NewClient(endpoint, MTLSFromPath(certFile, keyFile), options...)
+}
+
+// MTLSFromPath is the method of [NewMTLSFromPath].
+func MTLSFromPath(certFile, keyFile string) Method {
+	if certFile == "" || keyFile == "" {
+		return wrong("MTLSFromPath: the name of the certificate file or of the key file is empty; give both, twice the same if one file holds both")
+	}
+	return mtls(tlsctx.FromPath(certFile, keyFile), sourceFiles)
 }
 
 // NewMTLSFromBytes makes a client with a certificate and a private key in PEM
 // form; see [tlsctx.FromBytes].
 func NewMTLSFromBytes(endpoint string, certPEM, keyPEM []byte, options ...Option) (*mqtt5.Client, error) {
-	return newMTLS(endpoint, tlsctx.FromBytes(certPEM, keyPEM), sourceFiles, options)
+	return NewClient(endpoint, MTLSFromBytes(certPEM, keyPEM), options...)
+}
+
+// MTLSFromBytes is the method of [NewMTLSFromBytes].
+func MTLSFromBytes(certPEM, keyPEM []byte) Method {
+	return mtls(tlsctx.FromBytes(certPEM, keyPEM), sourceFiles)
 }
 
 // NewMTLSWithPKCS12 makes a client with the certificate and the key in a
 // PKCS#12 bundle (a .p12 or .pfx file), on every platform. The file is read
-// again at the attempt to connect after it changed.
+// again at the next attempt to connect when it has changed.
 func NewMTLSWithPKCS12(endpoint, file, password string, options ...Option) (*mqtt5.Client, error) {
-	return newMTLS(endpoint, tlsctx.FromPKCS12(file, password), sourcePKCS12, options)
+	return NewClient(endpoint, MTLSWithPKCS12(file, password), options...)
+}
+
+// MTLSWithPKCS12 is the method of [NewMTLSWithPKCS12].
+func MTLSWithPKCS12(file, password string) Method {
+	return mtls(tlsctx.FromPKCS12(file, password), sourcePKCS12)
 }
 
 // NewMTLSWithSigner makes a client whose private key is behind a signer: a TPM,
 // a signing service, an agent. The certificate is PEM text; see
-// [tlsctx.FromSigner] for what is asked of the signer.
+// [tlsctx.FromSigner] for what the signer has to do. A nil signer is an error.
 func NewMTLSWithSigner(endpoint string, certPEM []byte, key crypto.Signer, options ...Option) (*mqtt5.Client, error) {
+	return NewClient(endpoint, MTLSWithSigner(certPEM, key), options...)
+}
+
+// MTLSWithSigner is the method of [NewMTLSWithSigner].
+func MTLSWithSigner(certPEM []byte, key crypto.Signer) Method {
 	if key == nil {
-		return nil, invalid("NewMTLSWithSigner: the signer is nil; give the private key of the certificate as a crypto.Signer")
+		return wrong("MTLSWithSigner: the signer is nil; give the private key of the certificate as a crypto.Signer")
 	}
-	return newMTLS(endpoint, tlsctx.FromSigner(certPEM, key), "", options)
+	return mtls(tlsctx.FromSigner(certPEM, key), "")
 }
 
 // NewMTLSWithIdentity makes a client with any other source of certificate and
-// key. The identity is called at every attempt to connect.
+// key. The identity is called at every attempt to connect. Nil is an error.
 //
 // A key in hardware, behind a PKCS#11 library, joins here: package pkcs11 of
 // module io/pkcs11 makes the identity. It needs cgo, and is a module of its own
 // so that other programs need neither cgo nor its dependency.
 func NewMTLSWithIdentity(endpoint string, identity tlsctx.Identity, options ...Option) (*mqtt5.Client, error) {
+	return NewClient(endpoint, MTLSWithIdentity(identity), options...)
+}
+
+// MTLSWithIdentity is the method of [NewMTLSWithIdentity].
+func MTLSWithIdentity(identity tlsctx.Identity) Method {
 	if identity == nil {
-		return nil, invalid("NewMTLSWithIdentity: the identity is nil; give a source of certificate and key")
+		return wrong("MTLSWithIdentity: the identity is nil; give a source of certificate and key")
 	}
-	return newMTLS(endpoint, identity, "", options)
+	return mtls(identity, "")
 }
 
 // NewMTLSWithWindowsCertStore makes a client with a certificate and its key in
@@ -70,36 +98,38 @@ func NewMTLSWithIdentity(endpoint string, identity tlsctx.Identity, options ...O
 // open for the rest of the process; to close it earlier, give the identity
 // of [certstore.Open] to [NewMTLSWithIdentity].
 func NewMTLSWithWindowsCertStore(endpoint, path string, options ...Option) (*mqtt5.Client, error) {
-	identity, err := certstore.Open(path)
-	if err != nil {
-		return nil, &optionError{err}
-	}
-	client, err := newMTLS(endpoint, identity, sourceWindows, options)
-	if err != nil {
-		_ = identity.Close()
-		return nil, err
-	}
-	return client, nil
+	return NewClient(endpoint, MTLSWithWindowsCertStore(path), options...)
 }
 
-// NewDefault makes a client without a way to authenticate, for options and
-// other brokers to fill in: TLS on port 8883, or with [WithPlaintext] MQTT over
-// TCP on port 1883. With [WithIdentity] or [WithCustomAuthorizer] it is as the
-// constructors for these.
-func NewDefault(endpoint string, options ...Option) (*mqtt5.Client, error) {
-	return apply(options).build(endpoint, method{defaults: true})
+// MTLSWithWindowsCertStore is the method of [NewMTLSWithWindowsCertStore].
+func MTLSWithWindowsCertStore(path string) Method {
+	return Method{func(s *settings, endpoint string) method {
+		identity, err := certstore.Open(path)
+		if err != nil {
+			s.problems = append(s.problems, &optionError{err})
+			return method{source: sourceWindows}
+		}
+		m := mtls(identity, sourceWindows).begin(s, endpoint)
+		m.discard = func() { _ = identity.Close() }
+		return m
+	}}
 }
 
-// WithPlaintext leaves TLS out, for a broker on the same machine. Everybody on
-// the way can read and change what is sent, the password included. AWS IoT Core
-// has no such port.
-func WithPlaintext() Option { return func(s *settings) { s.plaintext = true } }
+// mtls is the method of an identity.
+func mtls(identity tlsctx.Identity, source string) Method {
+	return Method{func(s *settings, _ string) method {
+		if s.identity != nil {
+			s.problem("WithIdentity: this constructor has a certificate already; use NewForBroker with WithIdentity")
+		}
+		s.identity = identity
+		return method{source: source}
+	}}
+}
 
-func newMTLS(endpoint string, identity tlsctx.Identity, source string, options []Option) (*mqtt5.Client, error) {
-	s := apply(options)
-	if s.identity != nil {
-		s.problem("WithIdentity: this constructor has a certificate already; use NewDefault with WithIdentity")
-	}
-	s.identity = identity
-	return s.build(endpoint, method{source: source})
+// wrong is a method that cannot be one.
+func wrong(problem string) Method {
+	return Method{func(s *settings, _ string) method {
+		s.problem("%s", problem)
+		return method{}
+	}}
 }

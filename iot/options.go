@@ -4,6 +4,7 @@ package iot
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/slogbridge"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -37,9 +39,10 @@ type settings struct {
 	proxy       *proxy.Options
 	environment bool
 
-	tls       []func(*tlsctx.Options)
-	websocket []func(*websocket.Options)
-	client    []func(*mqtt5.ClientOptions)
+	tls        []func(*tlsctx.Options)
+	tlsContext *tlsctx.Context
+	websocket  []func(*websocket.Options)
+	client     []func(*mqtt5.ClientOptions)
 
 	profile   *bool
 	noMetrics bool
@@ -56,8 +59,13 @@ func (s *settings) onClient(f func(*mqtt5.ClientOptions)) { s.client = append(s.
 
 // WithClientOptions lets f change the options of the MQTT client: everything
 // that has no option here. f sees what the options before it have set, and the
-// defaults of this package. It may replace Dial, or wrap it, and may set Limits
-// to nil to turn the checks of AWS IoT Core's quotas off.
+// defaults of this package; options after it change what f has set. So of two
+// that set one field the later one wins. It may replace Dial, or wrap it, and
+// may set Limits to nil to turn the checks of AWS IoT Core's quotas off.
+//
+// f is called once, by the constructor. What it cannot change: a custom
+// authorizer and the metrics complete the user name after PrepareConnect, and
+// the errors of events become [*ConnectError]s.
 func WithClientOptions(f func(*mqtt5.ClientOptions)) Option {
 	return func(s *settings) {
 		if f != nil {
@@ -75,7 +83,8 @@ func WithClientID(id string) Option {
 
 // WithKeepAlive sets the longest silence before the client asks whether the
 // connection is alive, in whole seconds up to 65,535; 0 turns that off. AWS IoT
-// Core allows 30 to 1200 seconds. Default: 1200 seconds.
+// Core takes 30 to 1200 seconds: it raises what is less and lowers what is more,
+// and 0 to 1200 seconds, which is a warning in the log. Default: 1200 seconds.
 func WithKeepAlive(d time.Duration) Option {
 	return func(s *settings) {
 		seconds, ok := wholeSeconds(d, 65535)
@@ -115,8 +124,8 @@ func WithWill(will *mqtt5.PublishPacket) Option {
 
 // WithSession makes connections rejoin the session of the one before, and the
 // server keep it for expiry after a connection ended: an hour at most in AWS
-// IoT Core, unless the account's quota is higher. Default: a new session for
-// each connection.
+// IoT Core, unless the account's quota is higher. To rejoin needs an expiry above
+// 0. Default: a new session for each connection.
 func WithSession(behavior mqtt5.SessionBehavior, expiry time.Duration) Option {
 	return func(s *settings) {
 		seconds, ok := wholeSeconds(expiry, 1<<32-1)
@@ -131,14 +140,17 @@ func WithSession(behavior mqtt5.SessionBehavior, expiry time.Duration) Option {
 	}
 }
 
-// WithResubscribe subscribes again to the filters of the client when a
-// connection finds that the server has no session.
-func WithResubscribe() Option {
-	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Resubscribe = true }) }
+// WithoutResubscribe leaves the client without its subscriptions when a
+// connection finds that the server has no session for it. Default: the client
+// subscribes again to all filters that it is subscribed to, before anything else
+// is sent; see [mqtt5.ClientOptions] for the event.
+func WithoutResubscribe() Option {
+	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.Resubscribe = false }) }
 }
 
 // WithOnMessage sets the handler of received messages that no handler of
-// [mqtt5.Client.Handle] gets.
+// [mqtt5.Client.Handle] gets. A panic in it is recovered, logged as an error and
+// given to OnPanic of the client's options, as with every handler.
 func WithOnMessage(f mqtt5.MessageHandler) Option {
 	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnMessage = f }) }
 }
@@ -166,7 +178,7 @@ func WithOnDisconnection(f func(*mqtt5.Disconnection)) Option {
 	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnDisconnection = f }) }
 }
 
-// WithOnStopped sets the handler for the client being at rest.
+// WithOnStopped sets the handler called when the client has stopped.
 func WithOnStopped(f func(*mqtt5.Stopped)) Option {
 	return func(s *settings) { s.onClient(func(o *mqtt5.ClientOptions) { o.OnStopped = f }) }
 }
@@ -178,11 +190,16 @@ func WithEventLoops(group *eventloop.Group) Option {
 }
 
 // WithLogger makes all layers of the connection log; never payloads or secrets.
-// Default: silence.
+// What needs attention is a warning: the first attempt of a series that fails, a
+// connection that was lost, an option without effect. Default: silence.
 func WithLogger(logger *zap.Logger) Option { return func(s *settings) { s.logger = logger } }
 
-// WithPort sets the port. Default: 443, and what [NewDefault] says. On port
-// 8883 certificates are shown without an application protocol (ALPN).
+// WithSlog is [WithLogger] for a logger of log/slog; see package slogbridge. Nil
+// means silence.
+func WithSlog(logger *slog.Logger) Option { return WithLogger(slogbridge.Logger(logger)) }
+
+// WithPort sets the port. Default: 443, and what [NewForBroker] says. On port
+// 8883 no application protocol (ALPN) is offered.
 func WithPort(port int) Option {
 	return func(s *settings) {
 		if port < 1 || port > 65535 {
@@ -201,7 +218,7 @@ func WithALPN(protocols ...string) Option {
 
 // WithRegion sets the AWS region for signatures. Default: the one in the name
 // of the endpoint, then AWS_REGION, AWS_DEFAULT_REGION and the region of the
-// profile.
+// profile. It has an effect with [NewWebsocketWithSigV4] only.
 func WithRegion(region string) Option { return func(s *settings) { s.region = region } }
 
 // WithCAFile trusts the CAs in a PEM file, in place of the system's. The file
@@ -244,26 +261,34 @@ func WithTLS(f func(*tlsctx.Options)) Option {
 	}
 }
 
-// WithIdentity makes the client show a certificate: beside a custom authorizer,
-// for domains that want both, or with [NewDefault].
+// WithIdentity adds a client certificate: to a custom authorizer, for domains
+// that require both, or to [NewForBroker].
 func WithIdentity(identity tlsctx.Identity) Option {
 	return func(s *settings) { s.identity = identity }
 }
 
-// WithCustomAuthorizer has a custom authorizer judge the client beside its
-// certificate, for domains that want both.
+// WithCustomAuthorizer adds custom authorization on top of the client
+// certificate, for domains that require both.
 func WithCustomAuthorizer(a CustomAuthorizer) Option {
 	return func(s *settings) { s.authorizer = &a }
 }
 
+// WithTLSContext takes TLS from a context that many clients share, so that a fleet
+// has its CAs and sessions in memory once. Certificate, CAs and ALPN are those of
+// the context: the constructor must not bring a certificate, and other options
+// about TLS are errors beside it.
+func WithTLSContext(c *tlsctx.Context) Option {
+	return func(s *settings) { s.tlsContext = c }
+}
+
 // WithDialer opens the connections below TLS, and below the proxy if there is
-// one. Default: a [socket.Dialer] with its defaults.
+// one. It excludes [WithSocket]. Default: a [socket.Dialer] with its defaults.
 func WithDialer(dial func(ctx context.Context, network, address string) (net.Conn, error)) Option {
 	return func(s *settings) { s.dial = dial }
 }
 
 // WithSocket opens TCP connections with a dialer whose options tune the
-// sockets. Clients may share one.
+// sockets. Clients may share one. It excludes [WithDialer].
 func WithSocket(dialer *socket.Dialer) Option {
 	return func(s *settings) { s.socket = dialer }
 }
@@ -298,7 +323,7 @@ func WithProxyFromEnvironment(change ...func(*proxy.Options)) Option {
 }
 
 // WithWebsocket lets f change how WebSocket connections are opened. It has no
-// effect on direct connections.
+// effect on direct connections, which is a warning in the log.
 func WithWebsocket(f func(*websocket.Options)) Option {
 	return func(s *settings) {
 		if f != nil {
@@ -308,9 +333,9 @@ func WithWebsocket(f func(*websocket.Options)) Option {
 }
 
 // WithAWSProfile says whether the rules of AWS IoT Core apply: the checks of
-// its quotas, the made-up client identifier and the hints. Default: they do if
-// the endpoint's name belongs to AWS. Turn it on for a custom domain of AWS IoT
-// Core.
+// its quotas, rates and names, the generated client identifier, and the hints.
+// Default: they do, whatever the host, because a custom domain or an address may
+// stand for AWS IoT Core; with [NewForBroker] only if the host is one of AWS.
 func WithAWSProfile(on bool) Option { return func(s *settings) { s.profile = &on } }
 
 // WithoutMetrics keeps the name of this SDK out of the user name; see

@@ -10,6 +10,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -39,6 +40,11 @@ func (d *dialed) dial(_ context.Context, _, address string) (net.Conn, error) {
 	return nil, errDialed
 }
 
+// onWrite is a writer that gives each line to a function.
+type onWrite func(string)
+
+func (f onWrite) Write(p []byte) (int, error) { f(string(p)); return len(p), nil }
+
 // optionCase is an option: what it stands for in the other device SDKs, and what
 // is to be found in the client that it is given to.
 type optionCase struct {
@@ -66,8 +72,8 @@ var optionCases = []optionCase{
 		func(_ *testing.T, _ *settings, c *connector) bool {
 			return c.options.SessionBehavior == mqtt5.SessionRejoinAlways && *c.options.Connect.SessionExpiryIntervalSeconds == 3600
 		}},
-	{"resubscribe", "WithResubscribe", func(*testing.T) Option { return WithResubscribe() },
-		func(_ *testing.T, _ *settings, c *connector) bool { return c.options.Resubscribe }},
+	{"no resubscribe", "WithoutResubscribe", func(*testing.T) Option { return WithoutResubscribe() },
+		func(_ *testing.T, _ *settings, c *connector) bool { return !c.options.Resubscribe }},
 	{"custom authorizer beside a certificate", "WithCustomAuthorizer", func(*testing.T) Option { return WithCustomAuthorizer(CustomAuthorizer{Name: "auth"}) },
 		func(t *testing.T, _ *settings, c *connector) bool {
 			return strings.Contains(username(t, c), "x-amz-customauthorizer-name=auth")
@@ -116,6 +122,23 @@ var optionCases = []optionCase{
 	}, func(_ *testing.T, _ *settings, c *connector) bool {
 		c.options.OnStopped(&mqtt5.Stopped{})
 		return os.Getenv("SEEN") == "stopped"
+	}},
+
+	{"log to slog", "WithSlog", func(t *testing.T) Option {
+		return WithSlog(slog.New(slog.NewTextHandler(onWrite(func(line string) { t.Setenv("SEEN", line) }), nil)))
+	}, func(_ *testing.T, _ *settings, c *connector) bool {
+		c.options.Logger.Named("mqtt5").Warn("heard")
+		return strings.Contains(os.Getenv("SEEN"), "level=WARN msg=heard logger=mqtt5")
+	}},
+	{"shared TLS", "WithTLSContext", func(t *testing.T) Option {
+		shared, err := tlsctx.New(tlsctx.Options{ServerName: "shared.example"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return WithTLSContext(shared)
+	}, func(t *testing.T, s *settings, c *connector) bool {
+		config, err := c.tls.Config(t.Context(), "x")
+		return c.tls == s.tlsContext && err == nil && config.ServerName == "shared.example"
 	}},
 
 	// Everything else of the client.

@@ -23,7 +23,6 @@ import (
 // probe watches the layers of a connection for [Diagnose].
 type probe struct {
 	// What the client is made of.
-	attached  bool
 	host      string
 	port      int
 	identity  tlsctx.Identity
@@ -139,7 +138,6 @@ func (p *probe) settings(err error) {
 
 // attach looks at a client that is being made.
 func (p *probe) attach(c *connector, s *settings, m method) {
-	p.attached = true
 	p.host, p.port, p.identity, p.tls, p.network = c.host, c.port, c.tlsOpts.Identity, c.tls, c.network
 	p.proxied, p.websocket, p.signed = s.proxy != nil, m.websocket, m.transform != nil
 }

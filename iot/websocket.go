@@ -4,7 +4,6 @@ package iot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -30,39 +29,51 @@ import (
 //
 // AWS IoT Core ends such a connection after at most 24 hours.
 func NewWebsocketWithSigV4(endpoint string, provider sigv4.CredentialsProvider, options ...Option) (*mqtt5.Client, error) {
-	s := apply(options)
+	return NewClient(endpoint, WebsocketWithSigV4(provider), options...)
+}
+
+// WebsocketWithSigV4 is the method of [NewWebsocketWithSigV4].
+func WebsocketWithSigV4(provider sigv4.CredentialsProvider) Method {
 	if v := reflect.ValueOf(provider); provider == nil || v.Kind() == reflect.Pointer && v.IsNil() {
-		s.problem("NewWebsocketWithSigV4: the credentials provider is nil; name a source, such as credentials.NewDefault(credentials.DefaultOptions{})")
+		return wrong("WebsocketWithSigV4: the credentials provider is nil; name a source, such as credentials.NewDefault(credentials.DefaultOptions{})")
 	}
-	host, err := parseEndpoint(endpoint)
-	if problems := errors.Join(append([]error{err}, s.problems...)...); problems != nil {
-		return nil, problems
-	}
-	region, err := s.signingRegion(context.Background(), host, provider)
-	if err != nil {
-		return nil, &optionError{err}
-	}
-	signer, err := sigv4.New(sigv4.Options{Credentials: provider, Region: region})
-	if err != nil {
-		return nil, &optionError{err}
-	}
+	return Method{func(s *settings, endpoint string) method {
+		m := method{websocket: true, signs: true}
+		host, err := parseEndpoint(endpoint)
+		if err != nil {
+			return m // it is reported with the other problems
+		}
+		region, err := s.signingRegion(context.Background(), host, provider)
+		if err != nil {
+			s.problems = append(s.problems, &optionError{err})
+			return m
+		}
+		signer, err := sigv4.New(sigv4.Options{Credentials: provider, Region: region})
+		if err != nil {
+			s.problems = append(s.problems, &optionError{err})
+			return m
+		}
+		m.sign(signer)
+		return m
+	}}
+}
+
+// sign signs each upgrade.
+func (m *method) sign(signer *sigv4.Signer) {
 	transform := signer.Transform()
-	return s.build(endpoint, method{
-		websocket: true,
-		transform: func(ctx context.Context, r *http.Request) error {
-			if err := transform(ctx, r); err != nil {
-				return &signingError{err}
-			}
-			return nil
-		},
-		upgradeHint: func(e *websocket.UpgradeError) string {
-			return signer.Hint(signatureRefusal(e))
-		},
-		connectHint: func(r mqtt5.Refusal) string {
-			return fmt.Sprintf("check that an IAM policy of the credentials allows iot:Connect on %s; for an identity of Cognito that is signed in, "+
-				"an AWS IoT policy that is attached to the identity has to allow it as well", clientResource(r.Subject))
-		},
-	})
+	m.transform = func(ctx context.Context, r *http.Request) error {
+		if err := transform(ctx, r); err != nil {
+			return &signingError{err}
+		}
+		return nil
+	}
+	m.upgradeHint = func(e *websocket.UpgradeError) string {
+		return signer.Hint(signatureRefusal(e))
+	}
+	m.connectHint = func(r mqtt5.Refusal) string {
+		return fmt.Sprintf("check that an IAM policy of the credentials allows iot:Connect on %s; for an identity of Cognito that is signed in, "+
+			"an AWS IoT policy that is attached to the identity has to allow it as well", clientResource(r.Subject))
+	}
 }
 
 // signingRegion finds the region to sign for.
@@ -102,35 +113,50 @@ func (e *signingError) Unwrap() error { return e.err }
 
 // NewWebsocketWithCustomHandshake makes a client that connects over WebSocket
 // and lets transform change URL, query and headers of each upgrade: to sign it
-// in another way, or to put a URL in place that somebody else has signed. See
-// [websocket.HandshakeTransform] for what it may do. It must not be nil.
+// in another way, or to put in place a URL that was signed elsewhere. See
+// [websocket.HandshakeTransform] for what it may do. Nil is an error.
 func NewWebsocketWithCustomHandshake(endpoint string, transform websocket.HandshakeTransform, options ...Option) (*mqtt5.Client, error) {
+	return NewClient(endpoint, WebsocketWithCustomHandshake(transform), options...)
+}
+
+// WebsocketWithCustomHandshake is the method of
+// [NewWebsocketWithCustomHandshake].
+func WebsocketWithCustomHandshake(transform websocket.HandshakeTransform) Method {
 	if transform == nil {
-		return nil, invalid("NewWebsocketWithCustomHandshake: the transform is nil; give the function that signs the upgrade")
+		return wrong("WebsocketWithCustomHandshake: the transform is nil; give the function that signs the upgrade")
 	}
-	return apply(options).build(endpoint, method{
-		websocket:     true,
-		transform:     transform,
-		transformHint: "the function given to NewWebsocketWithCustomHandshake failed",
-		upgradeHint: func(e *websocket.UpgradeError) string {
-			if aboutSignature(e.Body) {
-				return sigv4.Hint(signatureRefusal(e))
-			}
-			return upgradeHint(e, "the handshake")
-		},
-	})
+	return Method{func(*settings, string) method {
+		return method{
+			websocket:     true,
+			transform:     transform,
+			transformHint: "the function of WebsocketWithCustomHandshake failed",
+			upgradeHint: func(e *websocket.UpgradeError) string {
+				if aboutSignature(e.Body) {
+					return sigv4.Hint(signatureRefusal(e))
+				}
+				return upgradeHint(e, "the handshake")
+			},
+		}
+	}}
 }
 
 // NewWebsocketWithCustomAuthorizer makes a client that connects over WebSocket
-// and that a custom authorizer judges, by the user name and the password of the
-// CONNECT.
+// and authenticates with a custom authorizer, by the user name and the password
+// of the CONNECT. [WithIdentity] adds a client certificate.
 func NewWebsocketWithCustomAuthorizer(endpoint string, a CustomAuthorizer, options ...Option) (*mqtt5.Client, error) {
-	s := apply(options)
-	s.setAuthorizer(&a)
-	return s.build(endpoint, method{
-		websocket:   true,
-		upgradeHint: func(e *websocket.UpgradeError) string { return upgradeHint(e, "the custom authorizer") },
-	})
+	return NewClient(endpoint, WebsocketWithCustomAuthorizer(a), options...)
+}
+
+// WebsocketWithCustomAuthorizer is the method of
+// [NewWebsocketWithCustomAuthorizer].
+func WebsocketWithCustomAuthorizer(a CustomAuthorizer) Method {
+	return Method{func(s *settings, _ string) method {
+		s.setAuthorizer(&a)
+		return method{
+			websocket:   true,
+			upgradeHint: func(e *websocket.UpgradeError) string { return upgradeHint(e, "the custom authorizer") },
+		}
+	}}
 }
 
 func signatureRefusal(e *websocket.UpgradeError) sigv4.Refusal {

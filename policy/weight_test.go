@@ -30,7 +30,7 @@ func main() {
 // may have which connects with a certificate.
 const (
 	maxPackages = 35
-	maxProgram  = 7_600_000
+	maxProgram  = 7_900_000
 )
 
 func TestWeight_certificateOnly(t *testing.T) {

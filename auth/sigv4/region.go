@@ -25,11 +25,11 @@ var partitionSuffixes = [...]string{
 // RegionFromEndpoint reads the region from the host name of an AWS IoT
 // endpoint, with or without a port: "prefix-ats.iot.<region>.amazonaws.com"
 // and its relatives of AWS GovCloud, China ("prefix.ats.iot.cn-north-1.
-// amazonaws.com.cn"), FIPS, jobs and credentials endpoints.
+// amazonaws.com.cn"), FIPS ("data.iot-fips.<region>.amazonaws.com"), dual stack
+// (".api.aws"), VPC, Device Advisor, jobs and credentials endpoints.
 //
 // For other hosts the error is [ErrRegion] and says which kind of host this is
-// and what to do: custom domains and VPC endpoints name no region that could
-// be relied on, an IP address even less.
+// and what to do: a custom domain names no region, an IP address even less.
 func RegionFromEndpoint(host string) (string, error) {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -43,14 +43,11 @@ func RegionFromEndpoint(host string) (string, error) {
 		return "", fmt.Errorf("%w: %q is an IP address: set the region", ErrRegion, host)
 	}
 	labels := strings.Split(name, ".")
-	if slices.Contains(labels, "vpce") || strings.HasPrefix(labels[0], "vpce-") {
-		return "", fmt.Errorf("%w: %q is a VPC endpoint: set the region", ErrRegion, host)
-	}
 	for i, label := range labels {
 		if i == 0 || i+2 >= len(labels) || label != "iot" && label != "iot-fips" {
 			continue
 		}
-		suffix := strings.Join(labels[i+2:], ".")
+		suffix := strings.TrimPrefix(strings.Join(labels[i+2:], "."), "vpce.")
 		if region := labels[i+1]; isScopeName(region) && slices.Contains(partitionSuffixes[:], suffix) {
 			return region, nil
 		}

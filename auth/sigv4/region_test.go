@@ -26,6 +26,14 @@ func TestRegionFromEndpoint(t *testing.T) {
 		{"t1.deviceadvisor.iot.us-west-2.amazonaws.com", "us-west-2"},
 		{"a1b2c3-ats.iot.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1"},
 		{"iot.iot.eu-west-1.amazonaws.com", "eu-west-1"},
+		{"vpce-0123-abcd.iot.us-east-1.vpce.amazonaws.com", "us-east-1"},
+		{"vpce-0123-abcd.data.iot.us-east-1.vpce.amazonaws.com:443", "us-east-1"},
+		{"vpce-0123-abcd.data.iot.cn-north-1.vpce.amazonaws.com.cn", "cn-north-1"},
+		{"data.iot.us-east-1.amazonaws.com", "us-east-1"},
+		{"data-ats.iot.us-east-1.amazonaws.com", "us-east-1"},
+		{"data.iot-fips.us-east-1.api.aws", "us-east-1"},
+		{"a1b2c3-ats.iot.eu-west-1.api.aws", "eu-west-1"},
+		{"data.iot.cn-north-1.api.amazonwebservices.com.cn", "cn-north-1"},
 	} {
 		got, err := sigv4.RegionFromEndpoint(c.host)
 		if err != nil || got != c.want {
@@ -34,8 +42,6 @@ func TestRegionFromEndpoint(t *testing.T) {
 	}
 	for _, c := range []struct{ host, contains string }{
 		{"", "empty"},
-		{"vpce-0123-abcd.iot.us-east-1.vpce.amazonaws.com", "VPC endpoint"},
-		{"vpce-0123-abcd.data.iot.us-east-1.vpce.amazonaws.com:443", "VPC endpoint"},
 		{"mqtt.example.com", "custom domain"},
 		{"iot.us-east-1.amazonaws.com.example.com", "custom domain"},
 		{"a.iot.us-east-1.example.com", "custom domain"},

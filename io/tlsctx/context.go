@@ -45,7 +45,7 @@ type material struct {
 // that certificate and key belong together, that the certificate is valid now, that the CAs can be read. Callbacks and
 // identities of other packages are first asked at the first attempt.
 //
-// Errors wrap [ErrInvalidOptions] or are of type [*Error].
+// Errors wrap [ErrInvalidOptions] or are of type [*Error]; several are joined, one for each file that is missing.
 func New(opts Options) (*Context, error) {
 	if err := opts.validate(); err != nil {
 		return nil, prefixed{err}
@@ -64,19 +64,26 @@ func New(opts Options) (*Context, error) {
 	if c.opts.Now == nil {
 		c.opts.Now = time.Now
 	}
+	var problems []error
 	var err error
 	if c.roots, err = newRoots(&c.opts, c.log); err != nil {
-		return nil, err
-	}
-	if c.roots != nil && c.opts.CAFunc == nil {
+		problems = append(problems, err)
+	} else if c.roots != nil && c.opts.CAFunc == nil {
 		if _, err := c.roots.build(nil, authorities{}); err != nil {
-			return nil, err
+			problems = append(problems, err)
 		}
 	}
 	if _, ok := opts.Identity.(eager); ok {
 		if _, err := c.identity(context.Background()); err != nil {
-			return nil, err
+			problems = append(problems, err)
 		}
+	}
+	switch len(problems) {
+	case 0:
+	case 1:
+		return nil, problems[0]
+	default:
+		return nil, errors.Join(problems...)
 	}
 	if opts.DangerouslyDisableServerVerification {
 		c.log.Warn("server verification is off: the connection is open to anyone in between")

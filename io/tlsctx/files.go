@@ -59,13 +59,22 @@ func (c *fileCache[T]) load() (T, uint64, error) {
 	// The stamps are taken before the contents are read: a write in between shows at the next load.
 	stamps := make([]stamp, len(names))
 	unchanged := c.version > 0 && len(names) == len(c.stamps)
+	var missing []error
 	for i, name := range names {
 		info, err := os.Stat(name)
 		if err != nil {
-			return zero, 0, fileError(name, err)
+			missing = append(missing, fileError(name, err))
+			continue
 		}
 		stamps[i] = stamp{name: name, info: info, settled: time.Since(info.ModTime()) > settleTime}
 		unchanged = unchanged && c.stamps[i].same(stamps[i])
+	}
+	switch len(missing) {
+	case 0:
+	case 1:
+		return zero, 0, missing[0]
+	default:
+		return zero, 0, errors.Join(missing...)
 	}
 	if unchanged {
 		return c.value, c.version, nil

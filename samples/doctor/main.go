@@ -12,7 +12,6 @@ import (
 	"os"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
-	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/sample"
 )
 
@@ -32,9 +31,11 @@ func main() {
 				o.Topic = app.Topic
 			}
 		})
-		report := iot.Diagnose(ctx, o, func(probe iot.Option) (*mqtt5.Client, error) {
-			return connect.Client(append(app.Options(), probe)...)
-		})
+		method, more, err := connect.Way()
+		if err != nil {
+			return err
+		}
+		report := iot.Diagnose(ctx, app.Endpoint, method, o, append(app.Options(), more...)...)
 		if *asJSON {
 			out := json.NewEncoder(os.Stdout)
 			out.SetIndent("", "  ")

@@ -13,16 +13,19 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
-	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
 // diagnose runs the doctor on a client.
-func diagnose(t *testing.T, core *iottest.Core, o iot.DiagnoseOptions, build func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error), more ...iot.Option) *iot.Report {
+func diagnose(t *testing.T, core *iottest.Core, o iot.DiagnoseOptions, build func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error), more ...iot.Option) *iot.Report {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	options := append([]iot.Option{iot.WithClientID("mistaken"), iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM())}, more...)
-	return iot.Diagnose(ctx, o, func(probe iot.Option) (*mqtt5.Client, error) { return build(t, core, append(options, probe)) })
+	a, err := build(t, core, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return iot.Diagnose(ctx, a.endpoint, a.method, o, a.options...)
 }
 
 // steps are the steps of a report, those that did not succeed with their status.
@@ -91,7 +94,7 @@ func TestDoctor_failures(t *testing.T) {
 	receiveDenied := policy(mayConnect, [2]string{"iot:Publish", "topic/*"}, [2]string{"iot:Subscribe", "topicfilter/*"})
 	subscribeDenied := policy(mayConnect, [2]string{"iot:Publish", "topic/*"})
 	publishDenied := policy(mayConnect, [2]string{"iot:Subscribe", "topicfilter/*"}, [2]string{"iot:Receive", "topic/*"})
-	find := func(name string) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
+	find := func(name string) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
 		for _, m := range mistakes {
 			if m.name == name {
 				return m.make
@@ -101,7 +104,7 @@ func TestDoctor_failures(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name, step, hint string
-		build            func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error)
+		build            func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error)
 	}{
 		{"settings", iot.StepSettings, "", find("swapped certificate and key")},
 		{"certificate", iot.StepCertificate, "CertificateFile or CertificatePEM", find("no certificate in the token")},
@@ -169,7 +172,7 @@ func TestDoctor_failures(t *testing.T) {
 // A clock that is off is found, whether or not it is what breaks the connection.
 func TestDoctor_clock(t *testing.T) {
 	core := iottest.Start(t)
-	r := diagnose(t, core, iot.DiagnoseOptions{}, func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	r := diagnose(t, core, iot.DiagnoseOptions{}, func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		client, err := with()(t, core, options)
 		core.Advance(time.Hour)
 		return client, err
@@ -185,20 +188,18 @@ func TestDoctor_clock(t *testing.T) {
 	t.Errorf("no such step:\n%s", r)
 }
 
-// The option has to reach the constructor.
-func TestDoctor_withoutProbe(t *testing.T) {
-	r := iot.Diagnose(context.Background(), iot.DiagnoseOptions{}, func(iot.Option) (*mqtt5.Client, error) {
-		return iot.NewDefault("localhost", iot.WithPlaintext())
-	})
-	if err := r.Err(); err == nil || !strings.Contains(err.Error(), "option of Diagnose") {
-		t.Errorf("got %v", err)
+// Settings that make no client are a step of their own.
+func TestDoctor_settings(t *testing.T) {
+	r := iot.Diagnose(context.Background(), "localhost", iot.Method{}, iot.DiagnoseOptions{})
+	if err := r.Err(); err == nil || !strings.Contains(err.Error(), "zero value") || steps(r)[0] != "settings: failed" {
+		t.Errorf("got %v", r)
 	}
 }
 
 // Signatures depend on the clock: there it is what fails, before the upgrade.
 func TestDoctor_clockOfSignatures(t *testing.T) {
 	core := iottest.Start(t)
-	r := diagnose(t, core, iot.DiagnoseOptions{}, func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	r := diagnose(t, core, iot.DiagnoseOptions{}, func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		for _, m := range mistakes {
 			if m.name == "wrong clock" {
 				return m.make(t, core, options)

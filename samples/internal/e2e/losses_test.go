@@ -50,7 +50,7 @@ func TestLosses(t *testing.T) {
 			if tt.policy != "" {
 				opts = append(opts, iottest.WithPolicy(tt.policy))
 			}
-			client, err := device(opts...)(t, core, append(options, withoutChecks, iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM())))
+			client, err := made(device(opts...)(t, core, append(options, withoutChecks, iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM()))))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -81,7 +81,7 @@ func TestMatrix(t *testing.T) {
 					options = append(options, iot.WithCABytes(core.CAPEM()))
 				}
 				options = append(options, iot.WithSession(mqtt5.SessionRejoinPostSuccess, time.Hour))
-				client, err := m.make(t, core, options)
+				client, err := made(m.make(t, core, options))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -33,7 +33,7 @@ var testContext = context.Background()
 // method is a way to connect, and how the core is to see it.
 type method struct {
 	name string
-	make func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error)
+	make func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error)
 
 	auth, alpn, port string
 	webSocket        bool
@@ -67,12 +67,32 @@ func bundle(t *testing.T, core *iottest.Core, password string) string {
 }
 
 // withPKCS11 connects with a key in a token.
-func withPKCS11(endpoint string, o pkcs11.Options, options ...iot.Option) (*mqtt5.Client, error) {
+func withPKCS11(endpoint string, o pkcs11.Options, options ...iot.Option) (*attempt, error) {
 	identity, err := pkcs11.New(o)
 	if err != nil {
 		return nil, err
 	}
-	return iot.NewMTLSWithIdentity(endpoint, identity, options...)
+	return to(endpoint, iot.MTLSWithIdentity(identity), options...)
+}
+
+// attempt is what a client is made of, or what the doctor examines.
+type attempt struct {
+	endpoint string
+	method   iot.Method
+	options  []iot.Option
+}
+
+// to says how to connect.
+func to(endpoint string, m iot.Method, options ...iot.Option) (*attempt, error) {
+	return &attempt{endpoint, m, options}, nil
+}
+
+// made makes the client of an attempt.
+func made(a *attempt, err error) (*mqtt5.Client, error) {
+	if err != nil {
+		return nil, err
+	}
+	return iot.NewClient(a.endpoint, a.method, a.options...)
 }
 
 // fixed are credentials that the core knows, with secrets that can be searched for.
@@ -161,51 +181,51 @@ func signed(t *testing.T) iot.CustomAuthorizer {
 // methods are all ways to connect but the one that needs Windows.
 var methods = []method{
 	{name: "MTLSFromPath", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			f := files(t, core)
-			return iot.NewMTLSFromPath(core.Endpoint(), f.Cert, f.Key, append(options, iot.WithCAFile(f.CA))...)
+			return to(core.Endpoint(), iot.MTLSFromPath(f.Cert, f.Key), append(options, iot.WithCAFile(f.CA))...)
 		}},
 	{name: "MTLSFromPath RSA on 8883", auth: "x509", alpn: "", port: "8883",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			f := files(t, core, iottest.WithRSA())
-			return iot.NewMTLSFromPath(core.Endpoint(), f.Cert, f.Key, append(options, iot.WithPort(8883))...)
+			return to(core.Endpoint(), iot.MTLSFromPath(f.Cert, f.Key), append(options, iot.WithPort(8883))...)
 		}},
 	{name: "MTLSFromBytes", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			d := core.Device(t, "device")
-			return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPKCS8PEM(), options...)
+			return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPKCS8PEM()), options...)
 		}},
 	{name: "MTLSWithPKCS12", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewMTLSWithPKCS12(core.Endpoint(), bundle(t, core, "pass"), "pass", options...)
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+			return to(core.Endpoint(), iot.MTLSWithPKCS12(bundle(t, core, "pass"), "pass"), options...)
 		}},
 	{name: "MTLSWithSigner", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			d := core.Device(t, "device")
-			return iot.NewMTLSWithSigner(core.Endpoint(), d.CertPEM(), d.PrivateKey(), options...)
+			return to(core.Endpoint(), iot.MTLSWithSigner(d.CertPEM(), d.PrivateKey()), options...)
 		}},
 	{name: "MTLSWithIdentity, PKCS#12 in memory", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			data, err := os.ReadFile(bundle(t, core, "pass"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			return iot.NewMTLSWithIdentity(core.Endpoint(), tlsctx.FromPKCS12Bytes(data, "pass"), options...)
+			return to(core.Endpoint(), iot.MTLSWithIdentity(tlsctx.FromPKCS12Bytes(data, "pass")), options...)
 		}},
 	{name: "MTLSWithPKCS11", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443", need: needSoftHSM,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			return withPKCS11(core.Endpoint(), inToken(t, core), options...)
 		}},
 	{name: "WebsocketWithSigV4", auth: "sigv4", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), fixed(t, core, ""), options...)
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+			return to(core.Endpoint(), iot.WebsocketWithSigV4(fixed(t, core, "")), options...)
 		}},
 	{name: "WebsocketWithSigV4 session token", auth: "sigv4", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), fixed(t, core, sessionToken), append(options, iot.WithRegion(core.Region()))...)
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+			return to(core.Endpoint(), iot.WebsocketWithSigV4(fixed(t, core, sessionToken)), append(options, iot.WithRegion(core.Region()))...)
 		}},
 	{name: "WebsocketWithSigV4 default chain", auth: "sigv4", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			key, err := core.CreateAccessKey(iottest.AccessKeyOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -217,19 +237,19 @@ var methods = []method{
 			if err != nil {
 				t.Fatal(err)
 			}
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
+			return to(core.Endpoint(), iot.WebsocketWithSigV4(p), options...)
 		}},
 	{name: "WebsocketWithSigV4 Cognito", auth: "sigv4", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			pool := core.AddIdentityPool(iottest.IdentityPool{})
 			p, err := credentials.NewCognito(credentials.CognitoOptions{IdentityPoolID: pool, HTTP: httpOptions(core)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
+			return to(core.Endpoint(), iot.WebsocketWithSigV4(p), options...)
 		}},
 	{name: "WebsocketWithSigV4 role alias", auth: "sigv4", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			if err := core.AddRoleAlias(iottest.RoleAlias{Name: "alias"}); err != nil {
 				t.Fatal(err)
 			}
@@ -243,74 +263,74 @@ var methods = []method{
 			if err != nil {
 				t.Fatal(err)
 			}
-			return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
+			return to(core.Endpoint(), iot.WebsocketWithSigV4(p), options...)
 		}},
 	{name: "WebsocketWithCustomHandshake", auth: "sigv4", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			signer, err := sigv4.New(sigv4.Options{Credentials: static(t, core, iottest.AccessKeyOptions{})})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(ctx context.Context, r *http.Request) error {
+			return to(core.Endpoint(), iot.WebsocketWithCustomHandshake(func(ctx context.Context, r *http.Request) error {
 				signed, err := signer.Presign(ctx, core.Endpoint()) // as somebody else might
 				if err != nil {
 					return err
 				}
 				r.URL, err = url.Parse(signed)
 				return err
-			}, options...)
+			}), options...)
 		}},
 	{name: "DirectWithCustomAuthorizer", auth: "custom", alpn: "mqtt", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
-			return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), unsigned(), options...)
+			return to(core.Endpoint(), iot.DirectWithCustomAuthorizer(unsigned()), options...)
 		}},
 	{name: "DirectWithCustomAuthorizer signed", auth: "custom", alpn: "mqtt", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
-			return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), signed(t), options...)
+			return to(core.Endpoint(), iot.DirectWithCustomAuthorizer(signed(t)), options...)
 		}},
 	{name: "DirectWithCustomAuthorizer and certificate", auth: "custom", alpn: "mqtt", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
 			d := core.Device(t, "device")
-			return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "both"}, append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
+			return to(core.Endpoint(), iot.DirectWithCustomAuthorizer(iot.CustomAuthorizer{Name: "both"}), append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
 		}},
 	{name: "WebsocketWithCustomAuthorizer", auth: "custom", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
-			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), unsigned(), options...)
+			return to(core.Endpoint(), iot.WebsocketWithCustomAuthorizer(unsigned()), options...)
 		}},
 	{name: "WebsocketWithCustomAuthorizer signed", auth: "custom", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
 			token := signed(t)
 			a := iot.CustomAuthorizer{Name: token.Name, TokenKeyName: token.TokenKeyName, Refresh: func(_ context.Context, a *iot.CustomAuthorizer) error {
 				a.TokenValue, a.Signature = token.TokenValue, token.Signature
 				return nil
 			}}
-			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), a, options...)
+			return to(core.Endpoint(), iot.WebsocketWithCustomAuthorizer(a), options...)
 		}},
 	{name: "WebsocketWithCustomAuthorizer and certificate", auth: "custom", port: "443", webSocket: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
 			d := core.Device(t, "device")
-			return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "both"}, append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
+			return to(core.Endpoint(), iot.WebsocketWithCustomAuthorizer(iot.CustomAuthorizer{Name: "both"}), append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
 		}},
 	{name: "MTLSFromBytes, custom authorizer and certificate", auth: "custom", alpn: "mqtt", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			addAuthorizers(t, core)
 			d := core.Device(t, "device")
-			return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, iot.WithCustomAuthorizer(iot.CustomAuthorizer{Name: "both"}))...)
+			return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), append(options, iot.WithCustomAuthorizer(iot.CustomAuthorizer{Name: "both"}))...)
 		}},
 	{name: "Default with certificate", auth: "x509", alpn: "x-amzn-mqtt-ca", port: "443",
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 			f := files(t, core)
-			return iot.NewDefault(core.Endpoint(), append(options, iot.WithIdentity(tlsctx.FromPath(f.Cert, f.Key)))...)
+			return to(core.Endpoint(), iot.ForBroker(), append(options, iot.WithIdentity(tlsctx.FromPath(f.Cert, f.Key)))...)
 		}},
 	{name: "Default in plaintext", auth: "none", port: "1883", plain: true,
-		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-			return iot.NewDefault(core.Endpoint(), append(options, iot.WithPlaintext())...)
+		make: func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+			return to(core.Endpoint(), iot.ForBroker(), append(options, iot.WithPlaintext())...)
 		}},
 }
 

@@ -40,53 +40,53 @@ var mayConnect = [2]string{"iot:Connect", "client/*"}
 // mistake is something that a person gets wrong, and what they are told.
 type mistake struct {
 	name string
-	make func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error)
+	make func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error)
 	do   func(ctx context.Context, client *mqtt5.Client) error // after connecting; nil: the connection fails
 	// What Explain says, and the text of the error, as regular expressions.
 	stage, text, hint string
 }
 
 // device makes a client of a device with options.
-func device(opts ...iottest.DeviceOption) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+func device(opts ...iottest.DeviceOption) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := core.Device(t, "device", opts...)
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), options...)
+		return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), options...)
 	}
 }
 
 // with makes a client of a good device with more options.
-func with(more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+func with(more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := core.Device(t, "device")
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, more...)...)
+		return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), append(options, more...)...)
 	}
 }
 
 // faulty makes a client of a good device, and disturbs connections.
-func faulty(f iottest.Faults, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+func faulty(f iottest.Faults, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		core.SetFaults(f)
 		return with(more...)(t, core, options)
 	}
 }
 
 // authorized makes a client for a custom authorizer.
-func authorized(change func(t *testing.T, a *iot.CustomAuthorizer), signing bool) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+func authorized(change func(t *testing.T, a *iot.CustomAuthorizer), signing bool) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		addAuthorizers(t, core)
 		a := unsigned()
 		if signing {
 			a = signed(t)
 		}
 		change(t, &a)
-		return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), a, options...)
+		return to(core.Endpoint(), iot.DirectWithCustomAuthorizer(a), options...)
 	}
 }
 
 // sigv4With makes a client with credentials, after prepare has spoilt something.
-func sigv4With(provider func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), provider(t, core), append(options, more...)...)
+func sigv4With(provider func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider, more ...iot.Option) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.WebsocketWithSigV4(provider(t, core)), append(options, more...)...)
 	}
 }
 
@@ -125,9 +125,9 @@ func subscribe(filters ...string) func(context.Context, *mqtt5.Client) error {
 }
 
 // at makes a client for an endpoint.
-func at(endpoint string) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(_ *testing.T, _ *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewDefault(endpoint, options...)
+func at(endpoint string) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(_ *testing.T, _ *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(endpoint, iot.ForBroker(), options...)
 	}
 }
 
@@ -135,8 +135,8 @@ func at(endpoint string) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.C
 var withoutChecks = iot.WithClientOptions(func(o *mqtt5.ClientOptions) { o.Limits = nil })
 
 // inTokenWith makes a client with a key in a token, after change has spoilt something.
-func inTokenWith(change func(*pkcs11.Options)) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
-	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+func inTokenWith(change func(*pkcs11.Options)) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
+	return func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o := inToken(t, core)
 		change(&o)
 		return withPKCS11(core.Endpoint(), o, options...)
@@ -144,7 +144,7 @@ func inTokenWith(change func(*pkcs11.Options)) func(*testing.T, *iottest.Core, [
 }
 
 // roleAlias makes a client whose device asks for credentials.
-func roleAlias(a iottest.RoleAlias, opts ...iottest.DeviceOption) func(*testing.T, *iottest.Core, []iot.Option) (*mqtt5.Client, error) {
+func roleAlias(a iottest.RoleAlias, opts ...iottest.DeviceOption) func(*testing.T, *iottest.Core, []iot.Option) (*attempt, error) {
 	return sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		if err := core.AddRoleAlias(a); err != nil {
 			t.Fatal(err)
@@ -221,7 +221,7 @@ func TestMistakes(t *testing.T) {
 
 // provoke makes the mistake and returns the error that the user sees.
 func (m *mistake) provoke(t *testing.T, core *iottest.Core, e *events, options []iot.Option) error {
-	client, err := m.make(t, core, options)
+	client, err := made(m.make(t, core, options))
 	if err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func TestMistakes_duplicateClientID(t *testing.T) {
 	core := iottest.Start(t)
 	first, options := watch("twice")
 	reach := []iot.Option{iot.WithDialer(core.DialContext), iot.WithCABytes(core.CAPEM())}
-	a, err := with()(t, core, append(options, reach...))
+	a, err := made(with()(t, core, append(options, reach...)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestMistakes_duplicateClientID(t *testing.T) {
 	}
 	receive(t, first.connected, first.failed, "the first client")
 	second, options := watch("twice")
-	b, err := with()(t, core, append(options, reach...))
+	b, err := made(with()(t, core, append(options, reach...)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,57 +28,56 @@ var mistakes = []mistake{
 	{"inactive certificate", device(iottest.WithStatus(iottest.Inactive)), nil, iot.StageConnect, `closed the connection instead of answering CONNECT`, `certificate is active`},
 	{"revoked certificate", device(iottest.WithStatus(iottest.Revoked)), nil, iot.StageConnect, `closed the connection instead of answering CONNECT`, `certificate is active`},
 	{"unknown certificate", device(iottest.Unregistered()), nil, iot.StageTLS, `bad certificate`, `registered`},
-	{"certificate of another core", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"certificate of another core", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := iottest.Start(t).Device(t, "device")
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), options...)
+		return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), options...)
 	}, nil, iot.StageTLS, `bad certificate`, `registered`},
 	{"expired certificate", device(iottest.WithValidity(time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour))), nil, iot.StageTLS, `expired`, `new`},
-	{"certificate that the server finds expired", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"certificate that the server finds expired", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := core.Device(t, "device", iottest.WithValidity(time.Now().Add(-48*time.Hour), time.Now().Add(-time.Hour)))
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, iot.WithTLS(func(o *tlsctx.Options) { o.DisableValidityCheck = true }))...)
+		return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), append(options, iot.WithTLS(func(o *tlsctx.Options) { o.DisableValidityCheck = true }))...)
 	}, nil, iot.StageTLS, `certificate`, `client certificate`},
-	{"no certificate", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewDefault(core.Endpoint(), options...)
+	{"no certificate", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.ForBroker(), options...)
 	}, nil, iot.StageTLS, `certificate required`, `client certificate`},
 	{"wrong CA", with(iot.WithTLS(func(o *tlsctx.Options) { o.CAPEM = nil })), nil, iot.StageTLS, `unknown authority`, `CA|authority`},
 	{"wrong server name", with(iot.WithServerName("other.example")), nil, iot.StageTLS, `not other\.example`, `check the endpoint`},
 	{"wrong ALPN", with(iot.WithALPN("h2")), nil, iot.StageTLS, `no application protocol`, `ALPN`},
-	{"swapped certificate and key", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"swapped certificate and key", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		f := files(t, core)
-		return iot.NewMTLSFromPath(core.Endpoint(), f.Key, f.Cert, options...)
+		return to(core.Endpoint(), iot.MTLSFromPath(f.Key, f.Cert), options...)
 	}, nil, iot.StageTLS, `private\.key: no certificate in it`, `swapped`},
-	{"PKCS#12 with the wrong password", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewMTLSWithPKCS12(core.Endpoint(), bundle(t, core, "pass"), "hush", options...)
+	{"PKCS#12 with the wrong password", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.MTLSWithPKCS12(bundle(t, core, "pass"), "hush"), options...)
 	}, nil, iot.StageTLS, `password is wrong`, `openssl pkcs12`},
 
-	{"key of another certificate", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"key of another certificate", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d, other := core.Device(t, "device"), core.Device(t, "other")
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), other.KeyPEM(), options...)
+		return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), other.KeyPEM()), options...)
 	}, nil, iot.StageTLS, `does not belong to the certificate`, `key`},
-	{"certificate file that is not there", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"certificate file that is not there", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		f := files(t, core)
-		return iot.NewMTLSFromPath(core.Endpoint(), filepath.Join(t.TempDir(), "device.pem.crt"), f.Key, options...)
+		return to(core.Endpoint(), iot.MTLSFromPath(filepath.Join(t.TempDir(), "device.pem.crt"), f.Key), options...)
 	}, nil, iot.StageTLS, `device\.pem\.crt: no such file`, `path`},
 	{"CA file that is not there", with(iot.WithCAFile("AmazonRootCA1.pem")), nil, iot.StageTLS, `AmazonRootCA1\.pem: no such file`, `path`},
-	{"PKCS#12 that is none", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewMTLSWithPKCS12(core.Endpoint(), files(t, core).Cert, "hush", options...)
+	{"PKCS#12 that is none", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.MTLSWithPKCS12(files(t, core).Cert, "hush"), options...)
 	}, nil, iot.StageTLS, `not a PKCS#12 bundle`, `PEM`},
-	{"Windows certificate store elsewhere", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewMTLSWithWindowsCertStore(core.Endpoint(), `CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`, options...)
+	{"Windows certificate store elsewhere", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.MTLSWithWindowsCertStore(`CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`), options...)
 	}, nil, iot.StageTLS, `no Windows certificate store`, `use a PEM file, a PKCS#12 bundle, PKCS#11`},
 	{"TLS version that nobody speaks", with(iot.WithMinTLSVersion(0x0301)), nil, iot.StageOptions, `MinVersion is TLS 1\.0`, `TLS 1\.2`},
-	{"certificate without TLS", with(iot.WithPlaintext()), nil, iot.StageOptions, `without TLS`, `leave out WithPlaintext`},
-	{"old endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"certificate requires TLS", with(iot.WithPlaintext()), nil, iot.StageOptions, `without TLS`, `leave out WithPlaintext`},
+	{"old endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := core.Device(t, "device")
-		return iot.NewMTLSFromBytes(strings.Replace(core.Endpoint(), "-ats", "", 1), d.CertPEM(), d.KeyPEM(),
-			append(options, iot.WithTLS(func(o *tlsctx.Options) { o.CAPEM = nil }))...)
+		return to(strings.Replace(core.Endpoint(), "-ats", "", 1), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), append(options, iot.WithTLS(func(o *tlsctx.Options) { o.CAPEM = nil }))...)
 	}, nil, iot.StageTLS, `unknown authority`, `use the one with -ats; .*describe-endpoint`},
 
 	// Tokens.
 	{"unknown token", inTokenWith(func(o *pkcs11.Options) { o.Token.Label = "other" }), nil, iot.StageTLS, `no such token`, `check Label, Serial and SlotID`},
 	{"unknown slot", inTokenWith(func(o *pkcs11.Options) { o.Token.SlotID = mqtt5.Ptr(uint(7)) }), nil, iot.StageTLS, `no such token`, `check Label, Serial and SlotID`},
 	{"unknown key", inTokenWith(func(o *pkcs11.Options) { o.Key.Label = "other" }), nil, iot.StageTLS, `no such private key`, `check Label and ID`},
-	{"certificate of another key than the token's", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"certificate of another key than the token's", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		return inTokenWith(func(o *pkcs11.Options) { o.Key.CertificatePEM = core.Device(t, "other").CertPEM() })(t, core, options)
 	}, nil, iot.StageTLS, `does not belong to the certificate`, `issued for this key`},
 	{"no certificate in the token", inTokenWith(func(o *pkcs11.Options) { o.Key.CertificatePEM = nil }), nil, iot.StageTLS, `no certificate for the key`, `CertificateFile or CertificatePEM`},
@@ -97,7 +96,7 @@ var mistakes = []mistake{
 	}), nil, iot.StageConnect, `not authorized \(0x87\)`, `IAM policy of the credentials allows iot:Connect on .*client/mistaken`},
 
 	// No server tells of this one: the doctor finds it.
-	{"policy without iot:Receive", func(t *testing.T, core *iottest.Core, _ []iot.Option) (*mqtt5.Client, error) {
+	{"policy without iot:Receive", func(t *testing.T, core *iottest.Core, _ []iot.Option) (*attempt, error) {
 		allowed := policy(mayConnect, [2]string{"iot:Publish", "topic/*"}, [2]string{"iot:Subscribe", "topicfilter/*"})
 		return nil, diagnose(t, core, iot.DiagnoseOptions{Topic: "a/b", RoundTripTimeout: 100 * time.Millisecond}, device(iottest.WithPolicy(allowed))).Err()
 	}, nil, iot.StageMQTT, `did not come back`, `iot:Receive on .*topic/a/b`},
@@ -118,19 +117,19 @@ var mistakes = []mistake{
 	{"endpoint without the account", at("iot.us-east-1.amazonaws.com"), nil, iot.StageOptions, `lacks the prefix`, `describe-endpoint`},
 	{"port that is none", with(iot.WithPort(99999)), nil, iot.StageOptions, `WithPort\(99999\)`, `443 and 8883`},
 	{"keep alive that is none", with(iot.WithKeepAlive(-time.Second)), nil, iot.StageOptions, `WithKeepAlive\(-1s\)`, `20 min`},
-	{"two certificates", with(iot.WithIdentity(tlsctx.FromPath("a", "b"))), nil, iot.StageOptions, `has a certificate already`, `NewDefault`},
-	{"missing region", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"two certificates", with(iot.WithIdentity(tlsctx.FromPath("a", "b"))), nil, iot.StageOptions, `has a certificate already`, `NewForBroker`},
+	{"missing region", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*attempt, error) {
 		for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"} {
 			t.Setenv(name, "")
 		}
 		t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
-		return iot.NewWebsocketWithSigV4("iot.example.com", staticOf(t, "AKIA", "hush", ""), options...)
+		return to("iot.example.com", iot.WebsocketWithSigV4(staticOf(t, "AKIA", "hush", "")), options...)
 	}, nil, iot.StageOptions, `region`, `WithRegion`},
-	{"no handshake function", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), nil, options...)
+	{"no handshake function", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.WebsocketWithCustomHandshake(nil), options...)
 	}, nil, iot.StageOptions, `transform is nil`, `signs the upgrade`},
-	{"no signer", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewMTLSWithSigner(core.Endpoint(), core.Device(t, "device").CertPEM(), nil, options...)
+	{"no signer", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.MTLSWithSigner(core.Device(t, "device").CertPEM(), nil), options...)
 	}, nil, iot.StageOptions, `signer is nil`, `crypto\.Signer`},
 	{"scheme of the proxy", with(iot.WithProxyURL("ftp://user:hush@proxy.example")), nil, iot.StageOptions, `scheme`, `http, https`},
 
@@ -145,37 +144,37 @@ var mistakes = []mistake{
 	{"half-given token", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "" }, true), nil, iot.StageOptions, `Signature is missing`, `give all three`},
 	{"signature decoded as a form", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "ab cd" }, true), nil, iot.StageOptions, `plus sign`, `give it in base64`},
 	{"name with its parameter", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Name = "x-amz-customauthorizer-name=" + a.Name }, false), nil, iot.StageOptions, `begins with`, `give the name alone`},
-	{"two user names", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"two user names", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		return authorized(func(*testing.T, *iot.CustomAuthorizer) {}, false)(t, core, append(options, iot.WithUsername("bob")))
 	}, nil, iot.StageOptions, `two different user names`, `give one`},
-	{"authorizer that is not active", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"authorizer that is not active", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		if err := core.AddAuthorizer(iottest.Authorizer{Name: "off", SigningDisabled: true, Inactive: true,
 			Handler: func(context.Context, *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
 				return nil, nil
 			}}); err != nil {
 			t.Fatal(err)
 		}
-		return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "off"}, options...)
+		return to(core.Endpoint(), iot.DirectWithCustomAuthorizer(iot.CustomAuthorizer{Name: "off"}), options...)
 	}, nil, iot.StageConnect, `not authorized`, `authorizer "off" exists and is active`},
-	{"authorizer whose policies allow nothing", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"authorizer whose policies allow nothing", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		if err := core.AddAuthorizer(iottest.Authorizer{Name: "strict", SigningDisabled: true,
 			Handler: func(context.Context, *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
 				return &iottest.AuthorizerResponse{IsAuthenticated: true, PrincipalID: "p"}, nil
 			}}); err != nil {
 			t.Fatal(err)
 		}
-		return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "strict"}, options...)
+		return to(core.Endpoint(), iot.WebsocketWithCustomAuthorizer(iot.CustomAuthorizer{Name: "strict"}), options...)
 	}, nil, iot.StageConnect, `not authorized`, `policies it returns allow iot:Connect on .*client/mistaken`},
-	{"authorizer that is not there, over WebSocket", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"authorizer that is not there, over WebSocket", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		addAuthorizers(t, core)
-		return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "nobody"}, options...)
+		return to(core.Endpoint(), iot.WebsocketWithCustomAuthorizer(iot.CustomAuthorizer{Name: "nobody"}), options...)
 	}, nil, iot.StageConnect, `not authorized`, `authorizer "nobody" exists`},
 	{"refresh that fails", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) {
 		a.Refresh = func(context.Context, *iot.CustomAuthorizer) error { return errors.New("no token today") }
 	}, true), nil, iot.StageCredentials, `no token today`, `Refresh`},
-	{"custom authorizer on a port for certificates", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"custom authorizer on a port for certificates", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		addAuthorizers(t, core)
-		return iot.NewDirectWithCustomAuthorizer(core.Endpoint(), unsigned(), append(options, iot.WithPort(8883))...)
+		return to(core.Endpoint(), iot.DirectWithCustomAuthorizer(unsigned()), append(options, iot.WithPort(8883))...)
 	}, nil, iot.StageTLS, `certificate required`, `client certificate`},
 
 	// Signatures.
@@ -207,7 +206,7 @@ var mistakes = []mistake{
 			return sigv4.Credentials{}, errors.New("no credentials today")
 		})
 	}), nil, iot.StageCredentials, `no credentials today`, `credentials provider failed`},
-	{"no credentials at all", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"no credentials at all", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"} {
 			t.Setenv(name, "")
 		}
@@ -218,7 +217,7 @@ var mistakes = []mistake{
 		if err != nil {
 			t.Fatal(err)
 		}
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), p, options...)
+		return to(core.Endpoint(), iot.WebsocketWithSigV4(p), options...)
 	}, nil, iot.StageCredentials, `no provider of the chain gave credentials`, `AWS_ACCESS_KEY_ID`},
 	{"pool id for identity id", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		p, err := credentials.NewCognito(credentials.CognitoOptions{IdentityID: core.AddIdentityPool(iottest.IdentityPool{}), HTTP: httpOptions(core)})
@@ -247,58 +246,57 @@ var mistakes = []mistake{
 		}
 		return p
 	}), nil, iot.StageCredentials, `Cognito`, `check the names and ids`},
-	{"WebSocket on the port for certificates", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), append(options, iot.WithPort(8883))...)
+	{"WebSocket on the port for certificates", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.WebsocketWithSigV4(static(t, core, iottest.AccessKeyOptions{})), append(options, iot.WithPort(8883))...)
 	}, nil, iot.StageTLS, `certificate required`, `check the port`},
-	{"WebSocket with a certificate that is not registered", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"WebSocket with a certificate that is not registered", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		addAuthorizers(t, core)
 		d := core.Device(t, "device", iottest.Unregistered())
-		return iot.NewWebsocketWithCustomAuthorizer(core.Endpoint(), iot.CustomAuthorizer{Name: "both"}, append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
+		return to(core.Endpoint(), iot.WebsocketWithCustomAuthorizer(iot.CustomAuthorizer{Name: "both"}), append(options, iot.WithIdentity(tlsctx.FromBytes(d.CertPEM(), d.KeyPEM())))...)
 	}, nil, iot.StageTLS, `bad certificate`, `registered and active`},
-	{"upgrade that is not found", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"upgrade that is not found", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		core.SetFaults(iottest.Faults{UpgradeStatus: http.StatusNotFound})
-		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return nil }, options...)
+		return to(core.Endpoint(), iot.WebsocketWithCustomHandshake(func(context.Context, *http.Request) error { return nil }), options...)
 	}, nil, iot.StageUpgrade, `404`, `serves WebSockets at /mqtt`},
-	{"handshake without a signature", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return nil }, options...)
+	{"handshake without a signature", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.WebsocketWithCustomHandshake(func(context.Context, *http.Request) error { return nil }), options...)
 	}, nil, iot.StageUpgrade, `40[13]`, `authenticate`},
-	{"handshake that fails", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return errors.New("no signature today") }, options...)
-	}, nil, iot.StageUpgrade, `no signature today`, `function given to NewWebsocketWithCustomHandshake failed`},
+	{"handshake that fails", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.WebsocketWithCustomHandshake(func(context.Context, *http.Request) error { return errors.New("no signature today") }), options...)
+	}, nil, iot.StageUpgrade, `no signature today`, `function of WebsocketWithCustomHandshake failed`},
 
 	// Network.
-	{"endpoint that does not exist", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewDefault("nobody.invalid", append(options, iot.WithDialer(nil))...)
+	{"endpoint that does not exist", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to("nobody.invalid", iot.ForBroker(), append(options, iot.WithDialer(nil))...)
 	}, nil, iot.StageDNS, `nobody\.invalid`, `check the endpoint|network`},
-	{"closed port", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"closed port", func(t *testing.T, _ *iottest.Core, options []iot.Option) (*attempt, error) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		port := ln.Addr().(*net.TCPAddr).Port
 		ln.Close()
-		return iot.NewDefault("127.0.0.1", append(options, iot.WithDialer(nil), iot.WithPort(port))...)
+		return to("127.0.0.1", iot.ForBroker(), append(options, iot.WithDialer(nil), iot.WithPort(port))...)
 	}, nil, iot.StageTCP, `refused`, `port`},
-	{"TLS to a port without", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"TLS to a port without", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := core.Device(t, "device")
-		return iot.NewMTLSFromBytes(core.Endpoint(), d.CertPEM(), d.KeyPEM(), append(options, iot.WithPort(1883))...)
+		return to(core.Endpoint(), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), append(options, iot.WithPort(1883))...)
 	}, nil, iot.StageTLS, `EOF|reset`, `TLS|port`},
 	{"connection reset", faulty(iottest.Faults{ResetConnections: true}), nil, iot.StageTLS + "|" + iot.StageTCP, `reset|EOF|broken pipe`, `port`},
 	{"server that does not answer TLS", faulty(iottest.Faults{SilentTCP: true}, iot.WithTLS(func(o *tlsctx.Options) { o.HandshakeTimeout = 50 * time.Millisecond })),
 		nil, iot.StageTLS, `timed out`, `check that the port speaks TLS`},
-	{"server that does not answer the upgrade", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
-		return iot.NewWebsocketWithCustomHandshake(core.Endpoint(), func(context.Context, *http.Request) error { return nil },
-			append(options, iot.WithPlaintext(), iot.WithPort(1883))...)
+	{"server that does not answer the upgrade", func(_ *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
+		return to(core.Endpoint(), iot.WebsocketWithCustomHandshake(func(context.Context, *http.Request) error { return nil }), append(options, iot.WithPlaintext(), iot.WithPort(1883))...)
 	}, nil, iot.StageUpgrade, `upgrade step`, `not how a WebSocket server answers`},
-	{"service that is not there for WebSockets", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"service that is not there for WebSockets", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		core.SetFaults(iottest.Faults{UpgradeStatus: http.StatusServiceUnavailable})
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), options...)
+		return to(core.Endpoint(), iot.WebsocketWithSigV4(static(t, core, iottest.AccessKeyOptions{})), options...)
 	}, nil, iot.StageUpgrade, `503`, `tries again by itself`},
-	{"too many upgrades", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"too many upgrades", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		core.SetFaults(iottest.Faults{UpgradeStatus: http.StatusTooManyRequests})
-		return iot.NewWebsocketWithSigV4(core.Endpoint(), static(t, core, iottest.AccessKeyOptions{}), options...)
+		return to(core.Endpoint(), iot.WebsocketWithSigV4(static(t, core, iottest.AccessKeyOptions{})), options...)
 	}, nil, iot.StageUpgrade, `429`, `less often`},
-	{"header of the proxy that fails", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"header of the proxy that fails", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		o.ConnectHeader = func(context.Context, proxy.ConnectRequest) (http.Header, error) {
 			return nil, errors.New("no ticket today")
@@ -310,28 +308,28 @@ var mistakes = []mistake{
 		nil, iot.StageConnect, `CONNACK`, `did not answer CONNECT`},
 	{"CONNECT refused for quota", faulty(iottest.Faults{RefuseConnects: iottest.QuotaExceeded}), nil, iot.StageConnect, `quota exceeded`, `once a second`},
 	{"server unavailable", faulty(iottest.Faults{RefuseConnects: iottest.ServerUnavailable}), nil, iot.StageConnect, `unavailable`, `tries again by itself`},
-	{"wrong password of the proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"wrong password of the proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		o.Password = "hush"
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
 	}, nil, iot.StageProxy, `407|authentication`, `proxy's user name and password`},
-	{"wrong password of the SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"wrong password of the SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "socks5")
 		o.Password = "hush"
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
 	}, nil, iot.StageProxy, `requires authentication`, `proxy's user name and password`},
-	{"https to a proxy without TLS", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"https to a proxy without TLS", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		o.URL = "https" + o.URL[len("http"):]
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
 	}, nil, iot.StageProxy, `tls step|EOF`, `proxy speaks TLS`},
-	{"HTTP spoken to a SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"HTTP spoken to a SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "socks5")
 		o.URL = "http" + o.URL[len("socks5"):]
 		o.TunnelTimeout = 50 * time.Millisecond
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
 	}, nil, iot.StageProxy, `tunnel step`, `proxy of this kind`},
-	{"proxy that cannot reach the endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*mqtt5.Client, error) {
+	{"proxy that cannot reach the endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		return with(iot.WithDialer(nil), iot.WithProxy(o), iot.WithPort(9999))(t, core, options)
 	}, nil, iot.StageProxy, `502`, `proxy can reach the endpoint`},

@@ -133,7 +133,7 @@ func TestProxyFromEnvironment(t *testing.T) {
 	} {
 		p.tunnels.Store(0)
 		e, options := watch("environment")
-		client, err := with(tt.options...)(t, core, append(options, iot.WithCABytes(core.CAPEM())))
+		client, err := made(with(tt.options...)(t, core, append(options, iot.WithCABytes(core.CAPEM()))))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestProxyFromEnvironment(t *testing.T) {
 func TestOtherBroker(t *testing.T) {
 	core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
 	e, options := watch("elsewhere")
-	client, err := iot.NewDefault("127.0.0.1", append(options, iot.WithPlaintext(), iot.WithPort(core.TCPPort()))...)
+	client, err := iot.NewForBroker("127.0.0.1", append(options, iot.WithPlaintext(), iot.WithPort(core.TCPPort()))...)
 	if err != nil {
 		t.Fatal(err)
 	}

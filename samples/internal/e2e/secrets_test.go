@@ -55,7 +55,7 @@ func TestLogs_haveNoSecrets(t *testing.T) {
 				if !m.plain {
 					options = append(options, iot.WithCABytes(core.CAPEM()))
 				}
-				client, err := m.make(t, core, options)
+				client, err := made(m.make(t, core, options))
 				if err != nil {
 					t.Fatal(err)
 				}

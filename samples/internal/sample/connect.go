@@ -64,81 +64,83 @@ func (a *App) ConnectFlags() *ConnectFlags {
 	return c
 }
 
-// Client makes a client by the method of the flags.
-func (c *ConnectFlags) Client(options ...iot.Option) (client *mqtt5.Client, err error) {
+// Way is the method of the flags, with the options that it needs.
+func (c *ConnectFlags) Way() (m iot.Method, options []iot.Option, err error) {
 	a := c.app
 	switch c.Method {
 	case "certificate":
-		return c.Certificate.Client(options...)
+		err = c.Certificate.Files()
+		return iot.MTLSFromPath(*c.Certificate.Cert, *c.Certificate.Key), nil, err
 	case "pkcs12":
 		if a.Local() {
 			c.bundle, c.password, err = a.DeviceBundle()
 		} else {
 			err = a.Require("p12")
 		}
-		if err != nil {
-			return nil, err
-		}
-		return iot.NewMTLSWithPKCS12(a.Endpoint, c.bundle, c.password, options...)
+		return iot.MTLSWithPKCS12(c.bundle, c.password), nil, err
 	case "pkcs11":
 		o, err := c.PKCS11.Options(*c.Certificate.Cert)
 		if err != nil {
-			return nil, err
+			return m, nil, err
 		}
-		return NewMTLSWithPKCS11(a.Endpoint, o, options...)
+		identity, err := pkcs11.New(o)
+		if err != nil {
+			return m, nil, err
+		}
+		return iot.MTLSWithIdentity(identity), nil, nil
 	case "signer":
 		if err := c.Certificate.Files(); err != nil {
-			return nil, err
+			return m, nil, err
 		}
 		cert, key, err := c.Certificate.Signer()
 		if err != nil {
-			return nil, err
+			return m, nil, err
 		}
-		return iot.NewMTLSWithSigner(a.Endpoint, cert, key, options...)
+		return iot.MTLSWithSigner(cert, key), nil, nil
 	case "windows-store":
 		if a.Local() {
-			return nil, errors.New("-endpoint is missing: a certificate in a store is for a server that knows it")
+			return m, nil, errors.New("-endpoint is missing: a certificate in a store is for a server that knows it")
 		}
-		return iot.NewMTLSWithWindowsCertStore(a.Endpoint, c.store, options...)
+		return iot.MTLSWithWindowsCertStore(c.store), nil, nil
 	case "sigv4", "cognito", "role-alias":
 		provider, err := c.provider()
 		if err != nil {
-			return nil, err
+			return m, nil, err
 		}
 		if c.region != "" {
 			options = append(options, iot.WithRegion(c.region))
 		}
-		return iot.NewWebsocketWithSigV4(a.Endpoint, provider, options...)
+		return iot.WebsocketWithSigV4(provider), options, nil
 	case "custom-auth", "websocket-custom-auth":
 		if c.password != "" {
 			c.authorizer.Password = []byte(c.password)
 		}
 		if a.Local() {
 			if c.authorizer, err = a.LocalAuthorizer(true); err != nil {
-				return nil, err
+				return m, nil, err
 			}
 		}
 		if c.Method == "custom-auth" {
-			return iot.NewDirectWithCustomAuthorizer(a.Endpoint, c.authorizer, options...)
+			return iot.DirectWithCustomAuthorizer(c.authorizer), nil, nil
 		}
-		return iot.NewWebsocketWithCustomAuthorizer(a.Endpoint, c.authorizer, options...)
+		return iot.WebsocketWithCustomAuthorizer(c.authorizer), nil, nil
 	case "plain":
+		options = append(options, iot.WithPlaintext())
 		if c.authorizer.Username != "" {
 			options = append(options, iot.WithUsername(c.authorizer.Username), iot.WithPassword([]byte(c.password)))
 		}
-		return iot.NewDefault(a.Endpoint, append(options, iot.WithPlaintext())...)
+		return iot.ForBroker(), options, nil
 	}
-	return nil, fmt.Errorf("unknown -method %q: it is one of %s", c.Method, strings.Join(Methods, ", "))
+	return m, nil, fmt.Errorf("unknown -method %q: it is one of %s", c.Method, strings.Join(Methods, ", "))
 }
 
-// NewMTLSWithPKCS11 makes a client whose private key is in a PKCS#11 token. The
-// library stays open until the program ends.
-func NewMTLSWithPKCS11(endpoint string, o pkcs11.Options, options ...iot.Option) (*mqtt5.Client, error) {
-	identity, err := pkcs11.New(o)
+// Client makes a client by the method of the flags.
+func (c *ConnectFlags) Client(options ...iot.Option) (*mqtt5.Client, error) {
+	m, more, err := c.Way()
 	if err != nil {
 		return nil, err
 	}
-	return iot.NewMTLSWithIdentity(endpoint, identity, options...)
+	return iot.NewClient(c.app.Endpoint, m, append(options, more...)...)
 }
 
 // provider gives the credentials to sign with.
