@@ -22,6 +22,7 @@ type dataRequest struct {
 	body      []byte
 	principal *principal
 	tr        *transport
+	args      []string // what stands for '*' in the path of the route
 }
 
 // dataError is the refusal of a request.
@@ -39,8 +40,10 @@ var errorKinds = map[int]string{
 	http.StatusBadRequest: "InvalidRequestException", http.StatusUnauthorized: "UnauthorizedException",
 	http.StatusForbidden: "ForbiddenException", http.StatusNotFound: "ResourceNotFoundException",
 	http.StatusMethodNotAllowed: "MethodNotAllowedException", http.StatusConflict: "ConflictException",
-	http.StatusRequestEntityTooLarge: "RequestEntityTooLargeException",
-	http.StatusTooManyRequests:       "ThrottlingException", http.StatusInternalServerError: "InternalFailureException",
+	http.StatusRequestEntityTooLarge: "RequestEntityTooLargeException", http.StatusGone: "TerminalStateException",
+	http.StatusUnsupportedMediaType: "UnsupportedDocumentEncodingException",
+	http.StatusServiceUnavailable:   "ServiceUnavailableException",
+	http.StatusTooManyRequests:      "ThrottlingException", http.StatusInternalServerError: "InternalFailureException",
 }
 
 func badRequest(format string, args ...any) *dataError {
@@ -50,31 +53,66 @@ func badRequest(format string, args ...any) *dataError {
 // dataHandler answers a request with a value for JSON; nil is an empty body.
 type dataHandler func(c *Core, r *dataRequest) (any, *dataError)
 
-// dataRoute is an operation of the data plane: the path may end with more segments.
+// dataRoute is an operation of the data plane. In its path '*' stands for one segment, and for all that follow at the end
+// of "/topics/*" and the like.
 type dataRoute struct {
 	method, path string
 	service      string // in the scope of signatures
 	handle       dataHandler
 }
 
+// match returns what stands for each '*'.
+func (d *dataRoute) match(path string) (args []string, ok bool) {
+	pattern := d.path
+	for {
+		before, after, more := strings.Cut(pattern, "*")
+		rest, found := strings.CutPrefix(path, before)
+		switch {
+		case !found:
+			return nil, false
+		case !more:
+			return args, rest == ""
+		case after == "":
+			return append(args, rest), len(args) == 0 || rest != "" && !strings.Contains(rest, "/")
+		}
+		segment, _, _ := strings.Cut(rest, "/")
+		if segment == "" {
+			return nil, false
+		}
+		args, pattern, path = append(args, segment), after, rest[len(segment):]
+	}
+}
+
 // dataRoutes are looked through in order; of those with the path of a request the first with its method serves it.
 var dataRoutes = []dataRoute{
-	{http.MethodPost, "/topics/", "iotdata", (*Core).dataPublish},
-	{http.MethodGet, "/retainedMessage/", "iotdata", (*Core).dataGetRetained},
+	{http.MethodPost, "/topics/*", "iotdata", (*Core).dataPublish},
+	{http.MethodGet, "/retainedMessage/*", "iotdata", (*Core).dataGetRetained},
 	{http.MethodGet, "/retainedMessage", "iotdata", (*Core).dataListRetained},
-	{http.MethodDelete, "/connections/", "iotdata", (*Core).dataDeleteConnection},
+	{http.MethodDelete, "/connections/*", "iotdata", (*Core).dataDeleteConnection},
+	{http.MethodGet, "/things/*/shadow", "iotdata", (*Core).dataGetShadow},
+	{http.MethodPost, "/things/*/shadow", "iotdata", (*Core).dataUpdateShadow},
+	{http.MethodDelete, "/things/*/shadow", "iotdata", (*Core).dataDeleteShadow},
+	{http.MethodGet, "/api/things/shadow/ListNamedShadowsForThing/*", "iotdata", (*Core).dataListShadows},
+	{http.MethodGet, "/things/*/jobs", jobsScope, (*Core).dataPendingJobs},
+	{http.MethodPut, "/things/*/jobs/$next", jobsScope, (*Core).dataStartNextJob},
+	{http.MethodGet, "/things/*/jobs/*", jobsScope, (*Core).dataDescribeJob},
+	{http.MethodPost, "/things/*/jobs/*", jobsScope, (*Core).dataUpdateJob},
 }
+
+// jobsScope is the name of the jobs data plane in the scope of signatures.
+const jobsScope = "iot-jobs-data"
 
 // serveData serves a request to the data plane; it reports false when the path is none of its.
 func (c *Core) serveData(w http.ResponseWriter, r *http.Request, tr *transport) bool {
 	known := false
 	for _, route := range dataRoutes {
-		if path := r.URL.Path; path != route.path && !(strings.HasSuffix(route.path, "/") && strings.HasPrefix(path, route.path)) {
+		args, ok := route.match(r.URL.Path)
+		if !ok {
 			continue
 		}
 		known = true
 		if r.Method == route.method {
-			c.serveRoute(w, r, tr, &route)
+			c.serveRoute(w, r, tr, &route, args)
 			return true
 		}
 	}
@@ -84,7 +122,7 @@ func (c *Core) serveData(w http.ResponseWriter, r *http.Request, tr *transport) 
 	return known
 }
 
-func (c *Core) serveRoute(w http.ResponseWriter, r *http.Request, tr *transport, route *dataRoute) {
+func (c *Core) serveRoute(w http.ResponseWriter, r *http.Request, tr *transport, route *dataRoute, args []string) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(c.quotas.MaxPacketBytes)))
 	if err != nil {
 		var large *http.MaxBytesError
@@ -100,7 +138,7 @@ func (c *Core) serveRoute(w http.ResponseWriter, r *http.Request, tr *transport,
 		c.refuseHTTP(w, tr, http.StatusForbidden, err)
 		return
 	}
-	answer, refused := route.handle(c, &dataRequest{Request: r, body: body, principal: p, tr: tr})
+	answer, refused := route.handle(c, &dataRequest{Request: r, body: body, principal: p, tr: tr, args: args})
 	if refused != nil {
 		c.refuseData(w, tr, refused)
 		return
@@ -198,7 +236,7 @@ func httpMessage(r *dataRequest) (*Message, error) {
 		}
 		return r.Header.Get("x-amz-mqtt5-" + header)
 	}
-	m := &Message{Topic: strings.TrimPrefix(r.URL.Path, "/topics/"), Payload: r.body,
+	m := &Message{Topic: r.args[0], Payload: r.body,
 		ContentType: field("contentType", "content-type"), ResponseTopic: field("responseTopic", "response-topic")}
 	if m.Topic == "" || hasWildcard(m.Topic) {
 		return nil, errors.New("invalid topic")

@@ -159,3 +159,46 @@ func TestHTTPS_retained(t *testing.T) {
 		t.Errorf("maxResults 201: %d", status)
 	}
 }
+
+// Shadows and jobs are there over HTTPS, as over MQTT.
+func TestHTTPS_shadowsAndJobs(t *testing.T) {
+	c := iottest.Start(t)
+	client := webClient(c, c.Device(t, "lamp", iottest.WithPolicy(statement("Allow", "iot:*", "thing/lamp thing/lamp/*"))), iottest.ALPNHTTPCA)
+	base := "https://" + c.Endpoint()
+	call := func(method, path, body string, status int, contains ...string) {
+		t.Helper()
+		got, answer := do(t, client, method, base+path, body)
+		for _, s := range append(contains, "") {
+			if got != status || !strings.Contains(answer, s) {
+				t.Errorf("%s %s: %d %s, want %d with %q", method, path, got, answer, status, s)
+			}
+		}
+	}
+	delta := make(chan *iottest.Message, 1)
+	defer c.Subscribe("$aws/things/lamp/shadow/update/delta", func(m *iottest.Message) { delta <- m })()
+	call("GET", "/things/lamp/shadow", "", 404, "No shadow exists")
+	call("POST", "/things/lamp/shadow", `{"state":{"desired":{"on":true}}}`, 200, `"version":1`)
+	<-delta
+	call("GET", "/things/lamp/shadow", "", 200, `"on":true`)
+	call("POST", "/things/lamp/shadow", `{"version":7,"state":{"desired":{"on":true}}}`, 409)
+	for _, name := range []string{"b", "a"} {
+		call("POST", "/things/lamp/shadow?name="+name, `{"state":{"reported":{"x":1}}}`, 200)
+	}
+	call("GET", "/api/things/shadow/ListNamedShadowsForThing/lamp?pageSize=1", "", 200, `"results":["a"]`, `"nextToken":"a"`)
+	call("GET", "/api/things/shadow/ListNamedShadowsForThing/lamp?nextToken=a", "", 200, `"results":["b"]`)
+	call("DELETE", "/things/lamp/shadow?name=a", "", 200)
+	call("GET", "/things/lamp/shadow?name=a", "", 404)
+	call("GET", "/things/other/shadow", "", 403)
+	call("PATCH", "/things/lamp/shadow", "", 405)
+
+	if _, err := c.CreateJob(iottest.Job{ID: "update-1", Document: `{"do":"it"}`, Things: []string{"lamp"}}); err != nil {
+		t.Fatal(err)
+	}
+	call("GET", "/things/lamp/jobs", "", 200, `"jobId":"update-1"`)
+	call("GET", "/things/lamp/jobs/update-1?includeJobDocument=true", "", 200, `"jobDocument":"{`)
+	call("PUT", "/things/lamp/jobs/$next", `{}`, 200, `"IN_PROGRESS"`)
+	call("POST", "/things/lamp/jobs/update-1", `{"status":"SUCCEEDED"}`, 200)
+	call("POST", "/things/lamp/jobs/update-1", `{"status":"FAILED"}`, 409)
+	call("GET", "/things/lamp/jobs/none", "", 404)
+	call("GET", "/things/other/jobs", "", 403)
+}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -58,7 +57,7 @@ func encodeUserProperties(list []UserProperty) string {
 
 // dataGetRetained is GET /retainedMessage/{topic}.
 func (c *Core) dataGetRetained(r *dataRequest) (any, *dataError) {
-	topic := strings.TrimPrefix(r.URL.Path, "/retainedMessage/")
+	topic := r.args[0]
 	if topic == "" || hasWildcard(topic) {
 		return nil, badRequest("invalid topic")
 	}
@@ -125,7 +124,7 @@ func (c *Core) dataListRetained(r *dataRequest) (any, *dataError) {
 
 // dataDeleteConnection is DELETE /connections/{clientId}?cleanSession&preventWillMessage.
 func (c *Core) dataDeleteConnection(r *dataRequest) (any, *dataError) {
-	id := strings.TrimPrefix(r.URL.Path, "/connections/")
+	id := r.args[0]
 	if err := c.may(r, "iot:DeleteConnection", "client/"+id); err != nil {
 		return nil, err
 	}
