@@ -54,12 +54,10 @@ var readTree = sync.OnceValues(func() (*tree, error) {
 			return err
 		}
 		if d.IsDir() {
-			if d.Name() == ".git" || d.Name() == ".idea" || d.Name() == ".vscode" {
+			switch d.Name() {
+			case ".git", ".idea", ".vscode", "node_modules":
 				return filepath.SkipDir
 			}
-			return nil
-		}
-		if d.Name() == ".git" { // of a worktree
 			return nil
 		}
 		if d.Name() == ".git" { // of a worktree
