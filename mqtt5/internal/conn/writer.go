@@ -14,8 +14,10 @@ const (
 	// largestPiece is how much one call of Write gets on a connection that is no
 	// plain socket: the content of one TLS record.
 	largestPiece = 16 << 10
+	// firstPiece is how much it gets at first, when the link may be slow.
+	firstPiece = 4 << 10
 	// smallestPiece is how much it gets at least on a slow link, and the step by
-	// which pieces grow again.
+	// which pieces grow.
 	smallestPiece = 1 << 10
 	// frameHeader is room in a TLS record for the header of a WebSocket frame.
 	frameHeader = 14
@@ -51,12 +53,11 @@ type Writer struct {
 
 // NewWriter returns a Writer.
 func NewWriter(c net.Conn) *Writer {
-	w := &Writer{conn: c, largest: largestPiece}
+	w := &Writer{conn: c, largest: largestPiece, piece: firstPiece}
 	w.socket = newWriteSocket(c, &w.written)
 	if joined, ok := c.(buffersWriter); ok && w.socket == nil {
 		w.joined, w.largest = joined, largestPiece-frameHeader
 	}
-	w.piece = w.largest
 	w.below = bottom(c)
 	w.measure = w.measureDeparted
 	return w
