@@ -208,8 +208,10 @@ func (c *Client) disconnected(cause error) {
 }
 
 // Close ends the client: requests fail with [ErrClosed], streams are halted, and
-// what is subscribed is unsubscribed, if there is a connection. Close waits for
-// the server's answer to that as long as ctx allows. Closing twice does nothing.
+// all filters are unsubscribed. Close waits for the server's answer to that as
+// long as ctx allows. Without a connection nothing is unsubscribed; Close then
+// returns [ErrOffline] if the server may hold filters. Closing twice does
+// nothing.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	if c.closed {
@@ -233,7 +235,10 @@ func (c *Client) Close(ctx context.Context) error {
 		remove()
 	}
 	var err error
-	if link != nil {
+	switch {
+	case link == nil && len(filters) > 0:
+		err = ErrOffline
+	case link != nil:
 		err = c.unsubscribeAll(ctx, link, filters)
 		link.cancel(ErrClosed)
 	}

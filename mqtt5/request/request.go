@@ -3,6 +3,7 @@
 package request
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -84,10 +85,14 @@ func (r *Request) validate() error {
 		return invalid("the request is nil")
 	case r.Topic == "":
 		return invalid("the request has no topic")
+	case hasWildcard(r.Topic):
+		return invalid("the topic %q has a wildcard", r.Topic)
 	case len(r.Replies) == 0:
 		return invalid("the request names no reply topic")
 	case r.Correlation == nil:
 		return invalid("the request has no correlation")
+	case !reflect.TypeOf(r.Correlation).Comparable():
+		return invalid("the type of the correlation is not comparable")
 	case r.Timeout < 0:
 		return invalid("the time-out is negative")
 	case r.Offline > FailOffline:
@@ -98,6 +103,9 @@ func (r *Request) validate() error {
 	for _, reply := range r.Replies {
 		if reply.Topic == "" {
 			return invalid("a reply has no topic")
+		}
+		if hasWildcard(reply.Topic) {
+			return invalid("the reply topic %q has a wildcard", reply.Topic)
 		}
 		if !matches(reply.filter(), reply.Topic) {
 			return invalid("the filter %q does not match the reply topic %q", reply.Filter, reply.Topic)

@@ -367,6 +367,9 @@ func (c *Client) refused(s *subscription, err error, again bool) {
 		return
 	}
 	for k := range s.calls {
+		if k.stage < StagePublish {
+			k.stage = StageSubscribe
+		}
 		k.fail(err)
 	}
 	streams := s.streams

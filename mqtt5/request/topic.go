@@ -4,6 +4,8 @@ package request
 
 import "strings"
 
+func hasWildcard(topic string) bool { return strings.ContainsAny(topic, "+#") }
+
 // matches reports whether a topic filter, without the prefix of a shared
 // subscription, matches a topic.
 func matches(filter, topic string) bool {

@@ -31,6 +31,7 @@ type Conn struct {
 	onPublish func(*mqtt5.PublishPacket) error
 	refusals  map[string][]mqtt5.SubackReasonCode
 	unsubacks map[string]mqtt5.UnsubackReasonCode
+	failures  []error         // of the next SUBSCRIBEs
 	held      map[string]bool // kinds of packets that get no acknowledgement now
 }
 
@@ -87,6 +88,14 @@ func (c *Conn) RefuseSubscribe(filter string, codes ...mqtt5.SubackReasonCode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refusals[filter] = append(c.refusals[filter], codes...)
+}
+
+// FailSubscribe makes the next SUBSCRIBEs fail without an answer of the server,
+// one with each error.
+func (c *Conn) FailSubscribe(errs ...error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failures = append(c.failures, errs...)
 }
 
 // RefuseUnsubscribe makes the server refuse to unsubscribe a filter.
@@ -298,6 +307,14 @@ func (c *Conn) Subscribe(ctx context.Context, p *mqtt5.SubscribePacket) (*mqtt5.
 		return nil, &mqtt5.OperationError{Operation: "subscribe", Err: err}
 	}
 	line := "SUBSCRIBE"
+	if len(c.failures) > 0 {
+		for _, s := range p.Subscriptions {
+			line += " " + s.TopicFilter
+		}
+		err := c.failures[0]
+		c.log, c.failures = append(c.log, line), c.failures[1:]
+		return nil, err
+	}
 	ack := &mqtt5.SubackPacket{}
 	var failed *mqtt5.AckError
 	for _, s := range p.Subscriptions {

@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package request_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request/requesttest"
+)
+
+// This file has what the native client does not do, or does otherwise.
+
+func TestRequest_warmSubscriptionCostsOnePublish(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		r.serve()
+		for range 3 {
+			r.do(ask("test", question{Topic: "test/accepted", Token: request.NewToken()}, false))
+		}
+		r.log("SUBSCRIBE test/+", "PUBLISH test/publish", "PUBLISH test/publish", "PUBLISH test/publish")
+	})
+}
+
+// A request that waits for room does not hold up one whose filters are there.
+func TestRequest_noHeadOfLineBlocking(t *testing.T) {
+	run(t, request.Options{MaxSubscriptions: 2}, func(r *rig) {
+		first := r.start("a")
+		r.listen("b")
+		blocked := r.start("c")
+		r.start("a")
+		r.log("SUBSCRIBE a", "PUBLISH ask", "SUBSCRIBE b", "PUBLISH ask")
+		blocked.pending()
+		first.release()
+		blocked.pending()
+	})
+}
+
+// A SUBSCRIBE without an answer does not hold up other requests.
+func TestRequest_slowSubscribe(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		r.conn.Hold("SUBSCRIBE")
+		r.start("a")
+		f := r.start("b")
+		r.log("SUBSCRIBE a", "SUBSCRIBE b")
+		r.conn.Release("SUBSCRIBE")
+		f.pending()
+	})
+}
+
+func TestRequest_tokens(t *testing.T) {
+	token := func(r *rig, payload string) { r.conn.Deliver("a", []byte(payload)) }
+	same := func() *request.Request {
+		req := on("a")
+		req.Token = "T"
+		return req
+	}
+	t.Run("the same one waits", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			first, second := r.do(same()), r.do(same())
+			r.log("SUBSCRIBE a", "PUBLISH ask")
+			token(r, `{"token":"T","n":1}`)
+			first.answered("a", `{"token":"T","n":1}`)
+			second.pending()
+			r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask")
+			token(r, `{"token":"T","n":2}`)
+			second.answered("a", `{"token":"T","n":2}`)
+		})
+	})
+	t.Run("a late answer is not taken for the next one", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			req := same()
+			req.Timeout = time.Second
+			first := r.do(req)
+			time.Sleep(time.Second)
+			first.failed(request.ErrTimeout, request.StageAnswer)
+			second := r.do(same())
+			r.log("SUBSCRIBE a", "PUBLISH ask")
+			token(r, `{"token":"T","late":true}`)
+			second.pending()
+			r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask") // the late answer has ended the wait
+			if s := r.client.Stats(); s.Late != 1 || s.Stray != 0 {
+				r.Errorf("stats %+v", s)
+			}
+			token(r, `{"token":"T"}`)
+			second.answered("a", `{"token":"T"}`)
+		})
+	})
+	t.Run("the wait for a late answer ends", func(t *testing.T) {
+		run(t, request.Options{LateWindow: 3 * time.Second}, func(r *rig) {
+			first := r.do(same())
+			first.release()
+			second := r.do(same())
+			time.Sleep(3*time.Second - 1)
+			second.pending()
+			r.log("SUBSCRIBE a", "PUBLISH ask")
+			time.Sleep(1)
+			r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask")
+		})
+	})
+	t.Run("one that was not sent does not block", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.offline()
+			r.do(same()).release()
+			r.do(same())
+			r.online(false)
+			r.log("SUBSCRIBE a", "PUBLISH ask")
+		})
+	})
+	t.Run("without tokens one at a time", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			uncorrelated := func() *request.Request {
+				req := on("a")
+				req.Correlation = request.Uncorrelated{}
+				return req
+			}
+			first, second := r.do(uncorrelated()), r.do(uncorrelated())
+			token(r, "1")
+			token(r, "1 again") // before the second request has left
+			first.answered("a", "1")
+			second.pending()
+			token(r, "2")
+			second.answered("a", "2")
+			if s := r.client.Stats(); s.Answers != 2 || s.Duplicate != 1 {
+				r.Errorf("stats %+v", s)
+			}
+		})
+	})
+	t.Run("two correlations on one topic", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.start("a")
+			req := on("a")
+			req.Correlation = request.CorrelationData{}
+			if f := r.do(req); !f.done() || !errors.Is(f.err, request.ErrInvalid) {
+				r.Errorf("error %v", f.err)
+			}
+		})
+	})
+}
+
+func TestRequest_unmatched(t *testing.T) {
+	var got []request.Unmatched
+	run(t, request.Options{OnUnmatched: func(u request.Unmatched) { got = append(got, u) }}, func(r *rig) {
+		req := on("a")
+		req.Token = "T"
+		f := r.do(req)
+		r.conn.Deliver("a", []byte(`{"token":"other"}`))
+		r.conn.Deliver("a", []byte(`{"token":"T"}`))
+		r.conn.Deliver("a", []byte(`{"token":"T"}`))
+		f.answered("a", `{"token":"T"}`)
+		req.Token = "U"
+		r.do(req).release()
+		r.conn.Deliver("a", []byte(`{"token":"U"}`))
+		r.conn.Deliver("a", []byte(`{"token":"U"}`))
+		synctest.Wait()
+		var kinds []string
+		for _, u := range got {
+			switch {
+			case u.Late:
+				kinds = append(kinds, "late")
+			case u.Duplicate:
+				kinds = append(kinds, "duplicate")
+			default:
+				kinds = append(kinds, "stray")
+			}
+		}
+		if want := []string{"stray", "duplicate", "late", "duplicate"}; !slices.Equal(kinds, want) {
+			r.Errorf("got %q, want %q", kinds, want)
+		}
+	})
+}
+
+func TestRequest_answerBeforePuback(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		r.serve()
+		r.conn.Hold("PUBLISH")
+		r.do(ask("test", question{Topic: "test/accepted", Token: "t"}, false)).answered("test/accepted", `{"token":"t"}`)
+	})
+}
+
+func TestRequest_endedContextSendsNothing(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		r.start("a").release()
+		r.conn.ResetLog()
+		ctx, cancel := context.WithCancel(r.Context())
+		cancel()
+		_, err := r.client.Do(ctx, on("a"))
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, mqtt5.ErrNotSent) {
+			r.Errorf("error %v", err)
+		}
+		r.log()
+	})
+}
+
+func TestRequest_cancellation(t *testing.T) {
+	stages := map[request.Stage]func(r *rig) *flight{
+		request.StageQueue: func(r *rig) *flight {
+			req := on("a")
+			r.do(req)
+			return r.do(req)
+		},
+		request.StageConnect: func(r *rig) *flight {
+			r.offline()
+			return r.start("a")
+		},
+		request.StageSubscribe: func(r *rig) *flight {
+			r.conn.Hold("SUBSCRIBE")
+			return r.start("a")
+		},
+		request.StagePublish: func(r *rig) *flight {
+			r.conn.Hold("PUBLISH")
+			return r.start("a")
+		},
+		request.StageAnswer: func(r *rig) *flight { return r.start("a") },
+	}
+	for stage, start := range stages {
+		t.Run(stage.String(), func(t *testing.T) {
+			run(t, request.Options{}, func(r *rig) {
+				f := start(r)
+				f.release()
+				e := f.failed(errGivenUp, stage)
+				sent := stage >= request.StagePublish
+				if errors.Is(e, mqtt5.ErrOutcomeUnknown) != sent || errors.Is(e, mqtt5.ErrNotSent) == sent {
+					r.Errorf("%v: sent %v", e, e.Sent)
+				}
+			})
+		})
+	}
+}
+
+func TestRequest_quota(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		limited := func(name string) *flight {
+			req := on("a")
+			req.Quota = request.Quota{Name: name, InFlight: 2}
+			return r.do(req)
+		}
+		first, _, third, fourth := limited("s"), limited("s"), limited("s"), limited("s")
+		r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask")
+		other := limited("t")
+		r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask", "PUBLISH ask")
+		third.release()
+		third.failed(errGivenUp, request.StageQueue)
+		first.release()
+		r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask", "PUBLISH ask", "PUBLISH ask")
+		fourth.pending()
+		other.pending()
+	})
+}
+
+func TestRequest_throttling(t *testing.T) {
+	type service struct {
+		busy atomic.Int32 // answers that say so
+		mu   sync.Mutex
+		gap  []time.Duration
+		last time.Time
+	}
+	gaps := func(s *service) []time.Duration {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.gap)
+	}
+	serve := func(r *rig) *service {
+		s := &service{last: time.Now()}
+		r.conn.OnPublish(func(p *mqtt5.PublishPacket) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.gap = append(s.gap, time.Since(s.last))
+			s.last = time.Now()
+			if s.busy.Add(-1) >= 0 {
+				r.conn.Deliver("a", []byte(`{"token":"T","busy":true}`))
+			} else {
+				r.conn.Deliver("a", []byte(`{"token":"T"}`))
+			}
+			return nil
+		})
+		return s
+	}
+	throttled := func(timeout time.Duration) *request.Request {
+		req := on("a")
+		req.Token, req.Timeout = "T", timeout
+		req.Quota = request.Quota{Name: "s", InFlight: 10}
+		req.Throttled = func(m *mqtt5.Message) bool { return len(m.Payload) > len(`{"token":"T"}`) }
+		return req
+	}
+	t.Run("repeats with growing delays", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			s := serve(r)
+			s.busy.Store(4)
+			f := r.do(throttled(time.Minute))
+			time.Sleep(time.Minute)
+			f.answered("a", `{"token":"T"}`)
+			if gap := gaps(s); len(gap) != 5 || gap[4] < 4*gap[1]/2 || gap[1] < 100*time.Millisecond {
+				r.Errorf("delays %v", gap)
+			}
+			if st := r.client.Stats(); st.Throttled != 4 || st.Requests != 5 {
+				r.Errorf("stats %+v", st)
+			}
+		})
+	})
+	t.Run("returns the answer when no time is left", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			serve(r).busy.Store(1000)
+			f := r.do(throttled(5 * time.Second))
+			time.Sleep(5 * time.Second)
+			f.answered("a", `{"token":"T","busy":true}`)
+		})
+	})
+	t.Run("holds back other requests of the quota", func(t *testing.T) {
+		run(t, request.Options{MinRetryDelay: 10 * time.Second}, func(r *rig) {
+			s := serve(r)
+			s.busy.Store(1)
+			f := r.do(throttled(time.Minute))
+			req := on("b")
+			req.Quota.Name = "s"
+			r.do(req)
+			if len(gaps(s)) != 1 {
+				r.Errorf("%d requests at once", len(gaps(s)))
+			}
+			r.start("c")
+			if len(gaps(s)) != 2 {
+				r.Error("a request without the quota waits")
+			}
+			time.Sleep(time.Minute)
+			if len(gaps(s)) != 4 {
+				r.Errorf("%d requests in the end", len(gaps(s)))
+			}
+			f.answered("a", `{"token":"T"}`)
+		})
+	})
+	t.Run("PUBACK quota exceeded", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			n := 0
+			r.conn.OnPublish(func(*mqtt5.PublishPacket) error {
+				if n++; n < 3 {
+					return &mqtt5.AckError{Operation: "publish", ReasonCode: uint8(mqtt5.PubackQuotaExceeded)}
+				}
+				r.conn.Deliver("a", []byte(`{"token":"T"}`))
+				return nil
+			})
+			f := r.do(throttled(time.Minute))
+			time.Sleep(time.Minute)
+			f.answered("a", `{"token":"T"}`)
+		})
+	})
+}
+
+func TestRequest_offline(t *testing.T) {
+	fail := func() *request.Request {
+		req := on("a")
+		req.Offline = request.FailOffline
+		return req
+	}
+	t.Run("fails at once", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.offline()
+			r.do(fail()).failed(request.ErrOffline, request.StageConnect)
+		})
+	})
+	t.Run("fails when the connection is lost before it is sent", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.conn.Hold("SUBSCRIBE")
+			f := r.do(fail())
+			r.offline()
+			e := f.failed(request.ErrOffline, request.StageConnect)
+			if !errors.Is(e, mqtt5.ErrNotSent) {
+				r.Error("it was not sent")
+			}
+		})
+	})
+	t.Run("waits for the answer over a resumed session", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			f := r.do(fail())
+			r.offline()
+			r.conn.Deliver("a", []byte(`{"token":"`+tokenOf(f)+`"}`))
+			f.pending()
+			r.online(true)
+			f.pending()
+		})
+	})
+	t.Run("idempotent requests are sent again", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			req := on("a")
+			req.Token, req.Idempotent = "T", true
+			f := r.do(req)
+			r.offline()
+			r.online(false)
+			time.Sleep(time.Second)
+			r.log("SUBSCRIBE a", "PUBLISH ask", "SUBSCRIBE a", "PUBLISH ask")
+			r.conn.Deliver("a", []byte(`{"token":"T"}`))
+			f.answered("a", `{"token":"T"}`)
+		})
+	})
+	t.Run("the connection is closed for good", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			f := r.start("a")
+			r.conn.Close()
+			f.failed(mqtt5.ErrClosed, request.StageAnswer)
+			r.start("a").failed(mqtt5.ErrClosed, request.StageQueue)
+		})
+	})
+	t.Run("the connection restored the filters", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.start("a").release()
+			r.offline()
+			r.online(false)
+			r.conn.Emit(&mqtt5.Resubscription{Restored: []string{"a"}})
+			synctest.Wait()
+			r.start("a")
+			r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask")
+		})
+	})
+	t.Run("a disconnect after a SUBSCRIBE backs off", func(t *testing.T) {
+		run(t, request.Options{MinRetryDelay: time.Minute}, func(r *rig) {
+			r.conn.Hold("SUBSCRIBE")
+			l := r.listen("a")
+			r.offline()
+			r.conn.Release("SUBSCRIBE")
+			r.online(false)
+			r.log("SUBSCRIBE a")
+			time.Sleep(time.Minute)
+			l.heard("established")
+		})
+	})
+}
+
+// tokenOf is any token: the test does not look at it.
+func tokenOf(*flight) string { return "stray" }
+
+// A connection without events is taken as up.
+func TestRequest_connectionWithoutEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := requesttest.New()
+		defer conn.Close()
+		client, err := request.New(struct{ request.Connection }{conn}, request.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &rig{t, conn, client}
+		r.serve()
+		r.do(ask("test", question{Topic: "test/accepted", Token: "t"}, false)).answered("test/accepted", `{"token":"t"}`)
+		if err := client.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestCall(t *testing.T) {
+	run(t, request.Options{ReplyTopic: "me/replies"}, func(r *rig) {
+		r.conn.OnPublish(func(p *mqtt5.PublishPacket) error {
+			if *p.ResponseTopic != "me/replies" || p.QoS != mqtt5.AtLeastOnce {
+				r.Errorf("packet %+v", p)
+			}
+			r.conn.DeliverPacket(mqtt5.PublishPacket{Topic: *p.ResponseTopic, CorrelationData: p.CorrelationData, Payload: append([]byte("re: "), p.Payload...)})
+			return nil
+		})
+		for _, text := range []string{"one", "two"} {
+			answer, err := r.client.Call(r.Context(), "ask", []byte(text))
+			if err != nil || string(answer.Payload) != "re: "+text {
+				r.Errorf("%s: %s %v", text, answer.Payload, err)
+			}
+		}
+		r.log("SUBSCRIBE me/replies", "PUBLISH ask", "PUBLISH ask")
+	})
+}
+
+func TestStream_handlersMayCallTheClient(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		r.serve()
+		var answer string
+		stream, err := r.client.Stream(request.StreamOptions{Filter: "events", OnMessage: func(ctx context.Context, m mqtt5.Message) {
+			got, err := r.client.Do(ctx, ask("test", question{Topic: "test/accepted", Token: string(m.Payload)}, false))
+			if err != nil {
+				r.Error(err)
+			}
+			answer = string(got.Payload)
+		}})
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer stream.Close()
+		if err := stream.WaitEstablished(r.Context()); err != nil {
+			r.Fatal(err)
+		}
+		r.conn.Deliver("events", []byte("t1"))
+		synctest.Wait()
+		if answer != `{"token":"t1"}` {
+			r.Errorf("answer %q", answer)
+		}
+	})
+}
+
+func TestStream_overflow(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		release := make(chan struct{})
+		l := &listener{rig: r}
+		stream, err := r.client.Stream(request.StreamOptions{
+			Filter:     "a",
+			MaxPending: 2,
+			OnMessage: func(_ context.Context, m mqtt5.Message) {
+				<-release
+				l.add(string(m.Payload), nil)
+			},
+			OnEvent: func(_ context.Context, e request.StreamEvent) {
+				if e.Kind == request.StreamOverflowed {
+					l.add("overflow", nil)
+					if e.Dropped != 3 {
+						r.Errorf("%d dropped", e.Dropped)
+					}
+				}
+			},
+		})
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer stream.Close()
+		synctest.Wait()
+		for _, text := range []string{"1", "2", "3", "4", "5", "6"} {
+			r.conn.Deliver("a", []byte(text))
+			synctest.Wait()
+		}
+		close(release)
+		l.heard("1", "2", "3", "overflow")
+		r.conn.Deliver("a", []byte("7"))
+		l.heard("1", "2", "3", "overflow", "7")
+	})
+}
+
+func TestStream_survivesPanicAndGoexit(t *testing.T) {
+	var panics atomic.Int32
+	run(t, request.Options{OnPanic: func(*mqtt5.PanicError) { panics.Add(1) }}, func(r *rig) {
+		l := &listener{rig: r}
+		stream, err := r.client.Stream(request.StreamOptions{Filter: "a", OnMessage: func(_ context.Context, m mqtt5.Message) {
+			switch string(m.Payload) {
+			case "panic":
+				panic("of the test")
+			case "exit":
+				runtime.Goexit()
+			}
+			l.add(string(m.Payload), nil)
+		}})
+		if err != nil {
+			r.Fatal(err)
+		}
+		defer stream.Close()
+		synctest.Wait()
+		for _, text := range []string{"panic", "1", "exit", "2"} {
+			r.conn.Deliver("a", []byte(text))
+		}
+		l.heard("1", "2")
+		if panics.Load() != 1 {
+			r.Errorf("%d panics", panics.Load())
+		}
+	})
+}
+
+func FuzzJSONField(f *testing.F) {
+	for _, seed := range []string{`{"clientToken":"t"}`, `{"a":{"b":"t"}}`, `{"clientToken":null}`, `{"clientToken":5}`, `[]`, ``, `{"clientToken":"t"`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		m := &mqtt5.Message{PublishPacket: mqtt5.PublishPacket{Payload: payload}}
+		for _, field := range []request.JSONField{"clientToken", "a.b", "", "a..b"} {
+			field.Token(m)
+		}
+	})
+}
