@@ -115,14 +115,14 @@ func (c *Core) updateCommand(r *request, format, topic string) *ServiceError {
 }
 
 // commandResult turns {"key":{"s":"text"}} into values; nil when there is no result.
-func commandResult(format string, in map[string]map[string]any) (map[string]any, *ServiceError) {
+func commandResult(format string, in map[string]map[string]any) (map[string]CommandValue, *ServiceError) {
 	if in == nil {
 		return nil, nil
 	}
 	if len(in) == 0 {
 		return nil, commandError("InvalidRequest", "At least 1 command execution result is required")
 	}
-	out := map[string]any{}
+	out := map[string]CommandValue{}
 	for key, typed := range in {
 		if len(typed) != 1 || key == "" {
 			return nil, commandError("InvalidRequest", "Result %q needs one of s, b and bin", key)
@@ -139,18 +139,23 @@ func commandResult(format string, in map[string]map[string]any) (map[string]any,
 }
 
 // resultValue checks a value: text, a flag, or bytes, which are base64 in JSON.
-func resultValue(format, kind string, value any) (any, bool) {
+func resultValue(format, kind string, value any) (CommandValue, bool) {
+	out := CommandValue{Kind: kind}
 	switch v := value.(type) {
 	case string:
 		if kind == "bin" && format == formatJSON {
 			b, err := base64.StdEncoding.DecodeString(v)
-			return b, err == nil
+			out.Bytes = b
+			return out, err == nil
 		}
-		return v, kind == "s"
+		out.Text = v
+		return out, kind == "s"
 	case bool:
-		return v, kind == "b"
+		out.Flag = v
+		return out, kind == "b"
 	case []byte:
-		return v, kind == "bin"
+		out.Bytes = v
+		return out, kind == "bin"
 	}
-	return nil, false
+	return out, false
 }

@@ -3,6 +3,8 @@
 package iottest
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -58,18 +60,26 @@ type CommandExecution struct {
 	Status        CommandStatus
 	ReasonCode    string
 	ReasonText    string
-	Result        map[string]any // string, bool or []byte; do not modify
+	Result        map[string]CommandValue // do not modify
 	CreatedAt     time.Time
 	LastUpdatedAt time.Time
 }
 
+// CommandValue is a value in the result of a command.
+type CommandValue struct {
+	Kind  string // "s", "b" or "bin": which of the following it is
+	Text  string
+	Flag  bool
+	Bytes []byte
+}
+
 type commandExecution struct {
 	CommandExecution
-	Final bool
-	Token string
-	// same identifies the command of a token
-	Same  string
-	alarm *alarm
+	Deadline time.Time
+	Final    bool
+	Token    string
+	Same     []byte // hash of the command of a token
+	alarm    *alarm
 }
 
 const (
@@ -91,13 +101,13 @@ func (c *Core) SendCommand(cmd Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	same := string(encodeJSON(cmd))
+	same := sha256.Sum256(encodeJSON(cmd))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if cmd.Token != "" {
 		for _, x := range c.device.commands {
 			switch {
-			case x.Token == cmd.Token && x.Same == same:
+			case x.Token == cmd.Token && bytes.Equal(x.Same, same[:]):
 				return x.ID, nil
 			case x.Token == cmd.Token:
 				return "", commandError("Conflict", "The token was used for another command")
@@ -105,12 +115,9 @@ func (c *Core) SendCommand(cmd Command) (string, error) {
 		}
 	}
 	now := c.nowLocked()
-	x := &commandExecution{Token: cmd.Token, Same: same, CommandExecution: CommandExecution{ID: uuid(), CommandID: cmd.ID,
+	x := &commandExecution{Deadline: now.Add(cmd.Timeout), Token: cmd.Token, Same: same[:], CommandExecution: CommandExecution{ID: uuid(), CommandID: cmd.ID,
 		Thing: cmd.Thing, ClientID: cmd.ClientID, Status: CommandCreated, CreatedAt: now, LastUpdatedAt: now}}
-	c.keepCommand(x)
-	x.alarm = c.alarmAt(now.Add(cmd.Timeout), func() {
-		c.setCommand(x, CommandTimedOut, false, func() { x.ReasonCode, x.ReasonText = noResponse, "" })
-	})
+	c.addCommand(x)
 	c.setCommand(x, CommandCreated, false, func() {})
 	topic := x.topic() + "/request"
 	switch cmd.ContentType {
@@ -163,8 +170,8 @@ func (cmd *Command) check() (payload []byte, _ error) {
 // maxCommands is how many executions are kept.
 const maxCommands = 10000
 
-// keepCommand adds an execution and forgets the oldest one if there are too many. c.mu is held.
-func (c *Core) keepCommand(x *commandExecution) {
+// addCommand adds an execution and forgets the oldest one if there are too many. c.mu is held.
+func (c *Core) addCommand(x *commandExecution) {
 	c.device.commands[x.ID] = x
 	c.device.commandOrder = append(c.device.commandOrder, x.ID)
 	if len(c.device.commandOrder) > maxCommands {
@@ -172,7 +179,30 @@ func (c *Core) keepCommand(x *commandExecution) {
 		c.device.commandOrder = c.device.commandOrder[1:]
 		c.cancelAlarm(c.device.commands[oldest].alarm)
 		delete(c.device.commands, oldest)
+		c.state.remove(bucketCommands, oldest)
 	}
+	if x.Status == CommandCreated || x.Status == CommandInProgress {
+		x.alarm = c.alarmAt(x.Deadline, func() {
+			c.setCommand(x, CommandTimedOut, false, func() { x.ReasonCode, x.ReasonText = noResponse, "" })
+		})
+	}
+}
+
+const bucketCommands = "commands"
+
+// loadCommands restores the executions of the last run.
+func (c *Core) loadCommands() error {
+	var all []*commandExecution
+	err := c.state.load(bucketCommands, func(_ string, raw []byte) error {
+		x := &commandExecution{}
+		all = append(all, x)
+		return json.Unmarshal(raw, x)
+	})
+	slices.SortFunc(all, func(a, b *commandExecution) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	for _, x := range all {
+		c.addCommand(x)
+	}
+	return err
 }
 
 // topic is what all topics of an execution begin with.
@@ -192,6 +222,7 @@ func (x *commandExecution) event() ServiceEvent {
 func (c *Core) setCommand(x *commandExecution, status CommandStatus, final bool, change func()) {
 	change()
 	x.Status, x.Final, x.LastUpdatedAt = status, final, c.nowLocked()
+	c.state.put(bucketCommands, x.ID, x)
 	if final {
 		c.cancelAlarm(x.alarm)
 	}

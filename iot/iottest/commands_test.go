@@ -136,7 +136,7 @@ func TestCommands_responses(t *testing.T) {
 			"result": m{"text": m{"s": "x"}, "flag": m{"b": true}, "raw": m{"bin": raw}}}, "accepted")
 		event("SUCCEEDED")
 		x, _ := c.CommandExecution(id)
-		if got := fmt.Sprintf("%s %s %s %v", x.Status, x.ReasonCode, x.ReasonText, x.Result); got != "SUCCEEDED DONE at last map[flag:true raw:[1 2] text:x]" {
+		if got := fmt.Sprintf("%s %s %s %v", x.Status, x.ReasonCode, x.ReasonText, x.Result); got != "SUCCEEDED DONE at last map[flag:{b  true []} raw:{bin  false [1 2]} text:{s x false []}]" {
 			t.Errorf("execution %s", got)
 		}
 		reject(m{"status": "FAILED"}, "TerminalStateReached")

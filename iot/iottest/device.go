@@ -350,6 +350,9 @@ func (c *Core) verifyDevice(cert *x509.Certificate) error {
 		return nil
 	}
 	_, err := c.deviceFor(cert)
+	if errors.Is(err, ErrUnknownCertificate) && c.mayRegister(cert) {
+		return nil
+	}
 	return err
 }
 

@@ -134,3 +134,25 @@ func ExampleCore_AddRule() {
 	<-done
 	// Output: dt/thermostat 21
 }
+
+// The first connection of a device whose certificate is not registered yet fails; then the device is a thing.
+func ExampleCore_RegisterCA() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	err = core.AddProvisioningTemplate(iottest.ProvisioningTemplate{Name: "jitp", ThingName: "${AWS::IoT::Certificate::CommonName}"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := core.RegisterCA(iottest.RegisteredCA{Template: "jitp"}); err != nil {
+		log.Fatal(err)
+	}
+	device, err := core.CreateDevice("thermostat", iottest.Unregistered())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(device.Name())
+	// Output: thermostat
+}

@@ -84,3 +84,20 @@ func FuzzServices(f *testing.F) {
 		c.Advance(2 * time.Hour) // tokens and step timers
 	})
 }
+
+// FuzzServiceTopics sends to any topic below $aws.
+func FuzzServiceTopics(f *testing.F) {
+	for _, topic := range []string{"things/a/shadow/get", "things/a/shadow/name/n/update", "things//shadow", "things/a/jobs/j/namespace-x/get",
+		"things/a/jobs/namespace-x", "things/a/jobs/notify", "certificates/create/json", "provisioning-templates/t/provision/cbor",
+		"things/a/defender/metrics/json", "commands/things/a/executions/x/response/json", "rules/r/a", "rules//", "", "/", "things/a/jobs/"} {
+		f.Add(topic, []byte(`{"clientToken":"t"}`))
+	}
+	c, err := New(Options{EventCapacity: 64})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = c.Close() })
+	f.Fuzz(func(t *testing.T, topic string, payload []byte) {
+		_ = c.Publish(Message{Topic: "$aws/" + topic, Payload: payload})
+	})
+}

@@ -130,6 +130,23 @@ func (c *Core) CreateJob(j Job) (string, error) {
 	return j.ID, nil
 }
 
+// AddJobTarget queues a job for one more thing, as for a new member of the group that a continuous job is for.
+func (c *Core) AddJobTarget(id, thing string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	j := c.device.jobs[id]
+	switch {
+	case j == nil:
+		return errNoSuchJob
+	case !thingName.MatchString(thing) || slices.Contains(j.Things, thing):
+		return fmt.Errorf("iottest: job %s: thing %q: not a thing name, or a target already", id, thing)
+	}
+	j.Things = append(j.Things, thing)
+	c.changeJobs(thing, func() { c.queueExecution(j, thing, 1) }).send(c)
+	c.keepJob(j)
+	return nil
+}
+
 func (j *Job) check() error {
 	switch {
 	case !jobID.MatchString(j.ID):

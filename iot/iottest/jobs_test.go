@@ -132,7 +132,13 @@ func TestJobs_notifications(t *testing.T) {
 	if !errors.As(err, &rejected) || rejected.Code != "ResourceNotFound" {
 		t.Errorf("update of a deleted job: %v", err)
 	}
-	for _, err := range []error{c.CancelJob("none", true), c.DeleteJob("none", true), c.CancelJobExecution("none", "a", true),
+	if err := c.AddJobTarget("j2", "b"); err != nil {
+		t.Error(err)
+	}
+	if e, ok := c.JobExecution("j2", "b"); !ok || e.Status != iottest.JobQueued {
+		t.Errorf("execution of a target that was added: %+v", e)
+	}
+	for _, err := range []error{c.AddJobTarget("none", "b"), c.AddJobTarget("j2", "b"), c.CancelJob("none", true), c.DeleteJob("none", true), c.CancelJobExecution("none", "a", true),
 		c.CancelJobExecution("j2", "a", true)} {
 		if err == nil {
 			t.Error("no error")
@@ -323,6 +329,7 @@ func TestServices_survive(t *testing.T) {
 	_, err2 := c.UpdateShadow("a", "", []byte(`{"state":{"desired":{"n":12345678901234567890}}}`))
 	_, err3 := c.UpdateShadow("a", "x", []byte(`{"state":{"desired":{"n":1}}}`))
 	_, err4 := c.DeleteShadow("a", "x")
+	command := send(t, c, iottest.Command{Thing: "a", Payload: []byte("{}"), Timeout: time.Minute, Token: "t"})
 	if err := errors.Join(err, err2, err3, err4, c.DeleteJob("gone", false), c.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +344,13 @@ func TestServices_survive(t *testing.T) {
 	if len(jobs) != 2 || jobs[0].JobID != "j" || jobs[0].Status != iottest.JobInProgress || jobs[1].JobID != "k" {
 		t.Errorf("jobs %+v", jobs)
 	}
+	if again := send(t, c, iottest.Command{Thing: "a", Payload: []byte("{}"), Timeout: time.Minute, Token: "t"}); again != command {
+		t.Error("the token of a command was forgotten")
+	}
 	c.Advance(6 * time.Minute)
+	if x, _ := c.CommandExecution(command); x.Status != iottest.CommandTimedOut {
+		t.Errorf("command after its time-out: %+v", x)
+	}
 	if e, _ := c.JobExecution("j", "a"); e.Status != iottest.JobTimedOut {
 		t.Errorf("after the step time-out: %+v", e)
 	}

@@ -4,6 +4,7 @@ package iottest
 
 import (
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"time"
 
@@ -125,6 +126,9 @@ func (c *Core) authenticateX509(tr *transport) (*principal, error) {
 		return nil, fmt.Errorf("%w: no client certificate", errHangUp)
 	}
 	d, err := c.deviceFor(tr.peer)
+	if errors.Is(err, ErrUnknownCertificate) && c.registerJustInTime(tr.peer) {
+		err = ErrJustInTime
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errHangUp, err)
 	}

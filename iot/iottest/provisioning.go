@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -34,12 +35,11 @@ const (
 
 // ownership is what the holder of a token may register.
 type ownership struct {
-	device  *Device // pending activation, without a name
-	owner   string  // principal that made it
-	expires time.Time
-	thing   *Device           // nil until it is registered
-	config  map[string]string // of the template it was registered with
-	alarm   *alarm
+	CertificateID string // pending activation, until it is registered
+	Owner         string // principal that made it
+	Expires       time.Time
+	ThingName     string            // empty until it is registered
+	Config        map[string]string // of the template it was registered with
 }
 
 func provisioningError(status int, code, format string, args ...any) *ServiceError {
@@ -140,10 +140,8 @@ func (c *Core) createCertificate(r *request, format string) (map[string]any, *Se
 	token := randomHex(64)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	o := &ownership{device: d, owner: r.owner, expires: c.nowLocked().Add(ownershipTokenLife)}
-	o.alarm = c.alarmAt(o.expires, func() { c.expireToken(token) })
-	c.device.tokens[token] = o
 	c.addDevice(d)
+	c.addToken(token, &ownership{CertificateID: d.id, Owner: r.owner, Expires: c.nowLocked().Add(ownershipTokenLife)})
 	c.emitCertificate(d)
 	answer["certificateId"], answer["certificatePem"], answer["certificateOwnershipToken"] = d.id, string(d.CertPEM()), token
 	return answer, nil
@@ -178,14 +176,32 @@ func (c *Core) emitCertificate(d *Device) {
 	c.emitService(ServiceChanged, &ServiceEvent{Service: ServiceProvisioning, Thing: d.name, Key: d.id, Status: d.status.String()}, nil, nil)
 }
 
-// expireToken ends a token. The certificate is deleted if it was not registered. c.mu is held.
-func (c *Core) expireToken(token string) {
-	o := c.device.tokens[token]
-	delete(c.device.tokens, token)
-	if o != nil && o.thing == nil {
-		c.removeDevice(o.device)
-		c.emitService(ServiceChanged, &ServiceEvent{Service: ServiceProvisioning, Key: o.device.id, Status: "DELETED"}, nil, nil)
-	}
+const bucketTokens = "tokens"
+
+// addToken makes a token valid until it expires; the certificate is deleted then, if it was not registered. c.mu is held.
+func (c *Core) addToken(token string, o *ownership) {
+	c.device.tokens[token] = o
+	c.state.put(bucketTokens, token, o)
+	c.alarmAt(o.Expires, func() {
+		delete(c.device.tokens, token)
+		c.state.remove(bucketTokens, token)
+		if d := c.devices[o.CertificateID]; d != nil && o.ThingName == "" {
+			c.removeDevice(d)
+			c.emitService(ServiceChanged, &ServiceEvent{Service: ServiceProvisioning, Key: d.id, Status: "DELETED"}, nil, nil)
+		}
+	})
+}
+
+// loadTokens restores the tokens of the last run.
+func (c *Core) loadTokens() error {
+	return c.state.load(bucketTokens, func(token string, raw []byte) error {
+		o := &ownership{}
+		if err := json.Unmarshal(raw, o); err != nil {
+			return err
+		}
+		c.addToken(token, o)
+		return nil
+	})
 }
 
 // registerThing carries out RegisterThing.
@@ -199,13 +215,17 @@ func (c *Core) registerThing(r *request, format string) (map[string]any, *Servic
 	}
 	c.mu.Lock()
 	t, o := c.device.templates[r.Key], c.device.tokens[body.Token]
+	var d *Device
+	if o != nil {
+		d = c.devices[o.CertificateID]
+	}
 	c.mu.Unlock()
 	switch {
 	case body.Token == "":
 		return nil, invalidToken("Certificate ownership token cannot be empty")
 	case t == nil || t.Disabled:
 		return nil, provisioningError(404, "ResourceNotFound", "Template %s does not exist or is not enabled", r.Key)
-	case o == nil || o.owner != r.owner:
+	case d == nil || o.Owner != r.owner:
 		return nil, invalidToken("Certificate ownership token is not valid or has expired")
 	}
 	parameters := maps.Clone(body.Parameters)
@@ -223,7 +243,7 @@ func (c *Core) registerThing(r *request, format string) (map[string]any, *Servic
 			clientID = r.from.clientID
 		}
 		overrides, err := c.callHook(t, &ProvisioningRequest{
-			ClaimCertificateID: o.owner, CertificateID: o.device.id, CertificatePEM: string(o.device.CertPEM()),
+			ClaimCertificateID: o.Owner, CertificateID: d.id, CertificatePEM: string(d.CertPEM()),
 			TemplateARN: "arn:aws:iot:" + c.opts.Region + ":" + c.opts.AccountID + ":provisioningtemplate/" + t.Name,
 			ClientID:    clientID, Parameters: maps.Clone(parameters),
 		})
@@ -241,22 +261,23 @@ func (c *Core) registerThing(r *request, format string) (map[string]any, *Servic
 func (c *Core) finishRegistration(t *ProvisioningTemplate, token string, parameters map[string]string) (map[string]any, *ServiceError) {
 	o := c.device.tokens[token]
 	switch {
-	case o == nil:
+	case o == nil || c.devices[o.CertificateID] == nil:
 		return nil, invalidToken("Certificate ownership token is not valid or has expired")
-	case o.thing == nil:
-		thing, err := c.provisionDevice(t, o.device, parameters)
+	case o.ThingName == "":
+		thing, err := c.provisionDevice(t, c.devices[o.CertificateID], parameters)
 		if err != nil {
 			return nil, err
 		}
-		o.thing, o.config = thing, t.DeviceConfiguration
+		o.ThingName, o.Config = thing.name, t.DeviceConfiguration
+		c.state.put(bucketTokens, token, o)
 	case c.device.opts.ProvisionTokensOnce:
 		return nil, invalidToken("Certificate ownership token was used already")
 	}
-	config := o.config
+	config := o.Config
 	if config == nil {
 		config = map[string]string{}
 	}
-	return map[string]any{"thingName": o.thing.name, "deviceConfiguration": config}, nil
+	return map[string]any{"thingName": o.ThingName, "deviceConfiguration": config}, nil
 }
 
 var templateVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
@@ -286,7 +307,7 @@ func (c *Core) provisionDevice(t *ProvisioningTemplate, pending *Device, paramet
 	if !thingName.MatchString(name) {
 		return nil, provisioningError(400, "InvalidParameter", "%q is not a thing name", name)
 	}
-	d := &Device{core: c, name: name, id: pending.id, cert: pending.cert, status: Active, policies: slices.Clone(t.policies)}
+	d := &Device{core: c, name: name, id: pending.id, cert: pending.cert, status: Active, policies: slices.Clone(t.policies), thing: t.Thing}
 	c.addDevice(d)
 	c.emitCertificate(d)
 	return d, nil

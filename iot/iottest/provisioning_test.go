@@ -329,3 +329,35 @@ func TestProvisioning_trustedUser(t *testing.T) {
 		}
 	}
 }
+
+// A token survives a restart of the core, and so does the certificate that waits for it.
+func TestProvisioning_survives(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c, err := iottest.New(iottest.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claim := c.Device(t, "claim")
+	cl := claimClient(t, c, claim, "json")
+	made := wireFormats[0].call(cl, createTopic, nil, "accepted")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = iottest.Start(t, func(o *iottest.Options) { o.Dir = dir })
+	addTemplate(t, c, nil)
+	cfg := c.TLSConfig(iottest.ALPNMQTTCA)
+	cfg.Certificates = []tls.Certificate{claim.TLSCertificate()}
+	nc, err := tls.Dial("tcp", c.Addr(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cl = newRaw(t, nc)
+	cl.mustConnect(connectOptions{id: "claim"})
+	cl.subscribe(provisionTopic + "json/accepted")
+	done := wireFormats[0].call(cl, provisionTopic, map[string]any{"certificateOwnershipToken": made["certificateOwnershipToken"],
+		"parameters": map[string]string{"SerialNumber": "7"}}, "accepted")
+	if done["thingName"] != "thing-7" {
+		t.Errorf("answer %v", done)
+	}
+}

@@ -112,6 +112,7 @@ type deviceServices struct {
 
 	templates    map[string]*ProvisioningTemplate
 	tokens       map[string]*ownership
+	authorities  map[string]*RegisteredCA // by certificate id
 	commands     map[string]*commandExecution
 	commandOrder []string // ids of executions, the oldest first
 	reports      map[string][]DefenderReport
@@ -132,6 +133,7 @@ func (d *deviceServices) init(o ServiceOptions) {
 	d.shadows = map[shadowKey]*shadow{}
 	d.jobs = map[string]*job{}
 	d.templates, d.tokens = map[string]*ProvisioningTemplate{}, map[string]*ownership{}
+	d.authorities = map[string]*RegisteredCA{}
 	d.commands, d.reports = map[string]*commandExecution{}, map[string][]DefenderReport{}
 	d.rules = map[string]*func(*Message){}
 	d.ctx, d.stop = context.WithCancel(context.Background())
@@ -141,7 +143,7 @@ func (d *deviceServices) init(o ServiceOptions) {
 func (c *Core) loadServices() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.loadShadows(), c.loadJobs())
+	return errors.Join(c.loadShadows(), c.loadJobs(), c.loadCommands(), c.loadTokens())
 }
 
 // request is a message that reached a device service, or a call of the same meaning.

@@ -315,3 +315,18 @@ func TestShadow_options(t *testing.T) {
 		}
 	}
 }
+
+// A will on a topic of a service is a message like others: the service does not see it.
+func TestServices_ignoreWills(t *testing.T) {
+	t.Parallel()
+	c := iottest.Start(t, plain)
+	watcher := serviceClient(t, c, "watcher", shadowA+"#")
+	cl := dialPlain(t, c)
+	cl.mustConnect(connectOptions{id: "device", will: shadowA + "update", willPayload: `{"state":{"reported":null}}`})
+	c.Cut("device")
+	watcher.expectMessage(shadowA+"update", `{"state":{"reported":null}}`)
+	watcher.nothing()
+	if _, err := c.GetShadow("a", ""); err == nil {
+		t.Error("the will made a shadow")
+	}
+}

@@ -23,6 +23,8 @@ type ProvisioningTemplate struct {
 	Parameters []string
 	// Policies are the AWS IoT policies of new things, as JSON documents; without any a thing may do everything.
 	Policies []string
+	// Thing has the type and the attributes of new things.
+	Thing Thing
 	// DeviceConfiguration is handed to the device.
 	DeviceConfiguration map[string]string
 	// Disabled templates do not exist for devices.
