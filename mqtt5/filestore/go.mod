@@ -15,5 +15,5 @@ require (
 
 replace (
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../../io
-	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ..
 )

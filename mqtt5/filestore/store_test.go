@@ -186,9 +186,6 @@ func TestOpen_options(t *testing.T) {
 	}
 }
 
-// segmentFile is the path of a segment of a store.
-func segmentFile(dir string, number uint32) string { return filepath.Join(dir, segmentName(number)) }
-
 // small are options with which tests need few bytes for many segments.
 var small = Options{SegmentBytes: minSegment, Interval: time.Hour}
 
