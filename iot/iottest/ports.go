@@ -19,6 +19,21 @@ type port struct {
 	ln    net.Listener
 }
 
+// PortError says which port could not be opened.
+type PortError struct {
+	Plays string // "443", "8883" or "1883"
+	Addr  string // the address that was asked for
+	Err   error
+}
+
+// Error names the port, its address and the cause.
+func (e *PortError) Error() string {
+	return fmt.Sprintf("iottest: the port that plays %s cannot be opened on %s: %v", e.Plays, e.Addr, e.Err)
+}
+
+// Unwrap returns the cause, for instance [syscall.EADDRINUSE].
+func (e *PortError) Unwrap() error { return e.Err }
+
 // openPorts opens the ports that are closed, all or none.
 func (c *Core) openPorts() error {
 	var opened []*port
@@ -32,7 +47,7 @@ func (c *Core) openPorts() error {
 				_ = q.ln.Close()
 				q.ln = nil
 			}
-			return fmt.Errorf("iottest: the port that plays %s cannot be opened: %w", p.plays, err)
+			return &PortError{Plays: p.plays, Addr: p.addr, Err: err}
 		}
 		p.ln = ln
 		opened = append(opened, p)

@@ -18,8 +18,7 @@ const (
 	ServiceProvisioning = "provisioning"
 	ServiceCommands     = "commands"
 	ServiceDefender     = "defender"
-	ServiceRules        = "rules"  // basic ingest
-	ServiceDirect       = "direct" // messages to one client
+	ServiceRules        = "rules" // basic ingest
 )
 
 // ServiceOptions configure the device services. The zero value is the service with its default quotas.

@@ -441,9 +441,13 @@ func (c *Core) Publish(m Message) error {
 type SessionInfo struct {
 	ClientID      string
 	Connected     bool
-	Subscriptions []string // filters, sorted
-	Queued        int      // messages that wait to be sent
-	Unacked       int      // messages sent and not acknowledged
+	Version       int           // of MQTT, as in [ClientInfo]
+	Expiry        time.Duration // how long it is kept without a connection
+	ExpiresAt     time.Time     // on the core's clock; zero while connected
+	Subscriptions []string      // filters, sorted
+	Queued        int           // messages that wait to be sent
+	Unacked       int           // messages sent and not acknowledged
+	Bytes         int           // of payload in both
 }
 
 // Session returns what the core keeps for a client id; ok is false when there is nothing.
@@ -454,12 +458,7 @@ func (c *Core) Session(clientID string) (info SessionInfo, ok bool) {
 	if s == nil {
 		return SessionInfo{}, false
 	}
-	info = SessionInfo{ClientID: clientID, Connected: s.client != nil, Queued: len(s.pending), Unacked: len(s.inflight)}
-	for f := range s.subs {
-		info.Subscriptions = append(info.Subscriptions, f)
-	}
-	slices.Sort(info.Subscriptions)
-	return info, true
+	return s.info(), true
 }
 
 // EndSession disconnects a client id if need be and forgets its session, so that the next CONNECT finds none.

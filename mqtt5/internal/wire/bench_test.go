@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire_test
+package wire
 
 import (
 	"bytes"
 	"testing"
-
-	. "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // benchPublish is the message that all the numbers are about: 256 bytes, QoS 1,

@@ -74,3 +74,46 @@ func (p *Connack) set(one *property, rest []byte) {
 func errNoMethod(t Type) *Error {
 	return protocolError(t, propertySection[t], "authentication data without an authentication method")
 }
+
+func (p *Connack) writeProperties(w *propertyWriter) {
+	w.uint32(propSessionExpiryInterval, p.SessionExpiryInterval)
+	w.string(propAssignedClientID, p.AssignedClientID)
+	w.uint16(propServerKeepAlive, p.ServerKeepAlive)
+	w.string(propAuthenticationMethod, p.AuthenticationMethod)
+	w.binary(propAuthenticationData, p.AuthenticationData)
+	w.string(propResponseInformation, p.ResponseInformation)
+	w.string(propServerReference, p.ServerReference)
+	w.string(propReasonString, p.ReasonString)
+	w.uint16(propReceiveMaximum, p.ReceiveMaximum)
+	w.uint16(propTopicAliasMaximum, p.TopicAliasMaximum)
+	w.byte(propMaximumQoS, p.MaximumQoS)
+	w.bool(propRetainAvailable, p.RetainAvailable)
+	w.user(p.UserProperties)
+	w.uint32(propMaximumPacketSize, p.MaximumPacketSize)
+	w.bool(propWildcardAvailable, p.WildcardSubscriptionsAvailable)
+	w.bool(propSubscriptionIDsAvailable, p.SubscriptionIDsAvailable)
+	w.bool(propSharedAvailable, p.SharedSubscriptionsAvailable)
+}
+
+func (p *Connack) propertiesSize() int {
+	var w propertyWriter
+	p.writeProperties(&w)
+	return w.size
+}
+
+// ConnackSize returns the size that AppendConnack needs.
+func ConnackSize(p *Connack) int { return packetSize(2 + listSize(p.propertiesSize())) }
+
+// AppendConnack appends a CONNACK.
+func AppendConnack(dst []byte, p *Connack) []byte {
+	props := p.propertiesSize()
+	var flags byte
+	if p.SessionPresent {
+		flags = 1
+	}
+	dst = appendHeader(dst, TypeConnack, 2+listSize(props))
+	dst = append(dst, flags, byte(p.ReasonCode))
+	w := propertyWriter{dst: appendVarint(dst, uint32(props)), emit: true}
+	p.writeProperties(&w)
+	return w.dst
+}

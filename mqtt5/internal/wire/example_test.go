@@ -8,17 +8,17 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
-// A stream arrives in pieces. Parse says how many bytes it is waiting for.
-func ExampleFrame_Parse() {
+// A stream arrives in pieces. ParseFrame says how many bytes it is waiting for.
+func ExampleParseFrame() {
 	stream := wire.AppendPublish(nil, &wire.Publish{Topic: "plant/boiler", Payload: []byte("81.5"), QoS: 1, PacketID: 9})
-	stream = wire.AppendAck(stream, wire.TypePuback, &wire.Ack{PacketID: 7})
+	stream = wire.AppendPingresp(stream)
 
-	var frame wire.Frame
-	need, _ := frame.Parse(stream[:5], 1<<16)
+	_, need, _ := wire.ParseFrame(stream[:5], 1<<16)
 	fmt.Println("need", need, "bytes")
 
 	for len(stream) > 0 {
-		if _, err := frame.Parse(stream, 1<<16); err != nil {
+		frame, _, err := wire.ParseFrame(stream, 1<<16)
+		if err != nil {
 			fmt.Println(err)
 			return
 		}
@@ -38,12 +38,11 @@ func ExampleFrame_Parse() {
 	// Output:
 	// need 23 bytes
 	// PUBLISH plant/boiler 81.5
-	// PUBACK
+	// PINGRESP
 }
 
 func ExampleError() {
-	var frame wire.Frame
-	frame.Parse([]byte{0x30, 0x06, 0, 3, 'a', '/', '#', 0}, 0)
+	frame, _, _ := wire.ParseFrame([]byte{0x30, 0x06, 0, 3, 'a', '/', '#', 0}, 0)
 	var v wire.PublishView
 	if err := wire.ParsePublish(&frame, &v); err != nil {
 		fmt.Println(err)
