@@ -13,17 +13,18 @@ import (
 // imports a module puts it into the module graph of every user. What needs more
 // goes into the test-only modules.
 var arrows = map[string][]string{
-	"io":          {},
-	"io/pkcs11":   {"io"},
-	"http":        {"io"},
-	"auth":        {"io"},
-	"mqtt5":       {"io"},
-	"iot":         {"io", "http", "auth", "mqtt5"},
-	"iot/iottest": {},
-	"policy":      {},
-	"interop":     {"*"},
-	"benchmarks":  {"*"},
-	"samples":     {"*"},
+	"io":              {},
+	"io/pkcs11":       {"io"},
+	"http":            {"io"},
+	"auth":            {"io"},
+	"mqtt5":           {"io"},
+	"mqtt5/filestore": {"mqtt5"},
+	"iot":             {"io", "http", "auth", "mqtt5"},
+	"iot/iottest":     {},
+	"policy":          {},
+	"interop":         {"*"},
+	"benchmarks":      {"*"},
+	"samples":         {"*"},
 }
 
 // restricted lists who may import packages of others, by prefix of the import path.

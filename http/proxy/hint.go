@@ -19,7 +19,7 @@ func (d *Dialer) hint(resp *response) string {
 	case http.StatusForbidden:
 		return "the proxy forbids this host or port: have it allowed there"
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return "the proxy cannot reach the host: check the name of the host and the network of the proxy"
+		return "check that the proxy can reach the endpoint: the name of the host, and the network of the proxy"
 	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusSwitchingProtocols:
 		return "this is probably a web server and not a proxy: it does not open tunnels (CONNECT); check host and port of the proxy"
 	}
@@ -49,7 +49,7 @@ func (d *Dialer) authenticationHint(resp *response) string {
 	case !d.proxy.hasAuth:
 		return "no credentials were given: put them into the URL (http://user:password@" + d.proxy.address() + ") or into Username and Password"
 	}
-	return "the proxy does not accept these credentials: check user name and password"
+	return "the proxy does not accept these credentials: check the proxy's user name and password"
 }
 
 // quoted is a quoted string of RFC 9110, which may hold commas.

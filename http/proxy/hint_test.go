@@ -24,7 +24,7 @@ func TestError_hint(t *testing.T) {
 	}{
 		"none given":             {[]string{auth407 + "Proxy-Authenticate: Basic realm=\"a, b c\"\r\n\r\n"}, proxy.Options{}, "no credentials were given: put them into the URL (http://user:password@proxy.test:3128)"},
 		"none given, no schemes": {[]string{auth407 + "\r\n"}, proxy.Options{}, "no credentials were given"},
-		"not accepted":           {[]string{auth407 + "Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n", auth407 + "Proxy-Authenticate: Basic\r\n\r\n"}, given, "check user name and password"},
+		"not accepted":           {[]string{auth407 + "Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n", auth407 + "Proxy-Authenticate: Basic\r\n\r\n"}, given, "the proxy does not accept these credentials: check the proxy's user name and password"},
 		"Negotiate and NTLM": {[]string{auth407 + "Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: NTLM\r\n\r\n"}, given,
 			"the proxy does not offer Basic, only Negotiate, NTLM: give the Proxy-Authorization of such a scheme with the callback ConnectHeader"},
 		"NTLM, none given":      {[]string{auth407 + "Proxy-Authenticate: NTLM TlRMTVNTUAAC=\r\n\r\n"}, proxy.Options{}, "only NTLM: give"},
@@ -37,7 +37,7 @@ func TestError_hint(t *testing.T) {
 		"web server":            {[]string{"HTTP/1.1 405 Method Not Allowed\r\n\r\n"}, proxy.Options{}, "probably a web server and not a proxy"},
 		"web server, old":       {[]string{"HTTP/1.0 501 Not Implemented\r\n\r\n"}, proxy.Options{}, "probably a web server and not a proxy"},
 		"forbidden":             {[]string{"HTTP/1.1 403 Forbidden\r\n\r\n"}, proxy.Options{}, "forbids this host or port"},
-		"host not reached":      {[]string{"HTTP/1.1 502 Bad Gateway\r\n\r\n"}, proxy.Options{}, "cannot reach the host"},
+		"host not reached":      {[]string{"HTTP/1.1 502 Bad Gateway\r\n\r\n"}, proxy.Options{}, "check that the proxy can reach the endpoint"},
 		"nothing that is known": {[]string{"HTTP/1.1 418 I'm a teapot\r\n\r\n"}, proxy.Options{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

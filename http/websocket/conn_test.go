@@ -20,7 +20,17 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 )
 
-func TestWrite_oneFrameEach(t *testing.T) {
+// dataFrames are the frames that a write of the payload makes.
+func dataFrames(payload []byte) (frames []clientFrame) {
+	const longest = 16<<10 - 8
+	for len(payload) > longest {
+		frames = append(frames, clientFrame{0x82, string(payload[:longest])})
+		payload = payload[longest:]
+	}
+	return append(frames, clientFrame{0x82, string(payload)})
+}
+
+func TestWrite_frames(t *testing.T) {
 	payload := []byte(strings.Repeat("The quick brown fox. ", 1<<13)) // 168 KiB
 	synctest.Test(t, func(t *testing.T) {
 		var frames []clientFrame
@@ -41,11 +51,11 @@ func TestWrite_oneFrameEach(t *testing.T) {
 		})
 		conn := mustDial(t, o)
 		var want []clientFrame
-		for _, n := range []int{1, 2, 7, 8, 9, 31, 32, 33, 125, 126, 4081, 4082, 4083, 4096, 32 << 10, 0xffff, 0x10000, len(payload)} {
+		for _, n := range []int{1, 2, 7, 8, 9, 31, 32, 33, 125, 126, 4081, 4082, 4083, 4096, 16<<10 - 9, 16<<10 - 8, 16<<10 - 7, 32 << 10, 0xffff, 0x10000, len(payload)} {
 			if got, err := conn.Write(payload[:n]); got != n || err != nil {
 				t.Fatalf("write of %d bytes: %d, %v", n, got, err)
 			}
-			want = append(want, clientFrame{0x82, string(payload[:n])})
+			want = append(want, dataFrames(payload[:n])...)
 		}
 		for _, parts := range [][]int{{1, 2, 3}, {0, 5, 0}, {3, 4093}, {5000, 1, 40000, 3, 70000}, {7}} {
 			var bufs [][]byte
@@ -57,7 +67,7 @@ func TestWrite_oneFrameEach(t *testing.T) {
 			if got, err := conn.WriteBuffers(bufs); got != int64(off) || err != nil {
 				t.Fatalf("write of %v: %d, %v", parts, got, err)
 			}
-			want = append(want, clientFrame{0x82, string(payload[:off])})
+			want = append(want, dataFrames(payload[:off])...)
 		}
 		if n, err := conn.Write(nil); n != 0 || err != nil {
 			t.Errorf("empty write: %d, %v", n, err)
@@ -238,13 +248,8 @@ func TestConcurrent_pingsAndWrites(t *testing.T) {
 			if !s.upgrade() {
 				return
 			}
-			go func() {
-				for range pings {
-					if _, err := s.Write(frame(0x89, []byte("are you there"))); err != nil {
-						return
-					}
-				}
-			}()
+			ping := func() { go func() { _, _ = s.Write(frame(0x89, []byte("are you there"))) }() }
+			ping()
 			for {
 				f, err := readFrame(s.br)
 				if err != nil {
@@ -254,7 +259,10 @@ func TestConcurrent_pingsAndWrites(t *testing.T) {
 				if f.First == 0x82 && strings.Trim(f.Payload, f.Payload[:1]) != "" {
 					t.Error("frames are mixed")
 				}
-				if counts[0x82] == writers*writes && counts[0x8a] == pings {
+				if f.First == 0x8a && counts[0x8a] < pings {
+					ping()
+				}
+				if counts[0x82] == writers*writes*3 && counts[0x8a] == pings {
 					_, _ = s.Write(closeFrame(1000, ""))
 				}
 			}
@@ -277,7 +285,7 @@ func TestConcurrent_pingsAndWrites(t *testing.T) {
 		}
 		wg.Wait()
 		<-client.served
-		if d := cmp.Diff(map[byte]int{0x82: writers * writes, 0x8a: pings, 0x88: 1}, counts); d != "" {
+		if d := cmp.Diff(map[byte]int{0x82: writers * writes * 3, 0x8a: pings, 0x88: 1}, counts); d != "" {
 			t.Errorf("frames differ (-want +got):\n%s", d)
 		}
 	})

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/coder/websocket"
 	"go.uber.org/zap"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
@@ -190,71 +189,40 @@ func (d *Dialer) request(ctx context.Context, address string) (*http.Request, er
 func (d *Dialer) upgrade(ctx context.Context, conn net.Conn, r *http.Request, address string) (*Conn, error) {
 	ctx, cancel := stage.WithTimeout(ctx, d.opts.UpgradeTimeout)
 	defer cancel()
-
-	u := *r.URL
-	// TLS is done already, so the HTTP client sees plain HTTP.
-	u.Scheme, u.Fragment, u.RawFragment = "http", "", ""
-	h := &handshake{ctx: ctx, conn: conn}
-	header := r.Header.Clone()
-	if _, ok := header["User-Agent"]; !ok {
-		header["User-Agent"] = []string{""} // otherwise net/http adds its own
-	}
-	opts := &websocket.DialOptions{
-		HTTPClient: &http.Client{
-			Transport:     h,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		HTTPHeader:      header,
-		Host:            r.Host,
-		Subprotocols:    d.opts.Subprotocols,
-		CompressionMode: websocket.CompressionDisabled,
-	}
-	var (
-		ws   *websocket.Conn
-		resp *http.Response
-	)
-	err := stage.Run(ctx, conn, func() (err error) {
-		ws, resp, err = websocket.Dial(ctx, u.String(), opts)
-		return err
-	})
-	if err == nil {
-		if !slices.Contains(d.opts.Subprotocols, resp.Header.Get("Sec-Websocket-Protocol")) {
-			_ = ws.CloseNow()
-			return nil, h.refused(r.URL, ErrSubprotocol)
-		}
-		return newConn(ws, h.stream), nil
-	}
-	if ws != nil {
-		_ = ws.CloseNow()
-	}
+	h := &handshake{ctx: ctx, conn: conn, key: newKey()}
+	err := stage.Run(ctx, conn, func() error { return h.exchange(d.upgradeRequest(r, h.key)) })
 	switch {
-	case ctx.Err() != nil && h.resp == nil:
-		return nil, &Error{Step: StepUpgrade, Address: address, Err: stage.Cause(ctx)}
-	case h.resp != nil && h.resp.StatusCode != http.StatusSwitchingProtocols:
-		return nil, h.refused(r.URL, ErrRefused)
-	case h.resp != nil && ctx.Err() == nil:
-		if p := h.resp.Header.Get("Sec-Websocket-Protocol"); p != "" && !slices.Contains(d.opts.Subprotocols, p) {
-			return nil, h.refused(r.URL, ErrSubprotocol)
+	case h.resp == nil:
+		if ctx.Err() != nil {
+			err = stage.Cause(ctx)
 		}
-		return nil, h.refused(r.URL, fmt.Errorf("%w: %s", ErrInvalidUpgrade, lastCause(err)))
-	case h.err != nil:
-		return nil, &Error{Step: StepUpgrade, Address: address, Err: h.err}
+		return nil, &Error{Step: StepUpgrade, Address: address, Err: err}
+	case h.resp.StatusCode != http.StatusSwitchingProtocols:
+		return nil, h.refused(r.URL, ErrRefused)
 	case ctx.Err() != nil:
 		return nil, &Error{Step: StepUpgrade, Address: address, Err: stage.Cause(ctx)}
-	default:
-		// The client refused the request before sending it. Its error quotes
-		// the URL, the cause below may quote parts of it.
-		return nil, &Error{Step: StepUpgrade, Address: address, Err: errors.New("the upgrade request is not valid")}
 	}
+	if err := h.check(d.opts.Subprotocols); err != nil {
+		return nil, h.refused(r.URL, err)
+	}
+	return newConn(stage.WithPrefix(conn, h.early), h.resp.Header.Get("Sec-Websocket-Protocol")), nil
 }
 
-// lastCause is the innermost error, which lacks the prefixes put before it.
-func lastCause(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
-		}
-		err = next
+// upgradeRequest adds the fields of the protocol.
+func (d *Dialer) upgradeRequest(r *http.Request, key string) *http.Request {
+	out := r.Clone(r.Context())
+	out.URL.Fragment, out.URL.RawFragment = "", ""
+	if u := out.URL.User; u != nil && out.Header.Get("Authorization") == "" {
+		password, _ := u.Password()
+		out.SetBasicAuth(u.Username(), password)
 	}
+	if _, ok := out.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = []string{""} // otherwise net/http adds its own
+	}
+	out.Header.Set("Connection", "Upgrade")
+	out.Header.Set("Upgrade", "websocket")
+	out.Header.Set("Sec-WebSocket-Version", "13")
+	out.Header.Set("Sec-WebSocket-Key", key)
+	out.Header.Set("Sec-WebSocket-Protocol", strings.Join(d.opts.Subprotocols, ","))
+	return out
 }

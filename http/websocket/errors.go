@@ -199,12 +199,12 @@ func (e *CloseError) Error() string {
 	return s
 }
 
-// Is makes a close with code 1000, 1001 or none look like io.EOF to errors.Is,
-// and any other like io.ErrUnexpectedEOF.
+// Is makes a close with code 1000, 1001 or none that gives no reason look like
+// io.EOF to errors.Is, and a close with another code like io.ErrUnexpectedEOF.
 func (e *CloseError) Is(target error) bool {
 	switch e.Code {
 	case StatusNormalClosure, StatusGoingAway, StatusNoStatus:
-		return target == io.EOF
+		return target == io.EOF && e.Reason == ""
 	default:
 		return target == io.ErrUnexpectedEOF
 	}

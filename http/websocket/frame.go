@@ -8,16 +8,33 @@ import (
 	"sync"
 )
 
+// Opcodes of RFC 6455 section 5.2.
 const (
-	opBinary = 0x2
-	opClose  = 0x8
-	finBit   = 0x80
-	maskBit  = 0x80
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xA
 
-	maxClientHeader = 14
+	finBit      = 0x80
+	reservedBit = 0x70
+	opcodeBits  = 0x0F
+	controlBit  = 0x08
+	maskBit     = 0x80
+)
+
+const (
+	maxClientHeader  = 14
+	maxServerHeader  = 10 // no mask
+	maxControlLength = 125
 
 	smallBuffer = 4 << 10
-	largeBuffer = 32 << 10
+	// largeBuffer holds the longest frame that is written. It is one TLS record, and short enough that what has to go
+	// between two frames goes in time on a slow link.
+	largeBuffer = 16 << 10
+	// maxFramePayload is what fits into it beside a header with a length of 16 bits.
+	maxFramePayload = largeBuffer - 8
 )
 
 var (

@@ -6,8 +6,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha1"
-	"encoding/base64"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -27,11 +25,6 @@ type tape struct {
 	random *rand.Rand
 	ready  bool
 	frames int // length of what follows the answer
-}
-
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 func (c *tape) Write(p []byte) (int, error) {

@@ -6,17 +6,22 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
 )
 
 const (
@@ -32,67 +37,80 @@ const (
 	maxReason = 128
 )
 
-// handshake is the transport of the HTTP client that sends the upgrade request:
-// one request on a connection that is already there. Unlike an
-// http.Transport it starts no goroutines, bounds the header, and leaves the
-// connection in the state in which the answer left it.
+// handshake is one upgrade on a connection that is already there. Unlike an http.Transport it starts no goroutines,
+// bounds the header, and leaves the connection in the state in which the answer left it.
 type handshake struct {
-	ctx    context.Context // of the upgrade
-	conn   net.Conn
-	used   bool
-	stream *stream        // set by a 101
-	resp   *http.Response // set by any answer
-	body   []byte         // of an answer that is not a 101
-	err    error          // why there is no answer
+	ctx   context.Context // of the upgrade
+	conn  net.Conn
+	key   string         // Sec-WebSocket-Key
+	resp  *http.Response // set by any answer
+	body  []byte         // of an answer that is not a 101
+	early []byte         // what came behind a 101
 }
 
-// RoundTrip implements http.RoundTripper.
-func (h *handshake) RoundTrip(r *http.Request) (*http.Response, error) {
-	if h.used {
-		return nil, errors.New("the connection carries one request")
-	}
-	h.used = true
-	resp, err := h.exchange(r)
-	if err != nil {
-		h.err = err
-		return nil, err
-	}
-	h.resp = resp
-	return resp, nil
+// newKey makes a Sec-WebSocket-Key.
+func newKey() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return base64.StdEncoding.EncodeToString(b[:])
 }
 
-func (h *handshake) exchange(r *http.Request) (*http.Response, error) {
+// acceptKey is the Sec-WebSocket-Accept for a key: RFC 6455 section 4.2.2.
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// exchange sends the request and reads the answer.
+func (h *handshake) exchange(r *http.Request) error {
 	var out bytes.Buffer
 	if err := r.Write(&out); err != nil {
-		return nil, errors.New("the upgrade request is not valid")
+		return errors.New("the upgrade request is not valid") // the error quotes the URL
 	}
 	if _, err := h.conn.Write(out.Bytes()); err != nil {
-		return nil, err
+		return err
 	}
 	limit := &io.LimitedReader{R: h.conn, N: maxHeaderBytes}
 	br := bufio.NewReader(limit)
 	for range maxInformational {
 		resp, err := http.ReadResponse(br, r)
 		if err != nil {
-			return nil, responseError(err, limit.N <= 0)
+			return responseError(err, limit.N <= 0)
 		}
 		switch {
 		case resp.StatusCode == http.StatusSwitchingProtocols:
 			if !resp.ProtoAtLeast(1, 1) {
-				return nil, fmt.Errorf("%w: HTTP/1.0 cannot be upgraded", ErrMalformedResponse)
+				return fmt.Errorf("%w: HTTP/1.0 cannot be upgraded", ErrMalformedResponse)
 			}
-			rest, _ := br.Peek(br.Buffered())
-			h.stream = newStream(stage.WithPrefix(h.conn, rest))
-			resp.Body = h.stream
-			return resp, nil
+			h.resp = resp
+			h.early, _ = br.Peek(br.Buffered())
+			return nil
 		case resp.StatusCode >= 200:
+			h.resp = resp
 			limit.N = maxHeaderBytes
 			h.body = h.errorBody(resp.Body)
-			resp.Body = io.NopCloser(bytes.NewReader(h.body))
-			return resp, nil
+			return nil
 		}
 	}
-	return nil, fmt.Errorf("%w: too many informational responses", ErrMalformedResponse)
+	return fmt.Errorf("%w: too many informational responses", ErrMalformedResponse)
+}
+
+// check judges a 101 answer by RFC 6455 section 4.1.
+func (h *handshake) check(subprotocols []string) error {
+	header := h.resp.Header
+	switch {
+	case !syntax.HasToken(header["Connection"], "upgrade"):
+		return fmt.Errorf("%w: the Connection field does not say Upgrade", ErrInvalidUpgrade)
+	case !syntax.HasToken(header["Upgrade"], "websocket"):
+		return fmt.Errorf("%w: the Upgrade field does not say websocket", ErrInvalidUpgrade)
+	case header.Get("Sec-Websocket-Accept") != acceptKey(h.key):
+		return fmt.Errorf("%w: the Sec-WebSocket-Accept field is not that of the key", ErrInvalidUpgrade)
+	case len(header["Sec-Websocket-Extensions"]) > 0:
+		return fmt.Errorf("%w: an extension that was not offered", ErrInvalidUpgrade)
+	case len(header["Sec-Websocket-Protocol"]) > 1 || !slices.Contains(subprotocols, header.Get("Sec-Websocket-Protocol")):
+		return ErrSubprotocol
+	}
+	return nil
 }
 
 // errorBody reads the beginning of a body, and waits for it only briefly: the

@@ -66,9 +66,10 @@
 //
 // The device services answer on their reserved topics: device shadows ([Core.UpdateShadow]), jobs ([Core.CreateJob]),
 // fleet provisioning ([Core.AddProvisioningTemplate]), just-in-time provisioning ([Core.RegisterCA]), commands
-// ([Core.SendCommand]), Device Defender ([Core.DefenderReports]) and basic ingest ([Core.AddRule]). Their times are on the
-// core's clock, and each step is an [Event]. [ServiceOptions] has what the documentation of the service leaves open.
-// [Core.SetServiceFaults] makes answers late, lost, doubled, reordered or errors.
+// ([Core.SendCommand]), Device Defender ([Core.DefenderReports]), basic ingest ([Core.AddRule]) and direct messages
+// ([Core.SendDirectMessage]). Their times are on the core's clock, and each step is an [Event]. [ServiceOptions] has what
+// the documentation of the service leaves open. [Core.SetServiceFaults] makes answers late, lost, doubled, reordered or
+// errors.
 //
 // # Disturbances
 //

@@ -156,3 +156,15 @@ func ExampleCore_RegisterCA() {
 	fmt.Println(device.Name())
 	// Output: thermostat
 }
+
+// A direct message reaches a client that subscribed to nothing.
+func ExampleCore_SendDirectMessage() {
+	core, err := iottest.New(iottest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer core.Close()
+	err = core.SendDirectMessage(context.Background(), "thermostat", iottest.Message{Topic: "thermostat/blink", Payload: []byte("{}")})
+	fmt.Println(err)
+	// Output: iottest: direct: 404 ResourceNotFound: Client thermostat is not connected
+}

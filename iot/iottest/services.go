@@ -18,7 +18,8 @@ const (
 	ServiceProvisioning = "provisioning"
 	ServiceCommands     = "commands"
 	ServiceDefender     = "defender"
-	ServiceRules        = "rules" // basic ingest
+	ServiceRules        = "rules"  // basic ingest
+	ServiceDirect       = "direct" // messages to one client
 )
 
 // ServiceOptions configure the device services. The zero value is the service with its default quotas.

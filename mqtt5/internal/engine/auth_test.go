@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 var method = "m"
@@ -26,7 +27,7 @@ func authenticating(t *testing.T) *rig {
 
 func authenticated(t *testing.T) *rig {
 	r := authenticating(t)
-	r.receive(wire.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
+	r.receive(wiretest.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
 	r.e.AcceptServer(r.now)
 	r.state(Connected)
 	return r
@@ -40,7 +41,7 @@ func TestAuthExchange(t *testing.T) {
 			r.must(r.e.Authenticate(r.now, []byte("x"), nil))
 			r.wrote("AUTH 0x18")
 		}
-		r.receive(wire.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
+		r.receive(wiretest.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
 		r.event(EventConnecting)
 		equal(t, "challenges", r.challenges, []bool{false, false, true})
 		r.publish("a", 1)
@@ -69,7 +70,7 @@ func TestAuthFailures(t *testing.T) {
 			r.auth(wire.ContinueAuthentication, method)
 		}, "DISCONNECT 0x82"},
 		"our own":                {func(r *rig) { r.must(r.e.Authenticate(r.now, nil, errors.New("no"))) }, "DISCONNECT 0x80"},
-		"CONNACK without method": {func(r *rig) { r.receive(wire.AppendConnack(nil, &connack)) }, "DISCONNECT 0x82"},
+		"CONNACK without method": {func(r *rig) { r.receive(wiretest.AppendConnack(nil, &connack)) }, "DISCONNECT 0x82"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := authenticating(t)
@@ -134,7 +135,7 @@ func TestReauthentication(t *testing.T) {
 func TestServerThatDoesNotConvince(t *testing.T) {
 	connacked := func(t *testing.T) *rig {
 		r := authenticating(t)
-		r.receive(wire.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
+		r.receive(wiretest.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method}))
 		return r
 	}
 	t.Run("is left", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // discard is a sink that costs nothing.
@@ -32,7 +33,7 @@ func running(b *testing.B, cfg *Config) (*Engine, *discard) {
 	e.TransportOpened(0, &wire.Connect{ClientID: "c"})
 	e.TakeOutput(0, Output{})
 	e.WriteDone(0)
-	e.Receive(0, wire.AppendConnack(nil, &wire.Connack{}))
+	e.Receive(0, wiretest.AppendConnack(nil, &wire.Connack{}))
 	if e.State() != Connected {
 		b.Fatal(e.State())
 	}

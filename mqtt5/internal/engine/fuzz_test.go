@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // FuzzServerBytes feeds an engine with whatever a server might send, cut in
@@ -23,10 +24,10 @@ func FuzzServerBytes(f *testing.F) {
 			all = append(all, one...)
 		}
 	}
-	all = wire.AppendSubscribeAck(all, wire.TypeSuback, &wire.SubscribeAck{PacketID: 3, ReasonCodes: []wire.ReasonCode{0}})
-	all = wire.AppendPingresp(all)
+	all = wiretest.AppendSubscribeAck(all, wire.TypeSuback, &wire.SubscribeAck{PacketID: 3, ReasonCodes: []wire.ReasonCode{0}})
+	all = wiretest.AppendPingresp(all)
 	f.Add(all, uint8(3), false)
-	f.Add(wire.AppendConnack(nil, &wire.Connack{}), uint8(2), true)
+	f.Add(wiretest.AppendConnack(nil, &wire.Connack{}), uint8(2), true)
 	f.Add(wire.AppendDisconnect(nil, &wire.Disconnect{ReasonCode: wire.ServerBusy}), uint8(0), false)
 	f.Add([]byte{0xFF, 0xFF}, uint8(0), false)
 	f.Fuzz(func(t *testing.T, data []byte, chunk uint8, handshake bool) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 func alive(t *testing.T, seconds uint16, cfg *Config) *rig {
@@ -23,7 +24,7 @@ func TestPingWhenBothSidesAreQuiet(t *testing.T) {
 		r.pass(1)
 		r.wrote("PINGREQ")
 		r.pass(time.Second / 2)
-		r.receive(wire.AppendPingresp(nil))
+		r.receive(wiretest.AppendPingresp(nil))
 		if s := r.e.Stats(); s.PingRoundTrip != time.Second/2 || s.PacketsOut != 2 || s.PacketsIn != 2 {
 			t.Errorf("round trip %v, %d packets out, %d in", s.PingRoundTrip, s.PacketsOut, s.PacketsIn)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 var hello = wire.Connect{ClientID: "c"}
@@ -252,14 +253,14 @@ func TestFirstCauseWins(t *testing.T) {
 func TestSecondConnackIsAProtocolError(t *testing.T) {
 	t.Run("MQTT-3.2.0-2", func(t *testing.T) {
 		r := reach(t, Connected, &Config{})
-		r.receive(wire.AppendConnack(nil, &connack))
+		r.receive(wiretest.AppendConnack(nil, &connack))
 		r.wrote("DISCONNECT 0x82")
 	})
 }
 
 func TestRefusedConnack(t *testing.T) {
 	r := reach(t, Handshake, &Config{})
-	r.receive(wire.AppendConnack(nil, &wire.Connack{ReasonCode: wire.NotAuthorized}))
+	r.receive(wiretest.AppendConnack(nil, &wire.Connack{ReasonCode: wire.NotAuthorized}))
 	r.wrote("")
 	if ev := r.event(EventFailed); ev.Err != ErrConnectionRefused || ev.Connack.ReasonCode != wire.NotAuthorized || !ev.Retry {
 		t.Errorf("event %+v", ev)

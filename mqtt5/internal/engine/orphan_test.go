@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // large returns a publish whose payload is written from where it is.
@@ -57,7 +58,7 @@ func TestCompletionWaitsForTheWriteOfItsPayload(t *testing.T) {
 		r.take()
 		r.cut()
 		r.dial(&wire.Connect{ClientID: "c"})
-		r.receive(wire.AppendConnack(nil, &wire.Connack{SessionPresent: true}))
+		r.receive(wiretest.AppendConnack(nil, &wire.Connack{SessionPresent: true}))
 		r.publish("b", 0)
 		r.take()
 		r.submit(r.large("c", 1))
@@ -277,7 +278,7 @@ func TestDropOldestPassesEachPublishOnce(t *testing.T) {
 func TestAuthLargerThanTheServerTakes(t *testing.T) {
 	connected := func(t *testing.T) *rig {
 		r := authenticating(t)
-		r.receive(wire.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method, MaximumPacketSize: ptr(uint32(100))}))
+		r.receive(wiretest.AppendConnack(nil, &wire.Connack{AuthenticationMethod: &method, MaximumPacketSize: ptr(uint32(100))}))
 		r.e.AcceptServer(r.now)
 		return r
 	}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 func (r *rig) suback(t wire.Type, id uint16, codes ...wire.ReasonCode) {
 	r.t.Helper()
-	r.receive(wire.AppendSubscribeAck(nil, t, &wire.SubscribeAck{PacketID: id, ReasonCodes: codes}))
+	r.receive(wiretest.AppendSubscribeAck(nil, t, &wire.SubscribeAck{PacketID: id, ReasonCodes: codes}))
 }
 
 // limited connects to a server with that Receive Maximum.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // rig is an engine on a bench: tests give the bytes of the server, and look at
@@ -103,7 +104,7 @@ func (r *rig) dial(c *wire.Connect) *wire.Connect {
 		r.t.Fatalf("packets %v instead of CONNECT", packets)
 	}
 	var got wire.Connect
-	if err := wire.ParseConnect(&packets[0], &got); err != nil {
+	if err := wiretest.ParseConnect(&packets[0], &got); err != nil {
 		r.t.Fatal(err)
 	}
 	return &got
@@ -119,7 +120,7 @@ func (r *rig) connect(ack *wire.Connack) {
 func (r *rig) connectAs(c *wire.Connect, ack *wire.Connack) {
 	r.t.Helper()
 	r.dial(c)
-	r.receive(wire.AppendConnack(nil, ack))
+	r.receive(wiretest.AppendConnack(nil, ack))
 	if r.e.State() != Connected {
 		r.t.Fatalf("%v after CONNACK: %+v", r.e.State(), r.events)
 	}
@@ -196,7 +197,7 @@ func (r *rig) take() (packets []wire.Frame) {
 	}
 	out := r.e.TakeOutput(r.now, Output{})
 	for b := bytes.Join(out.Segments(nil), nil); len(b) > 0; {
-		f, need, err := wire.ParseFrame(b, 0)
+		f, need, err := wiretest.ParseFrame(b, 0)
 		if err != nil || need > 0 {
 			r.t.Fatalf("output: %v, need %d", err, need)
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // connack and resumed are the plain answers to CONNECT.
@@ -29,7 +30,7 @@ func TestCleanStart(t *testing.T) {
 		got = append(got, r.dial(hello).CleanStart)
 		r.cut()
 		got = append(got, r.dial(hello).CleanStart)
-		r.receive(wire.AppendConnack(nil, &connack))
+		r.receive(wiretest.AppendConnack(nil, &connack))
 		r.cut()
 		got = append(got, r.dial(hello).CleanStart)
 		r.cut()
@@ -59,7 +60,7 @@ func TestResumedSessionOrder(t *testing.T) {
 		for _, id := range []uint16{1, 4, 7} {
 			r.ack(wire.TypePuback, id, 0)
 		}
-		r.receive(wire.AppendSubscribeAck(nil, wire.TypeSuback, &wire.SubscribeAck{PacketID: 6, ReasonCodes: []wire.ReasonCode{0}}))
+		r.receive(wiretest.AppendSubscribeAck(nil, wire.TypeSuback, &wire.SubscribeAck{PacketID: 6, ReasonCodes: []wire.ReasonCode{0}}))
 		r.succeeded(a, b, c, d, e, s)
 	})
 }
@@ -113,7 +114,7 @@ func TestSessionPresentThatWasNotAskedFor(t *testing.T) {
 	t.Run("MQTT-3.2.2-4", func(t *testing.T) {
 		r := newRig(t, &Config{})
 		r.dial(&wire.Connect{ClientID: "c"})
-		r.receive(wire.AppendConnack(nil, &resumed))
+		r.receive(wiretest.AppendConnack(nil, &resumed))
 		r.state(Disconnecting)
 		r.event(EventFailed)
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // outTap sees every packet that the engine hands over, and checks it against
@@ -101,7 +102,7 @@ func (o *outTap) packet(s *simulation, f *wire.Frame) packet {
 	case wire.TypeConnect:
 		o.connect = true
 		p.connect = new(wire.Connect)
-		err = wire.ParseConnect(f, p.connect)
+		err = wiretest.ParseConnect(f, p.connect)
 		o.checkConnect(s, p.connect)
 	case wire.TypePublish:
 		var v wire.PublishView
@@ -116,7 +117,7 @@ func (o *outTap) packet(s *simulation, f *wire.Frame) packet {
 		o.ack(s, f.Type, &a)
 	case wire.TypeSubscribe:
 		var sub wire.Subscribe
-		if err = wire.ParseSubscribe(f, &sub); err == nil {
+		if err = wiretest.ParseSubscribe(f, &sub); err == nil {
 			p.id = sub.PacketID
 			p.codes = make([]wire.ReasonCode, len(sub.Subscriptions))
 			filter := sub.Subscriptions[0].TopicFilter
@@ -129,7 +130,7 @@ func (o *outTap) packet(s *simulation, f *wire.Frame) packet {
 		}
 	case wire.TypeUnsubscribe:
 		var unsub wire.Unsubscribe
-		if err = wire.ParseUnsubscribe(f, &unsub); err == nil {
+		if err = wiretest.ParseUnsubscribe(f, &unsub); err == nil {
 			p.id = unsub.PacketID
 			p.codes = make([]wire.ReasonCode, len(unsub.TopicFilters))
 			p.serial = o.request(s, KindUnsubscribe, p.id, unsub.TopicFilters[0])

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // link is the network: a transport, and the bytes on their way.
@@ -198,7 +199,7 @@ func (s *simulation) take() {
 	base := l.taken
 	l.taken += len(b)
 	for rest := b; len(rest) > 0; {
-		f, need, err := wire.ParseFrame(rest, 0)
+		f, need, err := wiretest.ParseFrame(rest, 0)
 		if err != nil || need > 0 {
 			s.fail("output is not a packet: %v, need %d of %d", err, need, len(rest))
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // server is the model of a server with one client. It keeps to the standard,
@@ -379,7 +380,7 @@ func (v *server) send(p *packet) {
 	b := v.buf[:0]
 	switch p.t {
 	case wire.TypeConnack:
-		b = wire.AppendConnack(b, p.connack)
+		b = wiretest.AppendConnack(b, p.connack)
 	case wire.TypePublish:
 		b = v.appendPublish(b, p)
 	case wire.TypePuback, wire.TypePubrec, wire.TypePubrel, wire.TypePubcomp:
@@ -389,9 +390,9 @@ func (v *server) send(p *packet) {
 		}
 		b = wire.AppendAck(b, p.t, &a)
 	case wire.TypeSuback, wire.TypeUnsuback:
-		b = wire.AppendSubscribeAck(b, p.t, &wire.SubscribeAck{PacketID: p.id, ReasonCodes: p.codes, ReasonString: v.explanation()})
+		b = wiretest.AppendSubscribeAck(b, p.t, &wire.SubscribeAck{PacketID: p.id, ReasonCodes: p.codes, ReasonString: v.explanation()})
 	case wire.TypePingresp:
-		b = wire.AppendPingresp(b)
+		b = wiretest.AppendPingresp(b)
 	case wire.TypeDisconnect:
 		d := wire.Disconnect{ReasonCode: p.reason}
 		if v.connect != nil { // else it breaks the standard before CONNECT
@@ -451,7 +452,7 @@ func (v *server) breach() {
 	var b []byte
 	switch s.n(6) {
 	case 0:
-		b = wire.AppendConnack(nil, &wire.Connack{})
+		b = wiretest.AppendConnack(nil, &wire.Connack{})
 	case 1:
 		b = wire.AppendPublish(nil, &wire.Publish{TopicAlias: 9, Payload: []byte("12345678")})
 	case 2:
@@ -470,7 +471,7 @@ func (v *server) breach() {
 			}
 			// It may be settled by what is on its way; then nothing is wrong.
 			if len(s.link.down) == 0 {
-				b = wire.AppendSubscribeAck(nil, kind, &wire.SubscribeAck{PacketID: uint16(i), ReasonCodes: []wire.ReasonCode{0}})
+				b = wiretest.AppendSubscribeAck(nil, kind, &wire.SubscribeAck{PacketID: uint16(i), ReasonCodes: []wire.ReasonCode{0}})
 			}
 		}
 	}

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+package wire_test
 
 import (
 	"bytes"
 	"testing"
+
+	. "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // benchPublish is the message that all the numbers are about: 256 bytes, QoS 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+package wire_test
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // summary turns violations into "Field [rule]" lines.
@@ -128,7 +130,7 @@ func TestSize_atTheLimit(t *testing.T) {
 	if n := PublishSize(p); n != MaxPacketSize || CheckPublish(p) != nil {
 		t.Errorf("largest packet: %d bytes, %v", n, CheckPublish(p))
 	}
-	if head := AppendPublishHeader(nil, p); !bytes.Equal(head, unhex(t, "30 ffffff7f 0001 'a' 00")) {
+	if head := AppendPublishHeader(nil, p); !bytes.Equal(head, Unhex(t, "30 ffffff7f 0001 'a' 00")) {
 		t.Errorf("header of the largest packet: % x", head)
 	}
 	p.Payload = hugePayload()[:MaxRemainingLength-3]

@@ -10,7 +10,7 @@
 //
 // # Receiving
 //
-// [ParseFrame] finds the packet at the start of a buffer. It judges the first
+// [Frame.Parse] finds the packet at the start of a buffer. It judges the first
 // byte, the length and the caller's size limit as soon as those bytes are
 // there, so that nobody makes room for a packet that will be refused. The
 // parser for the frame's type then reads the body in place. [PublishView]
@@ -29,6 +29,9 @@
 // string or binary field of more than 65,535 bytes, or a packet of more than
 // [MaxPacketSize], is a mistake of the caller, who excludes it with the Check
 // functions. Encoders never shorten anything.
+//
+// The package has the client's side of the protocol alone. The other side, which tests
+// need, is package wiretest.
 //
 // All functions are safe for concurrent use on different arguments.
 package wire

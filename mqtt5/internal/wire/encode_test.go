@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+package wire_test
 
 import (
 	"bytes"
 	"testing"
+
+	. "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
 // TestEncode_whatIsNeverWritten gives encoders values that have no place on the wire.
@@ -25,13 +28,13 @@ func TestEncode_whatIsNeverWritten(t *testing.T) {
 			"10 13 0004 'MQTT' 05 04 0000 00 0000 00 0001 'w' 0000"},
 		{"MQTT-3.8.3-5 reserved subscription options", AppendSubscribe(nil, &Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: "a", QoS: 0xFC, RetainHandling: 0xFC}}}),
 			"82 07 0001 00 0001 'a' 00"},
-		{"MQTT-2.2.2-1 empty properties are a length of 0", AppendSubscribeAck(nil, TypeUnsuback, &SubscribeAck{PacketID: 1, UserProperties: []UserProperty{}, ReasonCodes: []ReasonCode{0}}),
+		{"MQTT-2.2.2-1 empty properties are a length of 0", wiretest.AppendSubscribeAck(nil, TypeUnsuback, &SubscribeAck{PacketID: 1, UserProperties: []UserProperty{}, ReasonCodes: []ReasonCode{0}}),
 			"b0 04 0001 00 00"},
 		{"empty list of user properties in PUBACK", AppendAck(nil, TypePuback, &Ack{PacketID: 1, UserProperties: []UserProperty{}}), "40 02 0001"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if want := unhex(t, c.want); !bytes.Equal(c.got, want) {
+			if want := Unhex(t, c.want); !bytes.Equal(c.got, want) {
 				t.Errorf("got % x, want % x", c.got, want)
 			}
 		})

@@ -8,17 +8,17 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
-// A stream arrives in pieces. ParseFrame says how many bytes it is waiting for.
-func ExampleParseFrame() {
+// A stream arrives in pieces. Parse says how many bytes it is waiting for.
+func ExampleFrame_Parse() {
 	stream := wire.AppendPublish(nil, &wire.Publish{Topic: "plant/boiler", Payload: []byte("81.5"), QoS: 1, PacketID: 9})
-	stream = wire.AppendPingresp(stream)
+	stream = wire.AppendAck(stream, wire.TypePuback, &wire.Ack{PacketID: 7})
 
-	_, need, _ := wire.ParseFrame(stream[:5], 1<<16)
+	var frame wire.Frame
+	need, _ := frame.Parse(stream[:5], 1<<16)
 	fmt.Println("need", need, "bytes")
 
 	for len(stream) > 0 {
-		frame, _, err := wire.ParseFrame(stream, 1<<16)
-		if err != nil {
+		if _, err := frame.Parse(stream, 1<<16); err != nil {
 			fmt.Println(err)
 			return
 		}
@@ -38,11 +38,12 @@ func ExampleParseFrame() {
 	// Output:
 	// need 23 bytes
 	// PUBLISH plant/boiler 81.5
-	// PINGRESP
+	// PUBACK
 }
 
 func ExampleError() {
-	frame, _, _ := wire.ParseFrame([]byte{0x30, 0x06, 0, 3, 'a', '/', '#', 0}, 0)
+	var frame wire.Frame
+	frame.Parse([]byte{0x30, 0x06, 0, 3, 'a', '/', '#', 0}, 0)
 	var v wire.PublishView
 	if err := wire.ParsePublish(&frame, &v); err != nil {
 		fmt.Println(err)

@@ -14,7 +14,7 @@ const (
 type Frame struct {
 	Type  Type
 	Flags uint8  // the lower four bits of the first byte, already checked
-	Body  []byte // what follows the fixed header; part of the buffer given to ParseFrame
+	Body  []byte // what follows the fixed header; part of the buffer given to Parse
 	Size  int    // bytes consumed, fixed header included
 }
 
@@ -29,20 +29,13 @@ var requiredFlags = [16]uint8{
 	TypeUnsubscribe: 0b0010,
 }
 
-// ParseFrame looks at the packet that starts at b[0]. If b holds all of it,
-// need is 0 and f is set. Otherwise need, which is greater than len(b), is the
-// number of bytes that the packet is known to have so far.
+// Parse looks at the packet that starts at b[0]. If b holds all of it, need is 0
+// and f is set. Otherwise f is left alone, and need, which is greater than
+// len(b), is the number of bytes that the packet is known to have so far.
 //
 // Type, flags, the encoding of the length and limit are checked as soon as
 // their bytes are there. A packet of more than limit bytes in all is refused
 // with PacketTooLarge; limit 0 stands for the limit of the protocol.
-func ParseFrame(b []byte, limit uint32) (f Frame, need int, err *Error) {
-	need, err = f.Parse(b, limit)
-	return f, need, err
-}
-
-// Parse is ParseFrame for loops in which every nanosecond counts: it saves the
-// copy of the result. It leaves f alone unless a whole packet is there.
 func (f *Frame) Parse(b []byte, limit uint32) (need int, err *Error) {
 	// The common case: a known packet with a length of one or two bytes, all there.
 	if len(b) >= 2 {
@@ -156,9 +149,6 @@ const PingSize = 2
 
 // AppendPingreq appends a PINGREQ packet.
 func AppendPingreq(dst []byte) []byte { return append(dst, byte(TypePingreq)<<4, 0) }
-
-// AppendPingresp appends a PINGRESP packet.
-func AppendPingresp(dst []byte) []byte { return append(dst, byte(TypePingresp)<<4, 0) }
 
 // appendHeader appends the fixed header of any packet but PUBLISH.
 func appendHeader(dst []byte, t Type, remaining int) []byte {

@@ -25,7 +25,7 @@ func TestParseFrame_lengths(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("MQTT-1.5.5-1 remaining length %d", c.length), func(t *testing.T) {
 			t.Parallel()
-			header := unhex(t, c.header)
+			header := Unhex(t, c.header)
 			if _, need, err := ParseFrame(header, 0); c.length > 0 && (need != len(header)+c.length || err != nil) {
 				t.Errorf("header alone: need %d, %v", need, err)
 			}
@@ -95,7 +95,7 @@ func TestParseFrame_refused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f, need, err := ParseFrame(unhex(t, c.in), c.limit)
+			f, need, err := ParseFrame(Unhex(t, c.in), c.limit)
 			if err == nil || err.Reason != c.reason || err.Rule != c.rule || need != 0 || f.Size != 0 {
 				t.Errorf("got %+v, need %d, %v", f, need, err)
 			}
@@ -105,7 +105,7 @@ func TestParseFrame_refused(t *testing.T) {
 
 func TestParseFrame_limitIsInclusive(t *testing.T) {
 	t.Parallel()
-	b := unhex(t, "30 04 0001'a' 00")
+	b := Unhex(t, "30 04 0001'a' 00")
 	for _, limit := range []uint32{0, 6, 7, 1<<32 - 1} {
 		if f, need, err := ParseFrame(b, limit); f.Size != 6 || need != 0 || err != nil {
 			t.Errorf("limit %d: size %d, need %d, %v", limit, f.Size, need, err)

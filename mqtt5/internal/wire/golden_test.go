@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+package wire_test
 
 import (
 	"bytes"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	. "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // golden is one packet as the standard lays it out, and what it means. The
@@ -378,7 +380,7 @@ func TestGolden(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			b := unhex(t, g.bytes)
+			b := Unhex(t, g.bytes)
 			f := mustFrame(t, b)
 			got, err := parse(&f, !g.fromClient)
 			if err != nil {
@@ -401,7 +403,7 @@ func TestGolden_truncated(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			b := unhex(t, g.bytes)
+			b := Unhex(t, g.bytes)
 			for n := range len(b) {
 				f, need, err := ParseFrame(b[:n], 0)
 				if need <= n || need > len(b) || err != nil || f.Body != nil {
@@ -427,7 +429,7 @@ func TestGolden_trailing(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			f := mustFrame(t, unhex(t, g.bytes))
+			f := mustFrame(t, Unhex(t, g.bytes))
 			f.Body = append(f.Body, 0)
 			_, err := parse(&f, !g.fromClient)
 			switch f.Type {

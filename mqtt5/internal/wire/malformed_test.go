@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+package wire_test
 
 import (
 	"strings"
 	"testing"
+
+	. "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // TestReceived_refused lists packets that are whole but wrong, with the reason
@@ -168,7 +170,7 @@ func TestReceived_refused(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f := mustFrame(t, unhex(t, c.in))
+			f := mustFrame(t, Unhex(t, c.in))
 			_, err := parse(&f, !c.fromClient)
 			if err == nil {
 				t.Fatal("accepted")
@@ -202,7 +204,7 @@ func TestReceived_tolerated(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f := mustFrame(t, unhex(t, c.in))
+			f := mustFrame(t, Unhex(t, c.in))
 			if _, err := parse(&f, true); err != nil {
 				t.Error(err)
 			}
@@ -214,12 +216,12 @@ func TestReceived_tolerated(t *testing.T) {
 // they break a rule.
 func TestReceived_filledThough(t *testing.T) {
 	t.Parallel()
-	f := mustFrame(t, unhex(t, "20 08 01 87 05 1f 0002 'no'"))
+	f := mustFrame(t, Unhex(t, "20 08 01 87 05 1f 0002 'no'"))
 	var c Connack
 	if err := ParseConnack(&f, &c); err == nil || c.ReasonCode != NotAuthorized || c.ReasonString == nil || *c.ReasonString != "no" {
 		t.Errorf("CONNACK: %+v, %v", c, err)
 	}
-	f = mustFrame(t, unhex(t, "e0 07 8b 05 11 00000000"))
+	f = mustFrame(t, Unhex(t, "e0 07 8b 05 11 00000000"))
 	var d Disconnect
 	if err := ParseDisconnect(&f, &d, true); err == nil || d.ReasonCode != ServerShuttingDown {
 		t.Errorf("DISCONNECT: %+v, %v", d, err)
@@ -233,7 +235,7 @@ func TestReceived_independent(t *testing.T) {
 	for _, g := range goldens {
 		t.Run(g.name, func(t *testing.T) {
 			t.Parallel()
-			b := unhex(t, g.bytes)
+			b := Unhex(t, g.bytes)
 			f := mustFrame(t, b)
 			got, err := parse(&f, !g.fromClient)
 			if err != nil {

@@ -55,37 +55,6 @@ func (r *reader) packetID() uint16 {
 	return id
 }
 
-// bytes reads a binary field in place.
-func (r *reader) bytes(what string) []byte {
-	return r.take(int(r.uint16(what)), what)
-}
-
-// binary reads a binary field as a copy that is not nil.
-func (r *reader) binary(what string) []byte {
-	return append([]byte{}, r.bytes(what)...)
-}
-
-func (r *reader) string(what string) string {
-	b := r.bytes(what)
-	if err := checkReceivedString(r.t, what, b); err != nil {
-		r.fail(err)
-		return ""
-	}
-	return string(b)
-}
-
-// countFields returns how many fields, each followed by extra bytes, make up
-// the rest of the body, so that a slice is made in the right size at once.
-func (r *reader) countFields(extra int) (count int) {
-	for b := r.rest; ; count++ {
-		v, ok := field(b)
-		if !ok || 2+len(v)+extra > len(b) {
-			return count
-		}
-		b = b[2+len(v)+extra:]
-	}
-}
-
 // properties reads a property list and returns a walk over it.
 func (r *reader) properties(at place) properties {
 	if r.err != nil {
@@ -122,11 +91,8 @@ func (r *reader) end() *Error {
 
 func errPacketIDZero(t Type) *Error {
 	rule := "2.2.1"
-	switch t {
-	case TypePublish:
+	if t == TypePublish {
 		rule = "MQTT-2.2.1-4"
-	case TypeSubscribe, TypeUnsubscribe:
-		rule = "MQTT-2.2.1-3"
 	}
 	return protocolError(t, rule, "packet identifier is 0")
 }

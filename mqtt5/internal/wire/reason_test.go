@@ -62,7 +62,7 @@ func TestReasonCodeValid(t *testing.T) {
 	want := map[string]bool{}
 	for row := range strings.Lines(strings.TrimSpace(reasonRows)) {
 		fields := strings.Fields(row)
-		code := unhex(t, fields[0])[0]
+		code := Unhex(t, fields[0])[0]
 		for _, f := range fields[1:] {
 			name := strings.TrimRight(f, "<>")
 			want[key(name, code, true)] = !strings.HasSuffix(f, ">")
@@ -119,7 +119,7 @@ func TestPropertyTable(t *testing.T) {
 		pDisconnect: "11 1c 1f 26",
 		pAuth:       "15 16 1f 26",
 	} {
-		want := unhex(t, list)
+		want := Unhex(t, list)
 		var got []byte
 		for id := range propertyTable {
 			if propertyTable[id].places>>where&1 != 0 {

@@ -127,7 +127,7 @@ func TestTopicFilters(t *testing.T) {
 			if (v == nil) != (c.rule == "") || v != nil && v.Rule != c.rule {
 				t.Errorf("CheckTopicFilter: %v, want [%s]", v, c.rule)
 			}
-			if ValidTopicFilter(c.s) != (c.rule == "") {
+			if (CheckTopicFilter(c.s) == nil) != (c.rule == "") {
 				t.Error("ValidTopicFilter disagrees")
 			}
 		})

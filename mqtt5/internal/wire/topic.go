@@ -48,10 +48,6 @@ func ValidTopicName(s string) bool {
 	return s != "" && len(s) <= maxFieldLength && (plainTopic(s) || ValidString(s) && !hasWildcard(s))
 }
 
-// ValidTopicFilter reports whether s is a topic filter, shared ones included.
-// CheckTopicFilter says what is wrong.
-func ValidTopicFilter(s string) bool { return CheckTopicFilter(s) == nil }
-
 // HasWildcard reports whether a topic filter contains a wildcard.
 func HasWildcard(filter string) bool { return hasWildcard(filter) }
 

@@ -105,6 +105,10 @@ var without = map[string][]string{
 		`-1 got [1-9]\d* messages and \S+-2 got [1-9]`, `Unsubscribed from \$share/`, `Event: stopped`},
 	"offline-queue": {`Unplugging`, `Published 10 messages without a network; 10 operations wait`, `QoS 0 does not wait: mqtt5: publish: .*not sent`,
 		`session present: true`, `All 10 messages are acknowledged`, `Received 10 of 10`, `Event: stopped`},
+	"shadow": {
+		`An application wants {"on":true,"level":80}`, `The lamp is switched on: true`, `The lamp has level 80`, `The lamp has level 100`,
+		`Error: level -1: shadow: desired change refused`, `presses the button`, `"reported":{"level":30,"on":false}`, `Event: stopped`,
+	},
 	"jobs": {
 		`Job \S+: reported as SUCCEEDED`, `The service has sample-1 as SUCCEEDED map\[greeted:World\]`,
 		`sample-2 as REJECTED map\[reason:the document has no name\]`, `sample-3 as FAILED`, `sample-4 as REJECTED`, `Event: stopped`,
