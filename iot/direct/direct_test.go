@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package direct_test
+
+import (
+	"context"
+	"errors"
+	"log"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/direct"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqtttest"
+)
+
+// TestHandle sends direct messages to a client that has subscribed to nothing.
+func TestHandle(t *testing.T) {
+	for name, tt := range map[string]struct {
+		handler direct.Handler
+		code    mqtttest.ReasonCode
+		reason  string
+		answer  string
+	}{
+		"answered": {func(_ context.Context, m mqtt5.Message) ([]byte, error) {
+			return []byte("re: " + string(m.Payload)), nil
+		}, 0, "", "re: hello"},
+		"rejected": {func(context.Context, mqtt5.Message) ([]byte, error) {
+			return nil, errors.New("not\nnow" + strings.Repeat("x", 300))
+		}, 0x83, "not now" + strings.Repeat("x", 249), ""},
+		"panic": {func(context.Context, mqtt5.Message) ([]byte, error) { panic("oh") }, 0x83, "the handler panicked: oh", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := mqtttest.NewServer(t)
+				srv.Script(func(c *mqtttest.Conn) {
+					c.Accept()
+					c.Sleep(time.Second)
+					c.Send(mqtttest.Publish{QoS: 1, PacketID: 7, Topic: "to/me", Payload: []byte("hello"), ResponseTopic: mqtttest.Ptr("from/me"), CorrelationData: []byte("id")})
+					c.ExpectPuback(func(p mqtttest.Puback) error {
+						got := ""
+						if p.ReasonString != nil {
+							got = *p.ReasonString
+						}
+						if p.ReasonCode != tt.code || got != tt.reason {
+							return errors.New("another acknowledgement")
+						}
+						return nil
+					})
+					if tt.answer != "" {
+						p := c.ExpectPublish()
+						if p.Topic != "from/me" || string(p.Payload) != tt.answer || string(p.CorrelationData) != "id" || *p.ContentType != "text/plain" {
+							c.Errorf("answer %+v", p)
+						}
+						c.Send(mqtttest.Puback{PacketID: p.PacketID})
+					}
+					c.Drain()
+				})
+				client, err := mqtt5.NewClient(mqtt5.ClientOptions{Address: "server:1883", Dial: srv.DialContext, Connect: mqtt5.ConnectPacket{KeepAliveSeconds: mqtt5.Ptr[uint16](0)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer client.Close()
+				remove, err := direct.Handle(client, "to/#", tt.handler, direct.Options{ContentType: "text/plain", OnError: func(_ mqtt5.Message, err error) { t.Error(err) }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer remove()
+				if err := client.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+	if _, err := direct.Handle(nil, "a", nil, direct.Options{}); !errors.Is(err, direct.ErrInvalidArgument) {
+		t.Error(err)
+	}
+}
+
+func ExampleHandle() {
+	var client *mqtt5.Client // from package iot
+	remove, err := direct.Handle(client, "thermostat-7/#", func(_ context.Context, m mqtt5.Message) ([]byte, error) {
+		if m.Topic != "thermostat-7/status" {
+			return nil, errors.New("no such request")
+		}
+		return []byte(`{"celsius": 21.5}`), nil
+	}, direct.Options{ContentType: "application/json"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer remove()
+}
