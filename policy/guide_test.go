@@ -61,7 +61,8 @@ var packages = func() map[string]string {
 		importRoot + "/auth/credentials", importRoot + "/auth/sigv4", importRoot + "/http/proxy", importRoot + "/http/websocket",
 		importRoot + "/io/certstore", importRoot + "/io/eventloop", importRoot + "/io/pkcs11", importRoot + "/io/pkcs12", importRoot + "/io/slogbridge", importRoot + "/io/socket",
 		importRoot + "/io/tlsctx", importRoot + "/iot", importRoot + "/iot/iottest", importRoot + "/mqtt5", importRoot + "/mqtt5/mqtttest", importRoot + "/mqtt5/scram",
-		importRoot + "/mqtt5/request", importRoot + "/iot/jobs", importRoot + "/iot/provisioning", importRoot + "/iot/shadow",
+		importRoot + "/mqtt5/request", importRoot + "/iot/jobs", importRoot + "/iot/provisioning", importRoot + "/iot/commands", importRoot + "/iot/defender",
+		importRoot + "/iot/events", importRoot + "/iot/ingest", importRoot + "/iot/direct", importRoot + "/iot/shadow",
 	} {
 		m[p[strings.LastIndexByte(p, '/')+1:]] = p
 	}
