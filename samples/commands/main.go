@@ -9,7 +9,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/commands"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
@@ -115,7 +117,7 @@ func local(ctx context.Context, app *sample.App, thing string, executor *command
 			return err
 		}
 		x, _ := app.Core.CommandExecution(id)
-		app.Printf("The service has %s as %s %s %v", payload, x.Status, x.ReasonCode, x.Result)
+		app.Printf("The service has %s as %s %s %v", payload, x.Status, x.ReasonCode, slices.Sorted(maps.Keys(x.Result)))
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {

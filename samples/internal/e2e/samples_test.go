@@ -117,7 +117,7 @@ var without = map[string][]string{
 		`Stored: key\n`, `Stored: certificate\n`, `Stored: registered\n`, `Stored: complete\n`,
 		`This is thing device-7 with map\[color:green\]`, `Published a message with the new identity\.`,
 	},
-	"commands":                {`set-target", "celsius": 21} as SUCCEEDED  map\[changed:true target:21\]`, `REJECTED TOO_HOT`, `REJECTED UNKNOWN_COMMAND`, `Event: stopped`},
+	"commands":                {`set-target", "celsius": 21} as SUCCEEDED  \[changed target\]`, `REJECTED TOO_HOT`, `REJECTED UNKNOWN_COMMAND`, `Event: stopped`},
 	"defender":                {`The service accepted report \d+`, `possible in five minutes`, `custom metrics map\[goroutines:`, `Event: stopped`},
 	"presence":                {`guest connected`, `guest disconnected CLIENT_INITIATED_DISCONNECT`, `Event: stopped`},
 	"basic-ingest":            {`The rule got sdk/samples/basic-ingest: Hello from Go \[10\]`, `Published 10 messages to \$aws/rules/sample/`, `Event: stopped`},
