@@ -230,11 +230,14 @@ func (e *execution) setDetails(call *jobCall) {
 	}
 }
 
-// setStepTimeout starts a new step timer, or none: an update ends the one before.
+// setStepTimeout starts a new step timer, which replaces the one before, or ends it with -1.
 func (c *Core) setStepTimeout(e *execution, call *jobCall) {
-	e.StepDeadline = time.Time{}
-	if t := call.stepTimeout; t != nil && *t > 0 {
+	switch t := call.stepTimeout; {
+	case t == nil:
+	case *t > 0:
 		e.StepDeadline = c.nowLocked().Add(time.Duration(*t) * time.Minute)
+	default:
+		e.StepDeadline = time.Time{}
 	}
 }
 

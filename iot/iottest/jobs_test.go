@@ -226,12 +226,16 @@ func TestJobs_timeoutsAndRetries(t *testing.T) {
 	c.Advance(time.Minute)
 	update(`{"status":"IN_PROGRESS","stepTimeoutInMinutes":2}`) // renewed
 	c.Advance(time.Minute + time.Second)
+	update(`{"status":"IN_PROGRESS"}`) // leaves the timer
 	status("1IN_PROGRESS")
 	c.Advance(time.Minute)
 	status("1TIMED_OUT", "2QUEUED")
 	update(`{"status":"IN_PROGRESS","stepTimeoutInMinutes":100}`)
-	update(`{"status":"IN_PROGRESS"}`) // ends the step timer, not the one of the job
-	c.Advance(11 * time.Minute)
+	update(`{"status":"IN_PROGRESS","stepTimeoutInMinutes":5}`)
+	update(`{"status":"IN_PROGRESS","stepTimeoutInMinutes":-1}`) // ends the step timer, not the one of the job
+	c.Advance(6 * time.Minute)
+	status("1TIMED_OUT", "2IN_PROGRESS")
+	c.Advance(5 * time.Minute)
 	status("1TIMED_OUT", "2TIMED_OUT", "3QUEUED")
 	update(`{"status":"FAILED"}`)
 	status("1TIMED_OUT", "2TIMED_OUT", "3FAILED")
