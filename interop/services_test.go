@@ -253,22 +253,29 @@ func TestServices_identity(t *testing.T) {
 		n.must("identity.createKeysAndCertificate", object{}, &made)
 		register(made, "1")
 
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		der, err := x509.MarshalECPrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		made = created{PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))}
-		n.must("identity.createCertificateFromCsr", object{"certificateSigningRequest": string(pem.EncodeToMemory(&pem.Block{
-			Type: "CERTIFICATE REQUEST", Bytes: request}))}, &made)
+		csr, keyPEM := newSigningRequest(t)
+		made = created{PrivateKey: keyPEM}
+		n.must("identity.createCertificateFromCsr", object{"certificateSigningRequest": csr}, &made)
 		register(made, "2")
 		n.rejects("identity.registerThing", object{"templateName": "fleet", "certificateOwnershipToken": "x"}, "errorCode", "InvalidCertificateOwnershipToken")
 	})
+}
+
+// newSigningRequest makes a key and a certificate signing request for it, both in PEM.
+func newSigningRequest(t *testing.T) (csr, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
 }
