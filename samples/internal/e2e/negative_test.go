@@ -67,7 +67,7 @@ var mistakes = []mistake{
 		return to(core.Endpoint(), iot.MTLSWithWindowsCertStore(`CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`), options...)
 	}, nil, iot.StageTLS, `no Windows certificate store`, `use a PEM file, a PKCS#12 bundle, PKCS#11`},
 	{"TLS version that nobody speaks", with(iot.WithMinTLSVersion(0x0301)), nil, iot.StageOptions, `MinVersion is TLS 1\.0`, `TLS 1\.2`},
-	{"certificate requires TLS", with(iot.WithPlaintext()), nil, iot.StageOptions, `without TLS`, `leave out WithPlaintext`},
+	{"certificate without TLS", with(iot.WithPlaintext()), nil, iot.StageOptions, `requires TLS`, `leave out WithPlaintext`},
 	{"old endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		d := core.Device(t, "device")
 		return to(strings.Replace(core.Endpoint(), "-ats", "", 1), iot.MTLSFromBytes(d.CertPEM(), d.KeyPEM()), append(options, iot.WithTLS(func(o *tlsctx.Options) { o.CAPEM = nil }))...)
@@ -312,12 +312,12 @@ var mistakes = []mistake{
 		o, _ := startProxy(t, core, "http")
 		o.Password = "hush"
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
-	}, nil, iot.StageProxy, `407|authentication`, `proxy's user name and password`},
+	}, nil, iot.StageProxy, `407|authentication`, `check user name and password`},
 	{"wrong password of the SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "socks5")
 		o.Password = "hush"
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
-	}, nil, iot.StageProxy, `requires authentication`, `proxy's user name and password`},
+	}, nil, iot.StageProxy, `requires authentication`, `user name and password`},
 	{"https to a proxy without TLS", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		o.URL = "https" + o.URL[len("http"):]
@@ -332,7 +332,7 @@ var mistakes = []mistake{
 	{"proxy that cannot reach the endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		return with(iot.WithDialer(nil), iot.WithProxy(o), iot.WithPort(9999))(t, core, options)
-	}, nil, iot.StageProxy, `502`, `proxy can reach the endpoint`},
+	}, nil, iot.StageProxy, `502`, `the network of the proxy`},
 	{"proxy that is not there", with(iot.WithDialer(nil), iot.WithProxy(proxy.Options{URL: "http://127.0.0.1:1"})), nil, iot.StageProxy, `refused`, `host and port of the proxy`},
 
 	// MQTT.
