@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"regexp"
+	"strings"
+)
+
+// flagWords are the names of the API in errors and hints, and the flags of this
+// program that stand for them. Longer ones come before what they contain.
+var flagWords = strings.NewReplacer(
+	"use NewForBroker with WithIdentity", "use -method broker with -cert and -key",
+	"Connect.KeepAliveSeconds", "-keep-alive",
+	"Connect.ClientID", "-client-id",
+	"WithProxyFromEnvironment", "-proxy env",
+	"WithProxyURL", "-proxy",
+	"WithProxy", "-proxy",
+	"WithRegion", "-region",
+	"WithIdentity", "-cert and -key",
+	"WithServerName", "-server-name",
+	"WithCAFile", "-ca",
+	"WithKeepAlive", "-keep-alive",
+	"WithClientID", "-client-id",
+	"WithPlaintext", "-plaintext",
+	"WithUsername", "-username",
+	"WithPassword", "-password",
+	"WithAWSProfile(false)", "-no-aws-rules",
+	"raise it in Limits with WithClientOptions", "give -no-aws-rules",
+	"CAFile", "-ca",
+	"AddSystemCAs", "leaving -ca out",
+	"IdentityPoolID", "-identity-pool-id",
+	"IdentityID", "-identity-id",
+	"CustomAuthorizer.TokenKeyName", "-token-key-name",
+	"CustomAuthorizer.TokenValue", "-token",
+	"CustomAuthorizer.Signature", "-signature",
+	"CustomAuthorizer.Name", "-authorizer",
+	"TokenKeyName", "-token-key-name",
+	"TokenValue", "-token",
+	"ConnectHeader", "a program with package proxy's ConnectHeader",
+	"MTLSFromPath:", "-cert and -key:",
+	"certFile", "-cert",
+	"keyFile", "-key",
+)
+
+var withPort = regexp.MustCompile(`WithPort\((-?\d+)\)`)
+
+// inFlags words a text for those who type flags.
+func inFlags(text string) string {
+	return flagWords.Replace(withPort.ReplaceAllString(text, "-port $1"))
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connect
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
+	"github.com/gocrt/aws-iot-device-sdk-go/cmd/internal/cli"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot"
+)
+
+// Target is where to connect to, and how.
+type Target struct {
+	Endpoint string
+	Method   iot.Method
+	Options  []iot.Option
+}
+
+// Target makes one of the flags, the environment and the profile.
+func (f *Flags) Target() (*Target, error) {
+	if err := f.complete(); err != nil {
+		return nil, err
+	}
+	if f.Endpoint == "" {
+		return nil, cli.Usagef("-endpoint is missing (or %s): the host name that `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints", Variable("endpoint"))
+	}
+	if f.Method == "" {
+		f.Method = f.infer()
+	}
+	if f.Method == "" {
+		return nil, cli.Usagef("nothing says how to authenticate: give -cert and -key, or another -method (%s)", strings.Join(Methods, ", "))
+	}
+	if !slices.Contains(Methods, f.Method) {
+		return nil, cli.Usagef("unknown -method %q: it is one of %s", f.Method, strings.Join(Methods, ", "))
+	}
+	f.named = f.ClientID != ""
+	if !f.named {
+		var b [6]byte
+		_, _ = rand.Read(b[:])
+		f.ClientID = "awsiot-" + hex.EncodeToString(b[:])
+	}
+	m, err := f.method()
+	if err != nil {
+		return nil, err
+	}
+	options := f.options()
+	if f.region != "" && (f.Method == "sigv4" || f.Method == "cognito" || f.Method == "role-alias") {
+		options = append(options, iot.WithRegion(f.region))
+	}
+	if f.Method == "broker" {
+		if f.username != "" {
+			options = append(options, iot.WithUsername(f.username))
+		}
+		if f.password != "" {
+			options = append(options, iot.WithPassword([]byte(f.password)))
+		}
+		if f.cert != "" {
+			options = append(options, iot.WithIdentity(tlsctx.FromPath(f.cert, f.key)))
+		}
+	}
+	return &Target{Endpoint: f.Endpoint, Method: m, Options: options}, nil
+}
+
+// inferred are the flags that imply a method, in the order in which they do. A
+// certificate comes last among those on the command line, because other methods
+// have a use for it, too, and first among those of the environment, which may
+// describe several.
+var inferred = []struct{ flag, method string }{
+	{"cert", "certificate"},
+	{"role-alias", "role-alias"},
+	{"identity-id", "cognito"},
+	{"identity-pool-id", "cognito"},
+	{"authorizer", "custom-auth"},
+	{"token", "custom-auth"},
+	{"library", "pkcs11"},
+	{"p12", "pkcs12"},
+	{"store", "windows-store"},
+	{"plaintext", "broker"},
+	{"aws-profile", "sigv4"},
+	{"cert", "certificate"},
+	{"key", "certificate"},
+}
+
+// infer says which method the other flags mean.
+func (f *Flags) infer() string {
+	for _, i := range inferred[1:] {
+		if f.set.Given(i.flag) {
+			return i.method
+		}
+	}
+	for _, i := range inferred {
+		if v := f.set.Lookup(i.flag).Value.String(); v != "" && v != "false" {
+			return i.method
+		}
+	}
+	return ""
+}
+
+// method makes the method.
+func (f *Flags) method() (m iot.Method, err error) {
+	switch f.Method {
+	case "certificate":
+		return iot.MTLSFromPath(f.cert, f.key), f.missing("cert", "key")
+	case "pkcs12":
+		return iot.MTLSWithPKCS12(f.bundle, f.password), f.missing("p12")
+	case "pkcs11":
+		if err := f.missing("library"); err != nil {
+			return m, err
+		}
+		return f.hardware()
+	case "windows-store":
+		return iot.MTLSWithWindowsCertStore(f.store), f.missing("store")
+	case "custom-auth", "websocket-custom-auth":
+		f.authorizer.Username = f.username
+		if f.password != "" {
+			f.authorizer.Password = []byte(f.password)
+		}
+		if f.Method == "custom-auth" {
+			return iot.DirectWithCustomAuthorizer(f.authorizer), nil
+		}
+		return iot.WebsocketWithCustomAuthorizer(f.authorizer), nil
+	case "broker":
+		return iot.ForBroker(), nil
+	}
+	provider, err := f.provider()
+	if err != nil {
+		return m, err
+	}
+	return iot.WebsocketWithSigV4(provider), nil
+}
+
+// hardware is the method of a key in a PKCS#11 token.
+func (f *Flags) hardware() (iot.Method, error) {
+	o := pkcs11.Options{
+		LibraryPath: f.library,
+		Token:       pkcs11.TokenOptions{Label: f.token, PIN: pkcs11.PIN(os.Getenv(f.pinEnv))},
+		Key:         pkcs11.KeyOptions{Label: f.keyLabel, CertificateFile: f.cert},
+	}
+	if f.slot >= 0 {
+		slot := uint(f.slot)
+		o.Token.SlotID = &slot
+	}
+	identity, err := pkcs11.New(o)
+	if err != nil {
+		return iot.Method{}, err
+	}
+	f.closers = append(f.closers, func() { _ = identity.Close() })
+	return iot.MTLSWithIdentity(identity), nil
+}
+
+// provider is the source of AWS credentials.
+func (f *Flags) provider() (*credentials.Provider, error) {
+	switch f.Method {
+	case "cognito":
+		if f.cognito.IdentityID == "" && f.cognito.IdentityPoolID == "" {
+			return nil, cli.Usagef("-method cognito needs -identity-id or -identity-pool-id")
+		}
+		h, err := f.http(nil)
+		if err != nil {
+			return nil, err
+		}
+		f.cognito.HTTP = h
+		return credentials.NewCognito(f.cognito)
+	case "role-alias":
+		if err := f.missing("credentials-endpoint", "role-alias", "cert", "key"); err != nil {
+			return nil, err
+		}
+		h, err := f.http(tlsctx.FromPath(f.cert, f.key))
+		if err != nil {
+			return nil, err
+		}
+		f.alias.HTTP = h
+		return credentials.NewX509(f.alias)
+	}
+	if f.awsProfile != "" {
+		return credentials.NewProfile(credentials.ProfileOptions{Name: f.awsProfile})
+	}
+	return credentials.NewDefault(credentials.DefaultOptions{})
+}
+
+// http is how credentials are fetched. A private CA is added to those of the
+// system, because AWS serves credentials from another endpoint.
+func (f *Flags) http(identity tlsctx.Identity) (credentials.HTTPOptions, error) {
+	o := tlsctx.Options{Identity: identity}
+	if f.ca != "" {
+		o.CAFile, o.AddSystemCAs = f.ca, true
+	}
+	ctx, err := tlsctx.New(o)
+	if err != nil {
+		return credentials.HTTPOptions{}, err
+	}
+	return credentials.HTTPOptions{TLS: ctx.Config}, nil
+}
