@@ -212,11 +212,14 @@ func (c *connector) explainFailure(err error, clientID string) error {
 	case errors.Is(err, mqtt5.ErrHangup), errors.As(err, &transport) && e.Stage == "":
 		e.Stage = StageConnect
 		if c.profile {
-			e.Hint = "the server closed the connection instead of answering CONNECT: check that the certificate is active and registered with this endpoint's account and region, " +
+			e.Hint = "check that the certificate is active and registered with this endpoint's account and region, " +
 				"and that its policy allows iot:Connect on " + clientResource(clientID) +
 				"; a certificate that registers itself is meant to succeed at the next attempt"
 		} else {
-			e.Hint = "the server closed the connection instead of answering CONNECT: check what it logs"
+			e.Hint = "check what the server logs"
+			if c.tls == nil {
+				e.Hint = "check that this port is one without TLS; if it is, check what the server logs"
+			}
 		}
 	case errors.Is(err, mqtt5.ErrConnackTimeout):
 		e.Hint = "the server did not answer CONNECT: check that an MQTT 5 server is on this port"

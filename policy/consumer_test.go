@@ -39,37 +39,12 @@ func TestConsumer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds with a module cache of its own")
 	}
-	tree := repository(t)
 	tmp := t.TempDir()
-	proxy := filepath.Join(tmp, "proxy")
-	var dirs []string
-	for _, m := range tree.modules {
-		if slices.Contains(unreleased, m) {
-			continue
-		}
-		dirs = append(dirs, filepath.Join(tree.root, filepath.FromSlash(m)))
-	}
-	if err := modproxy.Pack(proxy, version, dirs...); err != nil {
-		t.Fatal(err)
-	}
-
 	dir := filepath.Join(tmp, "consumer")
 	write(t, filepath.Join(dir, "main.go"), consumer)
 	write(t, filepath.Join(dir, "go.mod"), "module example.com/consumer\n\ngo "+floor+"\n\nrequire "+importRoot+"/mqtt5 "+version+"\n")
 
-	env := goEnv(t, "GOMODCACHE", "GOPROXY")
-	// A cache of its own: in the one of the user the version would stay, and shadow the real one.
-	// What others publish comes from the cache of the user if it is there.
-	cache := filepath.Join(tmp, "modcache")
-	published := "file://" + filepath.ToSlash(filepath.Join(env["GOMODCACHE"], "cache", "download"))
-	environ := append(os.Environ(),
-		"GOWORK=off",
-		"GOFLAGS=-modcacherw -buildvcs=false",
-		"GOMODCACHE="+cache,
-		"GOPROXY=file://"+filepath.ToSlash(proxy)+","+published+","+env["GOPROXY"],
-		"GONOSUMDB="+importRoot+"/*",
-		"GOPRIVATE=", "GONOPROXY=",
-	)
+	environ := outside(t, tmp)
 	run := func(args ...string) string {
 		t.Helper()
 		cmd := exec.Command("go", args...)
@@ -101,6 +76,55 @@ func TestConsumer(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(run("mod", "graph"))
+	}
+}
+
+// outside packs the modules as they would be published, and returns the
+// environment of somebody who gets them from there.
+func outside(t *testing.T, tmp string) []string {
+	t.Helper()
+	tree := repository(t)
+	proxy := filepath.Join(tmp, "proxy")
+	var dirs []string
+	for _, m := range tree.modules {
+		if slices.Contains(unreleased, m) {
+			continue
+		}
+		dirs = append(dirs, filepath.Join(tree.root, filepath.FromSlash(m)))
+	}
+	if err := modproxy.Pack(proxy, version, dirs...); err != nil {
+		t.Fatal(err)
+	}
+	env := goEnv(t, "GOMODCACHE", "GOPROXY")
+	// A cache of its own: in the one of the user the version would stay, and shadow the real one.
+	// What others publish comes from the cache of the user if it is there.
+	published := "file://" + filepath.ToSlash(filepath.Join(env["GOMODCACHE"], "cache", "download"))
+	return append(os.Environ(),
+		"GOWORK=off",
+		"GOFLAGS=-modcacherw -buildvcs=false",
+		"GOMODCACHE="+filepath.Join(tmp, "modcache"),
+		"GOPROXY=file://"+filepath.ToSlash(proxy)+","+published+","+env["GOPROXY"],
+		"GONOSUMDB="+importRoot+"/*",
+		"GOPRIVATE=", "GONOPROXY=",
+	)
+}
+
+// The program installs by its path and version, as it will once it is published.
+func TestInstall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds with a module cache of its own")
+	}
+	tmp := t.TempDir()
+	bin := filepath.Join(tmp, "bin")
+	cmd := exec.Command("go", "install", "-trimpath", importRoot+"/cmd/awsiot@"+version)
+	cmd.Dir = tmp
+	cmd.Env = append(outside(t, tmp), "GOBIN="+bin, "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go install: %v\n%s", err, out)
+	}
+	out, err := exec.Command(filepath.Join(bin, "awsiot"), "version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "awsiot "+version+" ") {
+		t.Errorf("awsiot version: %s%v", out, err)
 	}
 }
 

@@ -59,8 +59,7 @@ func (d *doctor) run(ctx context.Context, args []string) error {
 	}
 	defer d.flags.Close()
 	note := ""
-	if d.flags.Named() && !d.takeOver {
-		id := d.flags.ClientID
+	if id := d.flags.ClientID; d.flags.Named() && !d.takeOver {
 		t.Options = append(t.Options, iot.WithClientID(id+"-doctor"))
 		note = fmt.Sprintf("examined as %s-doctor, because a device that runs as %s would be thrown out; -take-over connects as %s", id, id, id)
 	}
@@ -71,15 +70,23 @@ func (d *doctor) run(ctx context.Context, args []string) error {
 	})
 	report := iot.Diagnose(ctx, t.Endpoint, t.Method, iot.DiagnoseOptions{Topic: d.topic}, t.Options...)
 	progress.Stop()
+	if report.Endpoint == "" {
+		report.Endpoint = t.Endpoint
+	}
+	reached := false
 	for i := range report.Checks {
 		c := &report.Checks[i]
+		reached = reached || c.Step == iot.StageConnect && c.Status != iot.CheckNotReached
 		c.Detail, c.Hint = inFlags(withoutHint(c.Detail, c.Hint)), inFlags(c.Hint)
-		if note != "" && c.Step == iot.StageConnect && c.Status == iot.CheckFailed {
+		if note != "" && c.Step == iot.StageConnect && (errors.Is(c.Err, mqtt5.ErrConnectionRefused) || errors.Is(c.Err, mqtt5.ErrHangup)) {
 			c.Hint = strings.TrimPrefix(c.Hint+"; or its policy allows one client id only: -take-over connects with it", "; ")
 		}
 		if c.Status == iot.CheckFailed && takenOver(c.Err) {
 			c.Hint = "the client id is in use by a running device, which was thrown out and came back; " + c.Hint
 		}
+	}
+	if !reached {
+		note = ""
 	}
 	if d.json {
 		out := json.NewEncoder(os.Stdout)
@@ -147,11 +154,8 @@ func (p *page) report(r *iot.Report, note string) {
 		}
 	}
 	where := r.Endpoint
-	if r.Port != 0 {
+	if r.Port != 0 && !strings.ContainsAny(where, ":/") {
 		where += ":" + strconv.Itoa(r.Port)
-	}
-	if where == "" {
-		where = "the connection"
 	}
 	p.line(status, fmt.Sprintf("%s %s", where, verdict), 2)
 	fmt.Fprintln(p.w)
