@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -37,18 +38,19 @@ type Authenticator interface {
 
 // challenge is an AUTH from the server, on its way to the authenticator.
 type challenge struct {
-	transport *transport
-	data      []byte
-	done      bool
+	link *link
+	data []byte
+	done bool
 }
 
 // exchange is what a Client knows of its AUTH packets. Client.mu guards it.
 type exchange struct {
 	challenges     []*challenge
-	renewals       []*waiter       // callers of Reauthenticate
-	authenticating bool            // runAuthenticator runs
-	renewing       bool            // Reauthenticate is at Begin
-	settled        []chan struct{} // wait for the end of an exchange or of its connection
+	renewals       []*waiter     // callers of Reauthenticate whose exchange is under way
+	authenticating bool          // runAuthenticator runs
+	renewing       bool          // Reauthenticate is at Begin
+	next           []*waiter     // callers of Reauthenticate that wait for the exchange before
+	confirmed      chan struct{} // wakes a reader in awaitConfirmation; nil: there is none
 }
 
 // Reauthenticate runs the exchange of [ClientOptions.Authenticator] again on
@@ -66,53 +68,57 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 		return ErrNoAuthentication
 	}
 	x := c.exchange
-	c.mu.Lock()
+	now := c.lock()
 	for c.engine.State() == engine.Connected && (x.authenticating || x.renewing || len(x.renewals) > 0) {
-		settled := make(chan struct{})
-		x.settled = append(x.settled, settled)
-		c.mu.Unlock()
-		select {
-		case <-settled:
-		case <-ctx.Done():
+		w := c.begin(ctx)
+		x.next = append(x.next, w)
+		c.unlock(now)
+		now = c.wait(ctx, w)
+		if !w.completed {
+			remove(&x.next, w)
+		}
+		c.forget(w)
+		if ctx.Err() != nil {
+			c.unlock(now)
 			return ctx.Err()
 		}
-		c.mu.Lock()
 	}
 	if c.engine.State() != engine.Connected {
-		c.mu.Unlock()
+		c.unlock(now)
 		return ErrNotConnected
 	}
 	x.renewing = true
-	c.mu.Unlock()
+	c.unlock(now)
 	data, err := c.beginExchange(ctx)
-	w := &waiter{done: make(chan struct{}, 1)}
-	c.mu.Lock()
+	now = c.lock()
+	defer func() { c.unlock(now) }()
 	x.renewing = false
 	if err == nil {
-		err = c.engine.Reauthenticate(c.loop.Now(), data)
+		err = c.engine.Reauthenticate(now, data)
 	}
 	if err != nil {
-		c.wake(&x.settled)
-		c.mu.Unlock()
+		completeAll(&x.next, nil)
 		return err
 	}
+	w := c.begin(ctx)
 	x.renewals = append(x.renewals, w)
-	c.settle()
-	c.mu.Unlock()
-	select {
-	case <-w.done:
-		var lost *renewalLost
-		if errors.As(w.result.Err, &lost) {
-			return c.renewalError(lost.event)
-		}
-		return w.result.Err
-	case <-ctx.Done():
-		return ctx.Err()
+	c.unlock(now)
+	now = c.wait(ctx, w)
+	c.forget(w)
+	if !w.completed {
+		return ctx.Err() // the exchange goes on; w stays in renewals until it ends
 	}
+	if lost, ok := w.result.Err.(*renewalLost); ok {
+		c.unlock(now)
+		err = c.renewalError(lost.event)
+		now = c.lock()
+		return err
+	}
+	return w.result.Err
 }
 
-// renewalLost tells a caller of Reauthenticate that the connection has ended. The error for the
-// user is made by the caller, because a hint is the user's code.
+// renewalLost is the end of the connection for a caller of Reauthenticate, who
+// makes the error for the user: a hint is the user's code.
 type renewalLost struct{ event *engine.Event }
 
 func (l *renewalLost) Error() string { return ErrConnectionLost.Error() }
@@ -128,19 +134,18 @@ func (c *Client) renewalError(ev *engine.Event) error {
 	return fmt.Errorf("%w: %w", ErrConnectionLost, cause)
 }
 
-// confirmed waits until the authenticator has judged the server of a new
-// connection, and reports whether to go on with it. The caller holds mu.
-func (t *transport) confirmed() bool {
-	c, x := t.client, t.client.exchange
-	for t.current() && c.engine.Confirming() {
-		c.settle()
-		settled := make(chan struct{})
-		x.settled = append(x.settled, settled)
-		c.mu.Unlock()
-		<-settled
-		c.mu.Lock()
+// awaitConfirmation waits until the authenticator has judged the server of a
+// new connection. It is called by the reader, with mu held.
+func (l *link) awaitConfirmation(now time.Duration) time.Duration {
+	c, x := l.client, l.client.exchange
+	for l.current() && c.engine.Confirming() {
+		confirmed := make(chan struct{})
+		x.confirmed = confirmed
+		c.unlock(now)
+		<-confirmed
+		now = c.lock()
 	}
-	return t.current()
+	return now
 }
 
 func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {
@@ -152,35 +157,37 @@ func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {
 	return data, err
 }
 
-// runAuthenticator hands challenges to the authenticator, one at a time. It is
-// not the dispatcher, so that a handler may wait for an exchange.
+// runAuthenticator gives challenges to the authenticator, one at a time. It is
+// no lane, so that a handler may wait for an exchange.
 func (c *Client) runAuthenticator() {
 	x := c.exchange
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	now := c.lock()
 	for len(x.challenges) > 0 {
 		ch := x.challenges[0]
 		x.challenges = x.challenges[1:]
-		c.mu.Unlock()
+		c.unlock(now)
 		c.authenticate(ch)
-		c.mu.Lock()
+		now = c.lock()
 	}
 	x.challenges = nil
 	x.authenticating = false
-	c.wake(&x.settled)
+	completeAll(&x.next, nil)
+	c.unlock(now)
 }
 
-// renewed ends the waiting in Reauthenticate. The caller holds mu.
+// renewed ends the waiting in Reauthenticate, and that of the reader. The
+// caller holds mu.
 func (c *Client) renewed(err error) {
 	x := c.exchange
 	if x == nil {
 		return
 	}
-	for _, w := range x.renewals {
-		w.complete(engine.Result{Err: err}, true)
+	completeAll(&x.renewals, err)
+	completeAll(&x.next, nil)
+	if x.confirmed != nil {
+		close(x.confirmed)
+		x.confirmed = nil
 	}
-	x.renewals = nil
-	c.wake(&x.settled)
 }
 
 // authenticate runs the authenticator on a challenge.
@@ -198,12 +205,11 @@ func (c *Client) authenticate(ch *challenge) {
 	if err != nil && !errors.Is(err, ErrAuthentication) {
 		err = errors.Join(ErrAuthentication, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.transport != ch.transport {
+	now := c.lock()
+	defer c.unlock(now)
+	if c.link != ch.link {
 		return
 	}
-	now := c.loop.Now()
 	switch {
 	case !ch.done:
 		c.engine.Authenticate(now, reply, err)
@@ -211,11 +217,12 @@ func (c *Client) authenticate(ch *challenge) {
 		c.renewed(err)
 		c.engine.RejectServer(now, err)
 	default:
-		c.renewed(nil)
 		c.engine.AcceptServer(now)
+		c.renewed(nil)
 	}
-	c.settle()
 }
+
+var errNoConnection = errors.New("mqtt5: Dial returned neither a connection nor an error")
 
 // connectTransport prepares the CONNECT of one attempt and opens its transport.
 func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, conn net.Conn, err error) {
@@ -227,7 +234,7 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 			err = &DialError{Address: c.opts.Address, Err: e}
 		}
 	}()
-	packet := c.opts.Connect
+	packet := c.opts.Connect.clone()
 	if c.opts.PrepareConnect != nil {
 		if err := c.opts.PrepareConnect(ctx, &packet); err != nil {
 			return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}
@@ -248,9 +255,17 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 		}
 		method := a.Method()
 		connect.AuthenticationMethod, connect.AuthenticationData = &method, data
+		v := problems{subject: "CONNECT with Authenticator"}
+		v.violations("Connect.", wire.CheckConnect(connect))
+		if err := v.err(); err != nil {
+			return nil, nil, errors.Join(ErrAuthentication, err)
+		}
 	}
 	callback = "Dial"
 	conn, err = c.opts.Dial(ctx, "tcp", c.opts.Address)
+	if err == nil && conn == nil {
+		err = errNoConnection
+	}
 	if err != nil {
 		return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}
 	}

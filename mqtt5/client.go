@@ -14,6 +14,8 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/conn"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/delivery"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
@@ -29,27 +31,42 @@ type Client struct {
 	observers *observers // nil: none
 	router    router     // has a lock of its own
 	gate      *eventloop.Gate
-	own       *eventloop.Group   // nil if the loops are shared
-	handling  context.Context    // what message handlers get
-	giveUp    context.CancelFunc // ends handling
+	own       *eventloop.Group // nil if the loops are shared
 
-	// mu guards everything below. It is never held across I/O or user code.
-	mu        sync.Mutex
-	engine    *engine.Engine
-	transport *transport      // of the present attempt or connection; nil at rest
-	spare     engine.Output   // the output that gathers during the next write
-	timer     eventloop.Timer // runs onTimer
-	armed     time.Duration   // when timer fires; never if not armed
-	dispatch  dispatcher
-	stats     clientStats
-	kept      map[string]Subscription // filters to subscribe to again
-	exchange  *exchange               // of AUTH packets; nil without an Authenticator
-	room      []*waiter               // callers that wait for room in the queue
-	waiters   []*waiter               // for reuse
-	stopped   []chan struct{}         // callers of Stop
-	connected []chan struct{}         // callers of WaitConnected
-	gaveUp    error                   // why the client stopped by itself
-	rested    bool                    // closed, and everything was given back
+	// mu guards everything below. It is never held across I/O or user code. It is
+	// taken by lock and released by unlock.
+	mu          sync.Mutex
+	engine      *engine.Engine
+	link        *link           // of the present attempt or connection; nil at rest
+	timer       eventloop.Timer // runs onTimer
+	armed       time.Duration   // when timer fires; never if not armed
+	events      delivery.Lane[event]
+	completions delivery.Lane[completion]
+	messages    delivery.Messages
+	received    int    // bytes of the present read that Receive had before
+	connections uint64 // counts ConnectionSuccess events
+	reading     *link  // whose reader runs the message handlers
+	handlers    handlerContext
+	handling    context.Context // of the message handlers that run; only for who runs them
+	borrowed    *publishResult  // of the callback that runs; likewise
+	observed    *observed       // what observers have yet to be told; nil: there are none
+	stats       clientStats
+	exchange    *exchange // of AUTH packets; nil without an Authenticator
+	waiting     []*waiter // goroutines that wait for the client
+	idle        []*waiter // for reuse
+	room        []*waiter // those of waiting that wait for room in the queue
+	stopped     []*waiter // those that wait in Stop
+	connected   []*waiter // those that wait in WaitConnected
+	gaveUp      error     // why the client stopped by itself
+	ended       bool      // closed, and everything was given back
+
+	start starts // bound once: to start a goroutine then takes no allocation
+}
+
+// starts are functions of a client as values.
+type starts struct {
+	deliver func()
+	handle  func(*delivery.Message)
 }
 
 // NewClient returns a client that is at rest. It fails with a
@@ -58,17 +75,12 @@ func NewClient(options ClientOptions) (*Client, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	opts := new(ClientOptions)
-	*opts = options
+	opts := options.clone()
 	if opts.Dial == nil {
 		opts.Dial = new(socket.Dialer).DialContext
 	}
-	if opts.Limits != nil {
-		limits := *opts.Limits
-		opts.Limits = &limits
-		if opts.Connect.ClientID == "" && limits.GenerateClientID {
-			opts.Connect.ClientID = generateClientID()
-		}
+	if opts.Limits != nil && opts.Limits.GenerateClientID && opts.Connect.ClientID == "" {
+		opts.Connect.ClientID = generateClientID()
 	}
 	c := &Client{opts: opts, log: opts.Logger, armed: never}
 	if c.log == nil {
@@ -82,16 +94,19 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.loop = group.Next()
 	c.loop.Pin()
 	c.gate = group.Gate()
-	c.observers = observersOf(opts.Observer)
+	if c.observers = observersOf(opts); c.observers != nil {
+		c.observed = new(observed)
+	}
 	if opts.Authenticator != nil {
 		c.exchange = new(exchange)
 	}
 	c.timer.Init(c.loop, c.onTimer)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))
-	c.handling, c.giveUp = context.WithCancel(context.Background())
-	c.dispatch.run = func() { c.runDispatcher() }
-	c.dispatch.limit = orDefault(opts.MaxPendingMessages, 1024)
+	c.start = starts{deliver: func() { c.deliver() }, handle: c.handleMessage}
+	c.events.Init((*laneLock)(c), c.handleEvent, nil)
+	c.completions.Init((*laneLock)(c), c.handleCompletion, &completions)
+	c.messages.Init(orDefault(opts.MaxPendingMessages, 1024), opts.BorrowPayloads)
 	return c, nil
 }
 
@@ -121,7 +136,10 @@ func (o *ClientOptions) engineConfig() engine.Config {
 		CloseTimeout:      5 * time.Second,
 		PoisonLimit:       unbounded(o.PoisonPublishLimit, 3),
 		Uniform:           rand.Int64N,
-		Buffer:            takeBuffer,
+		Buffer:            conn.TakeBuffer,
+		IdentifierBase:    uint16(1000 + rand.IntN(60_000)),
+		Resubscribe:       o.Resubscribe,
+		AskRetry:          o.ShouldRetry != nil,
 	}
 	if o.QueueFullPolicy == DropOldestQoS0WhenFull {
 		cfg.Full = engine.FullDropOldestQoS0
@@ -130,6 +148,7 @@ func (o *ClientOptions) engineConfig() engine.Config {
 		cfg.InAliasMax = orDefault(o.TopicAliasing.InboundCacheSize, 25)
 	}
 	if o.Limits != nil {
+		cfg.MaxFilters = o.Limits.MaxSubscriptionsPerSubscribe
 		cfg.PublishesPerSecond = o.Limits.PublishesPerSecond
 		cfg.BytesPerSecond = o.Limits.BytesPerSecond
 	}
@@ -142,12 +161,10 @@ func (o *ClientOptions) engineConfig() engine.Config {
 //
 // It fails with [ErrClosed] only. Starting a started client does nothing.
 func (c *Client) Start() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	now := c.lock()
+	defer c.unlock(now)
 	c.gaveUp = nil
-	err := c.engine.Start(c.loop.Now())
-	c.settle()
-	return err
+	return c.engine.Start(now)
 }
 
 // Stop ends the connection with a DISCONNECT and stops connecting. If there is
@@ -155,15 +172,17 @@ func (c *Client) Start() error {
 // to complete, until ctx ends; new ones are refused meanwhile. What is left
 // then fails with [ErrStopRequested].
 //
-// Stop returns nil once the client is at rest, or the error of ctx if that ends
-// earlier; the client then still comes to rest by itself, soon after. A nil
-// packet stands for a normal disconnection. Stopping a client at rest does
-// nothing.
+// Stop returns nil once the client is at rest and [ClientOptions.OnStopped] has
+// returned; a call from a handler does not wait for OnStopped. It returns the
+// error of ctx if that ends earlier; the client then ends the connection at
+// once, and the context of handlers that are still running ends. A Start during
+// the stop keeps its effect in any case. A nil packet stands for a normal
+// disconnection. Stopping a client at rest does nothing.
 func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
-	var farewell *wire.Disconnect
+	var disconnect *wire.Disconnect
 	if packet != nil {
-		farewell = wireDisconnect(packet)
-		if err := validateDisconnect(farewell); err != nil {
+		disconnect = wireDisconnect(packet)
+		if err := validateDisconnect(disconnect); err != nil {
 			return err
 		}
 	}
@@ -171,55 +190,45 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	if ctx.Err() != nil {
 		drainUntil = 0
 	}
-	c.mu.Lock()
-	if err := c.engine.Stop(c.loop.Now(), farewell, drainUntil); err != nil {
-		c.mu.Unlock()
+	fromHandler := ctx.Value(handlerKey{}) != nil || inHandler()
+	now := c.lock()
+	w := c.begin(ctx)
+	w.early = fromHandler
+	c.stopped = append(c.stopped, w)
+	stop, err := c.engine.Stop(now, disconnect, drainUntil)
+	if err != nil || stop == 0 {
+		remove(&c.stopped, w)
+		c.done(w)
+		c.unlock(now)
 		return err
 	}
-	if c.engine.State() == engine.Stopped {
-		c.settle()
-		c.mu.Unlock()
-		return nil
+	if drainUntil == 0 {
+		c.handlers.end()
 	}
-	done := make(chan struct{})
-	c.stopped = append(c.stopped, done)
-	c.waits()
-	if t := c.transport; t.writesNow() {
-		t.writeNow()
-	} else {
-		c.settle()
-		c.mu.Unlock()
+	c.unlockAndWrite(now)
+	now = c.wait(ctx, w)
+	if !w.completed {
+		err = ctx.Err()
+		c.engine.HurryStop(now, stop)
+		c.handlers.end()
 	}
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stats.waiting--
-	select {
-	case <-done:
-		return nil
-	default:
-	}
-	c.engine.Stop(c.loop.Now(), farewell, 0)
-	c.settle()
-	return ctx.Err()
+	c.forget(w) // the event may still refer to it
+	c.unlock(now)
+	return err
 }
 
 // Close ends the client for good, at once: no DISCONNECT is sent, so the
 // server publishes the will. What is not completed fails with [ErrClosed]. Use
 // [Client.Stop] before it for an orderly end. Closing twice does nothing.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.engine.Close(c.loop.Now())
-	c.settle()
+	now := c.lock()
+	defer c.unlock(now)
+	c.engine.Close(now)
 	for _, w := range c.room {
 		w.complete(engine.Result{Err: ErrClosed}, false)
 	}
 	c.room = nil
-	c.wake(&c.connected)
+	completeAll(&c.connected, ErrClosed)
 	return nil
 }
 
@@ -251,37 +260,26 @@ func (c *Client) state() State {
 // and with [ErrClosed] or [ErrGaveUp] when there is nothing left to wait for.
 // It does not start the client.
 func (c *Client) WaitConnected(ctx context.Context) error {
-	for {
-		c.mu.Lock()
-		switch {
-		case c.engine.State() == engine.Connected:
-			c.mu.Unlock()
-			return nil
-		case c.engine.State() == engine.Closed:
-			c.mu.Unlock()
-			return ErrClosed
-		case c.gaveUp != nil:
-			err := c.gaveUp
-			c.mu.Unlock()
-			return err
-		}
-		changed := make(chan struct{})
-		c.connected = append(c.connected, changed)
-		c.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			c.mu.Lock()
-			for i, ch := range c.connected {
-				if ch == changed {
-					c.connected = append(c.connected[:i], c.connected[i+1:]...)
-					break
-				}
-			}
-			c.mu.Unlock()
-			return ctx.Err()
-		}
+	now := c.lock()
+	defer func() { c.unlock(now) }()
+	switch {
+	case c.engine.State() == engine.Connected:
+		return nil
+	case c.engine.State() == engine.Closed:
+		return ErrClosed
+	case c.gaveUp != nil:
+		return c.gaveUp
 	}
+	w := c.begin(ctx)
+	c.connected = append(c.connected, w)
+	c.unlock(now)
+	now = c.wait(ctx, w)
+	defer c.forget(w)
+	if !w.completed {
+		remove(&c.connected, w)
+		return ctx.Err()
+	}
+	return w.result.Err
 }
 
 // Settings returns what was negotiated for the current connection, or for the
@@ -292,42 +290,10 @@ func (c *Client) Settings() NegotiatedSettings {
 	return negotiatedSettings(c.engine.Settings())
 }
 
-// settle carries out what the last call of the engine asks for. The caller
-// holds mu. It starts what has to be done elsewhere, and never blocks.
-func (c *Client) settle() {
-	if a := c.engine.TakeActions(); a != 0 {
-		if a&engine.ActionClose != 0 {
-			c.transport.close()
-		}
-		if a&engine.ActionDial != 0 {
-			c.dial()
-		}
-	}
-	if c.engine.HasOutput() {
-		c.transport.startWriter()
-	}
-	if len(c.room) > 0 {
-		c.admit()
-	}
-	if d := &c.dispatch; !d.running && !d.held && !d.postponed && d.pending() {
-		d.running = true
-		d.startBy = 0
-		go d.run()
-	}
-	c.dispatch.postponed = false
-	if d := min(c.engine.NextDeadline(), c.dispatch.deadline()); d < c.armed {
-		c.armed = d
-		c.timer.Reset(d)
-	}
-	if c.engine.State() == engine.Closed && !c.rested {
-		c.rest()
-	}
-}
-
-// rest gives back what a closed client holds.
-func (c *Client) rest() {
-	c.rested = true
-	c.giveUp()
+// end gives back what a closed client holds.
+func (c *Client) end() {
+	c.ended = true
+	c.handlers.end()
 	c.timer.Stop()
 	c.loop.Unpin()
 	if c.own != nil {
@@ -335,28 +301,8 @@ func (c *Client) rest() {
 	}
 }
 
-// onTimer runs on the loop.
-func (c *Client) onTimer() {
-	now := c.loop.Now()
-	c.mu.Lock()
-	c.armed = never
-	c.engine.Tick(now)
-	c.dispatch.tick(c, now)
-	c.settle()
-	c.mu.Unlock()
-}
-
-func (c *Client) wake(list *[]chan struct{}) {
-	for _, ch := range *list {
-		close(ch)
-	}
-	*list = nil
-}
-
 // silent is the logger of clients without one.
 var silent = zap.NewNop()
-
-const never = time.Duration(1<<63 - 1)
 
 func (c *Client) hint(r Refusal) string {
 	if c.opts.Hint == nil {

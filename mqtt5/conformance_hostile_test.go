@@ -5,6 +5,7 @@ package mqtt5_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -161,10 +162,6 @@ func TestHostile_handshake(t *testing.T) {
 			handshake: []mqtttest.Packet{mqtttest.Connack{ExtraProperties: mqtttest.Uint16Property(0x23, 9)}}},
 		{name: "MQTT-1.5.4-1 ill-formed string", code: malformed, packet: "CONNACK", rule: "MQTT-1.5.4-1",
 			handshake: []mqtttest.Packet{mqtttest.Connack{ReasonString: str("\xff")}}},
-		{name: "CONNACK of MQTT 3.1.1", code: malformed, packet: "CONNACK", rule: "2.2.2.1",
-			handshake: []mqtttest.Packet{mqtttest.Raw{0x20, 2, 0, 0}}},
-		{name: "no MQTT at all", code: malformed, packet: "PUBACK", rule: "MQTT-2.1.3-1",
-			handshake: []mqtttest.Packet{mqtttest.Raw("HTTP/1.1 400 Bad Request\r\n\r\n")}},
 	})
 }
 
@@ -292,7 +289,7 @@ func TestHostile_acknowledgements(t *testing.T) {
 		{name: "MQTT-3.11.3-2 UNSUBACK with an unknown success", code: protocol, packet: "UNSUBACK", rule: "MQTT-3.11.3-2", do: unsubscribe,
 			answer: reply(mqtttest.Unsuback{PacketID: 1, ReasonCodes: codes(0, 2)})},
 		{name: "MQTT-3.4.2-1 PUBACK with an unknown success", code: protocol, packet: "PUBACK", rule: "MQTT-3.4.2-1", do: publish(1),
-			answer: reply(mqtttest.Puback{PacketID: 1, ReasonCode: 0x02})},
+			answer: reply(mqtttest.Puback{PacketID: 1, ReasonCode: 0x03})},
 		{name: "MQTT-3.1.2-29 unwanted reason string in PUBACK", code: protocol, packet: "PUBACK", rule: "MQTT-3.1.2-29", change: quiet, do: publish(1),
 			answer: reply(mqtttest.Puback{PacketID: 1, ReasonString: str("why")})},
 		{name: "MQTT-3.1.2-29 unwanted user property in PUBREC", code: protocol, packet: "PUBREC", rule: "MQTT-3.1.2-29", change: quiet, do: publish(2),
@@ -466,5 +463,42 @@ func TestHostile_refusals(t *testing.T) {
 			d.wantMessages()
 			d.wantEvents("attempting success disconnection attempting success")
 		})
+	}
+}
+
+// TestHostile_otherProtocols answers CONNECT in another protocol, at once or
+// byte by byte: the failure names it.
+func TestHostile_otherProtocols(t *testing.T) {
+	for protocol, answer := range map[string]string{
+		mqtt5.ProtocolMQTT3: "\x20\x02\x00\x01",
+		mqtt5.ProtocolHTTP:  "HTTP/1.1 400 Bad Request\r\n\r\n",
+		mqtt5.ProtocolTLS:   "\x15\x03\x01\x00\x02\x02\x28",
+		mqtt5.ProtocolSSH:   "SSH-2.0-server\r\n",
+	} {
+		for _, slow := range []bool{false, true} {
+			bubble(t, fmt.Sprintf("%s, byte by byte: %v", protocol, slow), func(t *testing.T) {
+				srv := mqtttest.NewServer(t)
+				srv.Script(func(c *mqtttest.Conn) {
+					c.ExpectConnect()
+					if !slow {
+						c.Send(mqtttest.Raw(answer))
+						return
+					}
+					for i := range answer {
+						if c.TrySend(mqtttest.Raw(answer[i:i+1])) != nil {
+							return // it has seen enough
+						}
+						c.Sleep(time.Millisecond)
+					}
+				})
+				d := newDevice(t, srv, nil)
+				want(t, "start", d.Start(), nil)
+				time.Sleep(time.Second / 2)
+				var foreign *mqtt5.ForeignProtocolError
+				if err := d.lastFailure().Err; !errors.As(err, &foreign) || foreign.Protocol != protocol {
+					t.Errorf("the event says %v", err)
+				}
+			})
+		}
 	}
 }

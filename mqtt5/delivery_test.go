@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -61,70 +60,6 @@ func TestReading_pauses(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestCallbacks_postponed checks when PublishAsync calls back while full writes
-// follow each other: not after each of them, but never later than a
-// millisecond, even if the next one does not end.
-func TestCallbacks_postponed(t *testing.T) {
-	bubble(t, "large payloads", func(t *testing.T) {
-		near, far := net.Pipe()
-		defer far.Close()
-		go func() {
-			far.Read(make([]byte, 1024)) // CONNECT
-			far.Write([]byte{0x20, 3, 0, 0, 0})
-		}()
-		c, err := mqtt5.NewClient(mqtt5.ClientOptions{
-			Address: "server:1883",
-			Dial:    func(context.Context, string, string) (net.Conn, error) { return near, nil },
-			Connect: mqtt5.ConnectPacket{ClientID: "c"},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		want(t, "start", c.Start(), nil)
-		want(t, "wait", c.WaitConnected(t.Context()), nil)
-
-		p := message(0, "a", strings.Repeat("x", 64<<10))
-		size := int64(len(mqtttest.Encode(mqtttest.Publish{Topic: p.Topic, Payload: p.Payload})))
-		var called atomic.Int32
-		publish := func(n int) {
-			for range n {
-				c.PublishAsync(p, func(_ *mqtt5.PublishResult, err error) {
-					want(t, "publish", err, nil)
-					called.Add(1)
-				})
-			}
-			synctest.Wait()
-		}
-		calls := func(what string, want int) {
-			t.Helper()
-			synctest.Wait()
-			if n := int(called.Load()); n != want {
-				t.Errorf("%s: %d calls, want %d", what, n, want)
-			}
-		}
-		read := func(n int64) {
-			if _, err := io.CopyN(io.Discard, far, n*size); err != nil {
-				t.Fatal(err)
-			}
-		}
-		publish(1)
-		publish(20) // four for each of five writes
-		read(1)
-		calls("full write next", 0)
-		time.Sleep(time.Millisecond)
-		calls("a millisecond later", 1)
-		read(4)
-		read(4)
-		read(4)
-		calls("twelve more", 1)
-		read(4)
-		calls("sixteen more", 17)
-		read(4)
-		calls("nothing left to write", 21)
-	})
 }
 
 // TestCallbacks_wait lets callbacks wait for operations, whose answers lie

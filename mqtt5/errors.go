@@ -198,10 +198,16 @@ type ProtocolError struct {
 	ReasonCode DisconnectReasonCode
 	Rule       string // statement or section of the standard, such as "MQTT-3.3.2-2"
 	Text       string // what was wrong
+	// Hint names the usual cause; "" if none is known.
+	Hint string
 }
 
 func (e *ProtocolError) Error() string {
-	return fmt.Sprintf("mqtt5: server broke the protocol: %s: %s [%s]: %s", e.Packet, e.Text, e.Rule, e.ReasonCode)
+	s := fmt.Sprintf("mqtt5: server broke the protocol: %s: %s [%s]: %s", e.Packet, e.Text, e.Rule, e.ReasonCode)
+	if e.Hint != "" {
+		s += "; " + e.Hint
+	}
+	return s
 }
 
 // Problem is one rule that a packet or an option breaks.

@@ -18,6 +18,9 @@ type ConnectionSuccess struct {
 	Settings NegotiatedSettings
 	// Attempt is how many attempts it took.
 	Attempt int
+	// LostSubscriptions is how many subscriptions are gone, because the server
+	// has no session and [ClientOptions.Resubscribe] is not set.
+	LostSubscriptions int
 }
 
 // ConnectionFailure: an attempt to connect failed.

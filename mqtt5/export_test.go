@@ -10,3 +10,10 @@ func (c *Client) SetRandom(uniform func(n int64) int64) {
 	c.config.Uniform = uniform
 	c.engine = engine.New(&c.config, (*sink)(c))
 }
+
+// SetIdentifierBase makes packet identifiers of a client that was not started
+// begin after base.
+func (c *Client) SetIdentifierBase(base uint16) {
+	c.config.IdentifierBase = base
+	c.engine = engine.New(&c.config, (*sink)(c))
+}

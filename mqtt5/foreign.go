@@ -49,11 +49,11 @@ func (e *ForeignProtocolError) Is(target error) bool {
 func (e *ForeignProtocolError) Stage() string { return "MQTT CONNECT" }
 
 // foreignProtocol returns the error for what a server sent before any CONNACK, nil if it belongs to no protocol known
-// here. The bytes are not kept.
-func foreignProtocol(first []byte) error {
-	protocol, _ := wire.DetectForeign(first)
+// here. With more, it takes more bytes to tell. The bytes are not kept.
+func foreignProtocol(first []byte) (err error, more bool) {
+	protocol, more := wire.DetectForeign(first)
 	if protocol == wire.ForeignNone {
-		return nil
+		return nil, more && first[0] != 0 // no packet type: it is wrong in any case
 	}
-	return &ForeignProtocolError{Protocol: protocol.String(), Detail: wire.ForeignDetail(protocol, first)}
+	return &ForeignProtocolError{Protocol: protocol.String(), Detail: wire.ForeignDetail(protocol, first)}, false
 }

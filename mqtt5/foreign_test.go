@@ -19,14 +19,14 @@ func TestForeignProtocol(t *testing.T) {
 		{"\x20\x02\x00\x01", ProtocolMQTT3, "mqtt5: the server speaks MQTT 3.1.1 only, not MQTT 5 (return code 1, unacceptable protocol version)", true},
 		{"\x00\x00\x00\x04\x00\x00\x00\x00\x00", ProtocolHTTP2, "mqtt5: the server answered in HTTP/2, not MQTT", false},
 	} {
-		err := foreignProtocol([]byte(tt.first))
+		err, _ := foreignProtocol([]byte(tt.first))
 		var foreign *ForeignProtocolError
 		if !errors.As(err, &foreign) || foreign.Protocol != tt.protocol || err.Error() != tt.text || errors.Is(err, ErrConnectionRefused) != tt.refused {
 			t.Errorf("%q: %v", tt.first, err)
 		}
 	}
 	for _, first := range []string{"", "\x20\x03\x00\x87\x00", "\x32\x05"} {
-		if err := foreignProtocol([]byte(first)); err != nil {
+		if err, _ := foreignProtocol([]byte(first)); err != nil {
 			t.Errorf("%q: %v", first, err)
 		}
 	}

@@ -64,6 +64,7 @@ func newDevice(t *testing.T, srv *mqtttest.Server, change func(*mqtt5.ClientOpti
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.SetIdentifierBase(0)
 	d.Client = c
 	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
 	d.ctx = ctx

@@ -57,12 +57,13 @@ func (m Message) TakeAck() (*Ack, error) {
 		return &Ack{}, nil
 	}
 	c := m.client
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.engine.HoldAck(m.ack); err != nil {
+	now := c.lock()
+	defer c.unlock(now)
+	number, err := c.engine.HoldAck(m.ack)
+	if err != nil {
 		return nil, err
 	}
-	return &Ack{client: c, number: m.ack}, nil
+	return &Ack{client: c, number: number}, nil
 }
 
 // Ack is the acknowledgement of one message, to be given once, from any
@@ -102,10 +103,7 @@ func (a *Ack) give(code wire.ReasonCode, detail *wire.Ack) error {
 	if c == nil {
 		return nil
 	}
-	now := c.loop.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	err := c.engine.Acknowledge(now, a.number, code, detail)
-	c.settle()
-	return err
+	now := c.lock()
+	defer c.unlock(now)
+	return c.engine.Acknowledge(now, a.number, code, detail)
 }

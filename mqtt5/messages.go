@@ -7,41 +7,79 @@ import (
 	"iter"
 )
 
+// collectedMessage is a message that waits for its loop.
+type collectedMessage struct {
+	m   Message
+	ack *Ack // nil: the connection is gone, or another handler has it
+}
+
+func (m *collectedMessage) accept() {
+	if m.ack != nil {
+		_ = m.ack.Accept() // if it is stale, the server sends the message again
+	}
+}
+
+// leftOver deals with a message that was collected for a loop that has ended.
+func (c *Client) leftOver(m *collectedMessage) {
+	if m.ack != nil && c.opts.RejectUnhandled != 0 {
+		_ = m.ack.Reject(c.opts.RejectUnhandled, "")
+	}
+	m.accept()
+	c.countUnhandled(&m.m)
+}
+
+// collected is how many messages [Client.Messages] keeps for its loop.
+const collected = 64
+
 // Messages returns an iterator over the messages whose topic matches the
-// filter, for use in a range loop. It does not subscribe. The loop ends when
-// ctx ends or by break; messages are collected only while it runs.
+// filter, for use in a range loop. It does not subscribe. Messages are collected
+// from the call on, until ctx ends or the loop is left; when 64 of them wait for
+// the loop, the handlers of the client wait. The loop ends with ctx or by break,
+// and runs once; messages that it left count as unhandled.
 //
-// A message is acknowledged when the loop asks for the next one. Meanwhile the
-// handlers of the client wait, so use [Client.Channel] if the loop is slow
-// while other messages should not wait.
+// A message is acknowledged when the loop asks for the next one. With
+// [ClientOptions.BorrowPayloads] the messages are clones.
 func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message], error) {
-	if err := checkFilter(filter); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	items := make(chan collectedMessage, collected)
+	remove, err := c.Handle(filter, func(handling context.Context, m Message) {
+		if c.opts.BorrowPayloads {
+			m = m.Clone()
+		}
+		next := collectedMessage{m: m}
+		next.ack, _ = m.TakeAck()
+		select {
+		case items <- next:
+		case <-ctx.Done():
+		case <-handling.Done():
+		}
+		if ctx.Err() != nil {
+			c.leftOver(&next)
+		}
+	})
+	if err != nil {
+		cancel()
 		return nil, err
 	}
-	return func(yield func(Message) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		handed, taken := make(chan Message), make(chan struct{})
-		remove, _ := c.Handle(filter, func(_ context.Context, m Message) { // the filter was checked
+	context.AfterFunc(ctx, func() {
+		remove()
+		for { // what nobody takes any more must not hold back other acknowledgements
 			select {
-			case handed <- m:
-				select {
-				case <-taken:
-				case <-ctx.Done():
-				}
-			case <-ctx.Done():
+			case next := <-items:
+				c.leftOver(&next)
+			default:
+				return
 			}
-		})
-		defer remove()
+		}
+	})
+	return func(yield func(Message) bool) {
+		defer cancel()
 		for {
 			select {
-			case m := <-handed:
-				if !yield(m) {
-					return
-				}
-				select {
-				case taken <- struct{}{}:
-				case <-ctx.Done():
+			case next := <-items:
+				more := yield(next.m)
+				next.accept()
+				if !more {
 					return
 				}
 			case <-ctx.Done():

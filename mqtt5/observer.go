@@ -3,28 +3,27 @@
 package mqtt5
 
 import (
-	"runtime/debug"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 )
 
-// The observer interfaces let metrics and tracing watch a client without a
-// dependency here: [ClientOptions.Observer] implements any of them. Their
-// methods run in the middle of the client's work, with its lock held: they
-// must return at once and must not call the client.
+// The observers let metrics and tracing watch a client without a dependency
+// here. Their methods are called without any lock, on whichever goroutine of the
+// client or its caller has the news: they must return at once. Those of
+// OperationObserver and StateObserver are called one at a time, in order, beside
+// those of MessageObserver.
 type (
 	// OperationObserver is told of each operation that completes.
 	OperationObserver interface {
 		ObserveOperation(OperationObservation)
 	}
-	// MessageObserver is told of each message that is received, before its
-	// handlers.
+	// MessageObserver is told of each message before its handlers.
 	MessageObserver interface {
 		ObserveMessage(MessageObservation)
 	}
 	// StateObserver is told of each change that the lifecycle handlers are
-	// told of, at the time it happens.
+	// told of.
 	StateObserver interface {
 		ObserveState(StateObservation)
 	}
@@ -52,8 +51,7 @@ type OperationObservation struct {
 
 // MessageObservation describes a received message.
 type MessageObservation struct {
-	// Topic is valid only during the call.
-	Topic        []byte
+	Topic        string
 	QoS          QoS
 	Retain       bool
 	Duplicate    bool
@@ -71,37 +69,67 @@ type StateObservation struct {
 	Delay time.Duration
 }
 
-// observers are the interfaces that the user's observer implements.
+// observers are the user's; nil: none of that kind.
 type observers struct {
-	operation OperationObserver
-	message   MessageObserver
-	state     StateObserver
+	operations OperationObserver
+	messages   MessageObserver
+	states     StateObserver
 }
 
-func observersOf(observer any) *observers {
-	if observer == nil {
+func observersOf(o *ClientOptions) *observers {
+	if o.OperationObserver == nil && o.MessageObserver == nil && o.StateObserver == nil {
 		return nil
 	}
-	o := new(observers)
-	o.operation, _ = observer.(OperationObserver)
-	o.message, _ = observer.(MessageObserver)
-	o.state, _ = observer.(StateObserver)
-	return o
+	return &observers{o.OperationObserver, o.MessageObserver, o.StateObserver}
 }
 
-// recovered reports a panic of the observer; the client's lock must be released
-// by whoever took it. It is deferred.
-func (o *observers) recovered(c *Client) {
-	if v := recover(); v != nil {
-		c.dispatch.notify(&PanicError{Callback: "Observer", Value: v, Stack: debug.Stack()})
+// observed is what the observers have yet to be told, in order. Client.mu
+// guards it.
+type observed struct {
+	queue, spare []observation
+	telling      bool // some goroutine is in observe
+}
+
+// observation is an operation if it has one, else a state.
+type observation struct {
+	operation OperationObservation
+	state     StateObservation
+}
+
+func (o *observed) pending() bool { return o != nil && len(o.queue) > 0 && !o.telling }
+
+// observe tells the observers. The caller holds mu, which is released
+// meanwhile.
+func (c *Client) observe() {
+	o := c.observed
+	o.telling = true
+	for len(o.queue) > 0 {
+		batch := o.queue
+		o.queue, o.spare = o.spare[:0], nil
+		c.mu.Unlock()
+		for i := range batch {
+			c.tell(&batch[i])
+		}
+		clear(batch)
+		c.mu.Lock()
+		o.spare = batch
+	}
+	o.telling = false
+}
+
+func (c *Client) tell(o *observation) {
+	defer c.recovered("Observer")
+	if o.operation.Operation != "" {
+		c.observers.operations.ObserveOperation(o.operation)
+	} else {
+		c.observers.states.ObserveState(o.state)
 	}
 }
 
 func (o *observers) complete(c *Client, now time.Duration, op *engine.Operation, r *engine.Result) {
-	if o.operation == nil {
+	if o.operations == nil {
 		return
 	}
-	defer o.recovered(c)
 	obs := OperationObservation{Operation: "publish", Duration: now - op.Submitted, Err: r.Err, Sent: op.Sent()}
 	switch op.Kind {
 	case engine.KindSubscribe:
@@ -112,22 +140,18 @@ func (o *observers) complete(c *Client, now time.Duration, op *engine.Operation,
 		obs.Topic, obs.QoS, obs.PayloadBytes = op.Publish.Topic, QoS(op.Publish.QoS), len(op.Publish.Payload)
 		obs.ReasonCode = PubackReasonCode(r.Reason)
 	}
-	o.operation.ObserveOperation(obs)
+	c.observed.queue = append(c.observed.queue, observation{operation: obs})
 }
 
-func (o *observers) deliver(c *Client, m *engine.Message) {
-	if o.message == nil {
+func (o *observers) message(c *Client, m *Message) {
+	if o.messages == nil {
 		return
 	}
-	defer o.recovered(c)
-	topic := m.Topic
-	if m.AliasedTopic != "" {
-		topic = []byte(m.AliasedTopic)
-	}
-	o.message.ObserveMessage(MessageObservation{Topic: topic, QoS: QoS(m.QoS), Retain: m.Retain, Duplicate: m.Dup, PayloadBytes: len(m.Payload)})
+	defer c.recovered("Observer")
+	o.messages.ObserveMessage(MessageObservation{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Duplicate: m.Duplicate, PayloadBytes: len(m.Payload)})
 }
 
-var observedEvents = map[engine.EventKind]string{
+var observedEvents = [...]string{
 	engine.EventConnecting:   "attempting",
 	engine.EventSucceeded:    "success",
 	engine.EventFailed:       "failure",
@@ -136,8 +160,9 @@ var observedEvents = map[engine.EventKind]string{
 }
 
 func (o *observers) notify(c *Client, ev *engine.Event) {
-	if o.state != nil {
-		defer o.recovered(c)
-		o.state.ObserveState(StateObservation{Event: observedEvents[ev.Kind], Attempt: ev.Attempt, Err: ev.Err, Delay: ev.Delay})
+	if o.states == nil || int(ev.Kind) >= len(observedEvents) {
+		return
 	}
+	c.observed.queue = append(c.observed.queue, observation{
+		state: StateObservation{Event: observedEvents[ev.Kind], Attempt: ev.Attempt, Err: ev.Err, Delay: ev.Delay}})
 }

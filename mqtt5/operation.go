@@ -6,52 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
-
-// waiter is a goroutine that waits for an operation. Its fields are guarded by
-// Client.mu until done is signalled.
-type waiter struct {
-	done      chan struct{} // capacity 1
-	completed bool
-	result    engine.Result
-	sent      bool
-	op        *engine.Operation // while queued for room, and until completed
-}
-
-// maxWaiters bounds the waiters that a client keeps for reuse.
-const maxWaiters = 64
-
-// takeWaiter returns a waiter for one operation. The caller holds mu. Waiters
-// are kept per client and not for all, so that clients which live in different
-// bubbles of testing/synctest share no channel.
-func (c *Client) takeWaiter() *waiter {
-	if n := len(c.waiters); n > 0 {
-		w := c.waiters[n-1]
-		c.waiters[n-1] = nil
-		c.waiters = c.waiters[:n-1]
-		return w
-	}
-	return &waiter{done: make(chan struct{}, 1)}
-}
-
-func (w *waiter) complete(r engine.Result, sent bool) {
-	w.completed = true
-	w.result = r
-	w.sent = sent
-	w.op = nil
-	w.done <- struct{}{}
-}
-
-// giveWaiter takes a waiter back. The caller holds mu.
-func (c *Client) giveWaiter(w *waiter) {
-	if len(c.waiters) < maxWaiters {
-		*w = waiter{done: w.done}
-		c.waiters = append(c.waiters, w)
-	}
-}
 
 // callback is what PublishAsync calls when the publish completes.
 type callback func(*PublishResult, error)
@@ -72,18 +31,35 @@ type callback func(*PublishResult, error)
 // the payload never again if it fails with ErrOutcomeUnknown: it may be on its
 // way still.
 func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishResult, error) {
+	if err := submittable(ctx, "publish", packet != nil); err != nil {
+		return nil, err
+	}
 	w := wirePublish(packet)
 	if err := c.validatePublish(packet, &w); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
+	now := c.lock()
 	op := c.engine.NewOperation(engine.KindPublish)
 	op.Publish = w
-	r, sent, err := c.perform(ctx, op)
+	r, sent, err := c.perform(ctx, now, op)
 	if err != nil {
 		return nil, operationError("publish", sent, err)
 	}
 	return c.publishResult(new(publishResult), &w, r)
+}
+
+// submittable returns what keeps an operation from being submitted: its packet
+// is nil, or its context has ended.
+func submittable(ctx context.Context, operation string, packet bool) error {
+	if !packet {
+		v := problems{subject: operation}
+		v.add("packet", "is nil", "")
+		return v.err()
+	}
+	if ctx.Err() != nil {
+		return operationError(operation, false, context.Cause(ctx))
+	}
+	return nil
 }
 
 // PublishAsync sends a message without waiting. When the publish is done,
@@ -94,10 +70,13 @@ func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishRe
 // [ClientOptions.QueueFullPolicy] says about waiting. Everything that packet
 // points to must not be modified until completed is called, as with Publish.
 func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResult, error)) {
-	w := wirePublish(packet)
-	err := c.validatePublish(packet, &w)
-	now := c.loop.Now()
-	c.mu.Lock()
+	err := submittable(context.Background(), "publish", packet != nil)
+	var w wire.Publish
+	if err == nil {
+		w = wirePublish(packet)
+		err = c.validatePublish(packet, &w)
+	}
+	now := c.lock()
 	if err == nil {
 		op := c.engine.NewOperation(engine.KindPublish)
 		op.Publish = w
@@ -111,10 +90,9 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 		}
 	}
 	if err != nil && completed != nil {
-		c.dispatch.complete(completion{callback: completed, err: err, final: true})
+		c.completions.Add(completion{callback: completed, err: err, final: true})
 	}
-	c.settle()
-	c.mu.Unlock()
+	c.unlock(now)
 }
 
 // Subscribe asks for the messages of one or more topic filters and waits for
@@ -124,19 +102,21 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 // If the server refuses any filter, the error is an [*AckError], beside the
 // packet with all reason codes. Other failures are as with [Client.Publish].
 func (c *Client) Subscribe(ctx context.Context, packet *SubscribePacket) (*SubackPacket, error) {
+	if err := submittable(ctx, "subscribe", packet != nil); err != nil {
+		return nil, err
+	}
 	w := wireSubscribe(packet)
 	if err := c.validateSubscribe(packet, w); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
+	now := c.lock()
 	op := c.engine.NewOperation(engine.KindSubscribe)
 	op.Subscribe = w
-	r, sent, err := c.perform(ctx, op)
+	r, sent, err := c.perform(ctx, now, op)
 	if err != nil {
 		return nil, operationError("subscribe", sent, err)
 	}
 	ack := subackPacket(r.SubscribeAck)
-	c.keepSubscriptions(packet, ack)
 	return ack, c.subscribeError(packet, ack)
 }
 
@@ -146,17 +126,17 @@ func (c *Client) Subscribe(ctx context.Context, packet *SubscribePacket) (*Subac
 // If the server refuses any filter, the error is an [*AckError], beside the
 // packet with all reason codes. Other failures are as with [Client.Publish].
 func (c *Client) Unsubscribe(ctx context.Context, packet *UnsubscribePacket) (*UnsubackPacket, error) {
+	if err := submittable(ctx, "unsubscribe", packet != nil); err != nil {
+		return nil, err
+	}
 	w := wireUnsubscribe(packet)
 	if err := c.validateUnsubscribe(packet, w); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	for _, filter := range packet.TopicFilters {
-		delete(c.kept, filter)
-	}
+	now := c.lock()
 	op := c.engine.NewOperation(engine.KindUnsubscribe)
 	op.Unsubscribe = w
-	r, sent, err := c.perform(ctx, op)
+	r, sent, err := c.perform(ctx, now, op)
 	if err != nil {
 		return nil, operationError("unsubscribe", sent, err)
 	}
@@ -165,51 +145,37 @@ func (c *Client) Unsubscribe(ctx context.Context, packet *UnsubscribePacket) (*U
 }
 
 // perform submits an operation and waits for it. The caller holds mu, which
-// perform unlocks.
-func (c *Client) perform(ctx context.Context, op *engine.Operation) (r engine.Result, sent bool, err error) {
-	w := c.takeWaiter()
+// perform releases.
+func (c *Client) perform(ctx context.Context, now time.Duration, op *engine.Operation) (r engine.Result, sent bool, err error) {
+	w := c.begin(ctx)
 	op.Waiter = w
 	w.op = op
-	if err := c.submit(op, w); err != nil {
+	if err := c.submit(now, op, w); err != nil {
 		c.stats.rejected++
-		w.op = nil
 		c.engine.Discard(op)
-		c.settle()
-		c.giveWaiter(w)
-		c.mu.Unlock()
+		c.done(w)
+		c.unlock(now)
 		return engine.Result{}, false, err
 	}
-	c.waits()
-	if c.stats.waiting == 1 && c.transport.writesNow() {
-		c.transport.writeNow()
+	if len(c.waiting) == 1 {
+		c.unlockAndWrite(now)
 	} else {
-		c.settle()
-		c.mu.Unlock()
+		c.unlock(now)
 	}
-
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		c.mu.Lock()
-		if !w.completed {
-			c.withdraw(w, context.Cause(ctx))
-			c.settle()
-		}
-		c.mu.Unlock()
-		<-w.done
+	now = c.wait(ctx, w)
+	if !w.completed {
+		c.withdraw(now, w, context.Cause(ctx))
 	}
 	r, sent = w.result, w.sent
-	c.mu.Lock()
-	c.stats.waiting--
-	c.giveWaiter(w)
-	c.mu.Unlock()
+	c.done(w)
+	c.unlock(now)
 	return r, sent, r.Err
 }
 
 // submit gives the operation to the engine, or queues its waiter for room.
-func (c *Client) submit(op *engine.Operation, w *waiter) error {
+func (c *Client) submit(now time.Duration, op *engine.Operation, w *waiter) error {
 	if len(c.room) == 0 {
-		err := c.engine.Submit(c.loop.Now(), op)
+		err := c.engine.Submit(now, op)
 		if !errors.Is(err, ErrQueueFull) || c.opts.QueueFullPolicy != BlockWhenFull {
 			return err
 		}
@@ -221,11 +187,11 @@ func (c *Client) submit(op *engine.Operation, w *waiter) error {
 }
 
 // admit submits the operations that wait for room, oldest first.
-func (c *Client) admit() {
+func (c *Client) admit(now time.Duration) {
 	for len(c.room) > 0 {
 		w := c.room[0]
 		op := w.op
-		err := c.engine.Submit(c.loop.Now(), op)
+		err := c.engine.Submit(now, op)
 		if errors.Is(err, ErrQueueFull) {
 			return
 		}
@@ -235,25 +201,22 @@ func (c *Client) admit() {
 			w.complete(engine.Result{Err: err}, false)
 			c.engine.Discard(op)
 		}
-		if c.engine.HasOutput() {
-			c.transport.startWriter()
-		}
 	}
 	c.room = nil
 }
 
 // withdraw ends the wait of w.
-func (c *Client) withdraw(w *waiter, cause error) {
-	for i, other := range c.room {
+func (c *Client) withdraw(now time.Duration, w *waiter, cause error) {
+	for _, other := range c.room {
 		if other == w {
-			c.room = append(c.room[:i], c.room[i+1:]...)
+			remove(&c.room, w)
 			op := w.op
 			w.complete(engine.Result{Err: cause}, false)
 			c.engine.Discard(op)
 			return
 		}
 	}
-	c.engine.Cancel(w.op, cause)
+	c.engine.Cancel(now, w.op, cause)
 }
 
 // publishResult is a result with room for the packet it points to.

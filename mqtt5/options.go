@@ -3,13 +3,16 @@
 package mqtt5
 
 import (
+	"bytes"
 	"context"
 	"net"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // DialFunc opens the transport of a connection: TCP, or whatever layers there
@@ -146,9 +149,10 @@ type ClientOptions struct {
 	// MinConnectedTimeToResetReconnectDelay is how long a connection has to
 	// last for the delay to start over. 0: 30 s.
 	MinConnectedTimeToResetReconnectDelay time.Duration
-	// ShouldRetry, if set, is asked before each attempt after a failed one.
-	// False stops the client with [ErrGaveUp]. It runs like a lifecycle
-	// handler, after the one for the failure.
+	// ShouldRetry, if set, is asked before each attempt after a failed one, which
+	// waits for the answer. False stops the client with [ErrGaveUp]; after a Stop
+	// it means nothing. It runs like a lifecycle handler, after the one for the
+	// failure.
 	ShouldRetry func(RetryInfo) bool
 
 	// ConnectTimeout bounds each attempt up to the CONNECT: DNS, TCP, proxy,
@@ -175,22 +179,32 @@ type ClientOptions struct {
 	// to is valid only until the handler returns, unless it is cloned.
 	BorrowPayloads bool
 	// MaxPendingMessages is how many received messages wait for the handlers
-	// before reading stops. It stops, too, when 256 KiB of payload waits. 0: 1024.
+	// before reading stops. It stops, too, when packets of 256 KiB wait. 0: 1024.
+	//
+	// While a handler waits for an operation, reading goes on beyond that. A
+	// goroutine that a handler waits for has to use the handler's context for it.
 	MaxPendingMessages int
+	// RejectUnhandled acknowledges messages that no handler takes with this
+	// reason code, such as [PubackImplementationSpecificError], so that their
+	// sender learns of it. 0: they are acknowledged as received.
+	RejectUnhandled PubackReasonCode
 	// Resubscribe subscribes again to the filters of this client when a
-	// connection finds that the server has no session.
+	// connection finds that the server has no session: before anything that is
+	// queued, and again, with a growing delay, until the server has answered.
 	Resubscribe bool
 
-	// The lifecycle handlers. They, OnMessage and the handlers of Handle run
-	// one at a time, in the order of what happened, on a goroutine of the
-	// client's that does nothing else: they may block, and may call the client
-	// and wait for its operations.
+	// The lifecycle handlers run one at a time, in the order of what happened.
+	// They may block, and may call the client and wait for its operations.
+	// Neither message handlers nor completions of operations delay them, nor do
+	// they delay those, but for one thing: the messages of a connection are
+	// handled after OnConnectionSuccess has returned.
 	OnAttemptingConnect func(*AttemptingConnect)
 	OnConnectionSuccess func(*ConnectionSuccess)
 	OnConnectionFailure func(*ConnectionFailure)
 	OnDisconnection     func(*Disconnection)
 	OnStopped           func(*Stopped)
-	// OnResubscribe tells what became of the filters after a Resubscribe.
+	// OnResubscribe is called with what became of the filters after a
+	// Resubscribe.
 	OnResubscribe func(*Resubscription)
 	// OnPanic is told of panics in handlers, which are recovered. Nil: they
 	// are only logged.
@@ -199,9 +213,10 @@ type ClientOptions struct {
 	// Hint, if set, may add advice to the errors that come from refusals of
 	// the server.
 	Hint func(Refusal) string
-	// Observer implements any of the observer interfaces, such as
-	// [OperationObserver]. Nil: none.
-	Observer any
+	// The observers, for metrics and tracing. Nil: none.
+	OperationObserver OperationObserver
+	MessageObserver   MessageObserver
+	StateObserver     StateObserver
 
 	// EventLoops are the loops that many clients share. Nil: the client has a
 	// loop of its own. A fleet should share a dialer for Dial, too.
@@ -274,6 +289,9 @@ func (o *ClientOptions) Validate() error {
 	if o.MaxPendingMessages < 0 {
 		v.add("MaxPendingMessages", "is negative", "")
 	}
+	if code := o.RejectUnhandled; code != 0 && (!code.Failed() || !wire.ReasonCodeValid(wire.TypePuback, wire.ReasonCode(code), false)) {
+		v.add("RejectUnhandled", "is not a failure that a client may report", "MQTT-3.4.2-1")
+	}
 	if o.SessionBehavior > SessionRejoinAlways {
 		v.add("SessionBehavior", "is not a known value", "")
 	}
@@ -298,3 +316,53 @@ const (
 	defaultMinDelay = time.Second
 	defaultMaxDelay = 2 * time.Minute
 )
+
+// clone returns a copy that shares nothing with the caller's but what is meant
+// to be shared: functions, loops, logger and observers.
+func (o *ClientOptions) clone() *ClientOptions {
+	c := *o
+	c.Connect = o.Connect.clone()
+	if o.Limits != nil {
+		c.Limits = Ptr(*o.Limits)
+	}
+	return &c
+}
+
+func (p *ConnectPacket) clone() ConnectPacket {
+	c := *p
+	c.KeepAliveSeconds = clonePointer(p.KeepAliveSeconds)
+	c.Username = clonePointer(p.Username)
+	c.Password = bytes.Clone(p.Password)
+	c.WillDelayIntervalSeconds = clonePointer(p.WillDelayIntervalSeconds)
+	c.SessionExpiryIntervalSeconds = clonePointer(p.SessionExpiryIntervalSeconds)
+	c.RequestResponseInformation = clonePointer(p.RequestResponseInformation)
+	c.RequestProblemInformation = clonePointer(p.RequestProblemInformation)
+	c.ReceiveMaximum = clonePointer(p.ReceiveMaximum)
+	c.MaximumPacketSizeBytes = clonePointer(p.MaximumPacketSizeBytes)
+	c.UserProperties = slices.Clone(p.UserProperties)
+	if p.Will != nil {
+		c.Will = Ptr(p.Will.clone())
+	}
+	return c
+}
+
+func (p *PublishPacket) clone() PublishPacket {
+	c := *p
+	c.Payload = bytes.Clone(p.Payload)
+	c.TopicAlias = clonePointer(p.TopicAlias)
+	c.PayloadFormat = clonePointer(p.PayloadFormat)
+	c.MessageExpirySeconds = clonePointer(p.MessageExpirySeconds)
+	c.ResponseTopic = clonePointer(p.ResponseTopic)
+	c.CorrelationData = bytes.Clone(p.CorrelationData)
+	c.ContentType = clonePointer(p.ContentType)
+	c.SubscriptionIdentifiers = slices.Clone(p.SubscriptionIdentifiers)
+	c.UserProperties = slices.Clone(p.UserProperties)
+	return c
+}
+
+func clonePointer[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	return Ptr(*p)
+}

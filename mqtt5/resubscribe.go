@@ -5,117 +5,42 @@ package mqtt5
 import (
 	"fmt"
 
+	"go.uber.org/zap"
+
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
-	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
-// keepSubscriptions remembers the filters that the server granted, for
-// [ClientOptions.Resubscribe].
-func (c *Client) keepSubscriptions(p *SubscribePacket, ack *SubackPacket) {
-	if !c.opts.Resubscribe {
-		return
+// handleResubscribed reports how restoring the subscriptions of a lost session
+// went.
+func (c *Client) handleResubscribed(ev *engine.Event) {
+	r := &Resubscription{Restored: ev.Restored}
+	if ev.Err != nil {
+		r.Err = operationError("subscribe", true, ev.Err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, s := range p.Subscriptions {
-		if ack.ReasonCodes[i].Failed() {
-			continue
+	for _, refused := range ev.Refused {
+		if r.Refused == nil {
+			r.Refused = make(map[string]error)
 		}
-		if c.kept == nil {
-			c.kept = make(map[string]Subscription)
-		}
-		c.kept[s.TopicFilter] = s
+		r.Refused[refused.Filter] = c.refusedFilter(refused)
+	}
+	if r.Err != nil || r.Refused != nil {
+		c.log.Warn("not all subscriptions are restored", zap.Error(r.Err), zap.Int("restored", len(r.Restored)), zap.Int("refused", len(r.Refused)))
+	}
+	defer c.recovered("OnResubscribe")
+	if c.opts.OnResubscribe != nil {
+		c.opts.OnResubscribe(r)
 	}
 }
 
-// resubscription collects the answers to the SUBSCRIBEs of one round. Its
-// fields are guarded by Client.mu.
-type resubscription struct {
-	left   int
-	report Resubscription
-}
-
-// resubscribe subscribes again to what the server has forgotten. It runs on
-// the dispatcher and does not wait.
-func (c *Client) resubscribe(ev *engine.Event) {
-	if !c.opts.Resubscribe || ev.Settings.RejoinedSession {
-		return
+func (c *Client) refusedFilter(r engine.RefusedFilter) error {
+	if r.Err != nil {
+		return operationError("subscribe", false, r.Err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.kept) == 0 || c.engine.State() != engine.Connected {
-		return
+	return &AckError{
+		Operation:    "subscribe",
+		Failures:     []string{fmt.Sprintf("%q: %s", r.Filter, SubackReasonCode(r.Code))},
+		ReasonCode:   uint8(r.Code),
+		ReasonString: deref(r.Text),
+		Hint:         c.hint(Refusal{Operation: "subscribe", Subject: r.Filter, ReasonCode: uint8(r.Code)}),
 	}
-	chunk := 8
-	if l := c.opts.Limits; l != nil && l.MaxSubscriptionsPerSubscribe > 0 {
-		chunk = l.MaxSubscriptionsPerSubscribe
-	}
-	round := new(resubscription)
-	var packets []*wire.Subscribe
-	var current *SubscribePacket
-	flush := func() {
-		if current != nil {
-			packets = append(packets, wireSubscribe(current))
-			current = nil
-		}
-	}
-	for _, s := range c.kept {
-		if current == nil {
-			current = new(SubscribePacket)
-		}
-		current.Subscriptions = append(current.Subscriptions, s)
-		if len(current.Subscriptions) == chunk {
-			flush()
-		}
-	}
-	flush()
-	round.left = len(packets)
-	for _, p := range packets {
-		op := c.engine.NewOperation(engine.KindSubscribe)
-		op.Subscribe = p
-		op.Waiter = round
-		if err := c.engine.Submit(c.loop.Now(), op); err != nil {
-			round.failed(c, err)
-			c.engine.Discard(op)
-		}
-	}
-	c.settle()
-}
-
-func (r *resubscription) failed(c *Client, err error) {
-	r.report.Err = err
-	r.finish(c)
-}
-
-func (r *resubscription) finish(c *Client) {
-	r.left--
-	if r.left == 0 {
-		c.dispatch.notify(&r.report)
-	}
-}
-
-// answered notes the outcome of one SUBSCRIBE. The caller holds mu.
-func (r *resubscription) answered(c *Client, op *engine.Operation, res engine.Result) {
-	if res.Err != nil {
-		r.failed(c, operationError("subscribe", op.Sent(), res.Err))
-		return
-	}
-	for i, code := range res.SubscribeAck.ReasonCodes {
-		filter := op.Subscribe.Subscriptions[i].TopicFilter
-		if !SubackReasonCode(code).Failed() {
-			r.report.Restored = append(r.report.Restored, filter)
-			continue
-		}
-		delete(c.kept, filter)
-		if r.report.Refused == nil {
-			r.report.Refused = make(map[string]error)
-		}
-		r.report.Refused[filter] = &AckError{
-			Operation:    "subscribe",
-			Failures:     []string{fmt.Sprintf("%q: %s", filter, SubackReasonCode(code))},
-			ReasonCode:   uint8(code),
-			ReasonString: deref(res.SubscribeAck.ReasonString),
-		}
-	}
-	r.finish(c)
 }

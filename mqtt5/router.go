@@ -6,8 +6,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
+	"go.uber.org/zap"
 )
 
 // router finds the handlers whose topic filters match a topic. It is a trie by
@@ -167,13 +169,15 @@ func (n *node) matchRest(rest string, more bool, found []route) []route {
 	return append(found, n.rest...) // "a/#" matches "a", too
 }
 
-// route hands a message to its handlers. It runs on the dispatcher.
+// route calls the handlers of a message.
 func (c *Client) route(m *Message) {
 	var room [8]route
 	found := c.router.match(m.Topic, room[:0])
 	if len(found) == 0 {
 		if c.opts.OnMessage != nil {
 			c.opts.OnMessage(c.handling, *m)
+		} else {
+			c.unhandled(m)
 		}
 		return
 	}
@@ -186,4 +190,31 @@ func (c *Client) route(m *Message) {
 func (c *Client) invoke(h MessageHandler, m *Message) {
 	defer c.recovered("message handler")
 	h(c.handling, *m)
+}
+
+// unhandledEvery is how often the log says at most that messages had no handler.
+const unhandledEvery = time.Minute
+
+// unhandled deals with a message that no handler takes.
+func (c *Client) unhandled(m *Message) {
+	if code := c.opts.RejectUnhandled; code.Failed() && m.ack != 0 {
+		if ack, err := m.TakeAck(); err == nil {
+			_ = ack.Reject(code, "") // if the connection is gone, the server sends it again
+		}
+	}
+	c.countUnhandled(m)
+}
+
+func (c *Client) countUnhandled(m *Message) {
+	now := c.lock()
+	c.stats.unhandled++
+	n := c.stats.unhandled - c.stats.warned
+	warn := c.stats.warned == 0 || now-c.stats.warnedAt >= unhandledEvery
+	if warn {
+		c.stats.warned, c.stats.warnedAt = c.stats.unhandled, now
+	}
+	c.unlock(now)
+	if warn {
+		c.log.Warn("messages without a handler", zap.Uint64("messages", n), zap.String("topic", m.Topic))
+	}
 }

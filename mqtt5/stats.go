@@ -31,6 +31,8 @@ type Stats struct {
 	UnknownAcks                    uint64 // acknowledgements of nothing that was in flight
 	ProtocolErrors                 uint64 // connections ended because the server broke the standard
 	ReadPauses                     uint64 // times that reading paused because handlers were behind
+	UnhandledMessages              uint64 // messages that no handler took
+	GrantedAcks                    uint64 // publishes acknowledged with a granted QoS, which counts as success
 
 	// PingRoundTrip is that of the last PINGREQ; 0 before the first.
 	PingRoundTrip time.Duration
@@ -41,9 +43,12 @@ type Stats struct {
 // clientStats are the counters that the engine does not have. Client.mu guards
 // them.
 type clientStats struct {
-	rejected uint64
-	pauses   uint64
-	waiting  int // goroutines that wait in Publish, Subscribe, Unsubscribe and Stop
+	rejected       uint64
+	pauses         uint64
+	unhandled      uint64
+	noticedGranted bool          // the log says that acknowledgements carry a granted QoS
+	warnedAt       time.Duration // when the log said last that messages were not handled; 0: never
+	warned         uint64        // how many there were then
 }
 
 // Stats returns a snapshot. Its cost grows with the operations in flight.
@@ -57,7 +62,7 @@ func (c *Client) Stats() Stats {
 		UnackedOperations:        e.Unacked,
 		UnackedOperationBytes:    e.UnackedBytes,
 		QueuedOperations:         e.Queued,
-		PendingMessages:          c.dispatch.messages(),
+		PendingMessages:          c.messages.Pending(),
 		PacketsSent:              e.PacketsOut,
 		PacketsReceived:          e.PacketsIn,
 		BytesSent:                e.BytesOut,
@@ -71,6 +76,8 @@ func (c *Client) Stats() Stats {
 		UnknownAcks:              e.UnknownAcks,
 		ProtocolErrors:           e.Violations,
 		ReadPauses:               c.stats.pauses,
+		UnhandledMessages:        c.stats.unhandled,
+		GrantedAcks:              e.GrantedAcks,
 		PingRoundTrip:            e.PingRoundTrip,
 		ThrottleWait:             e.ThrottleWait,
 	}

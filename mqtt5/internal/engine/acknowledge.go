@@ -12,16 +12,9 @@ import (
 func (e *Engine) leave(op *Operation) {
 	switch op.phase {
 	case phaseSent:
-		if e.unstamped == op {
-			e.unstamped = op.next
-		}
 		e.sent.remove(op)
-	case phaseLate:
-		e.late.remove(op)
 	case phaseReleased:
 		e.released.remove(op)
-	case phaseLateReleased:
-		e.lateReleased.remove(op)
 	case phaseResend:
 		e.resend.remove(op)
 	}
@@ -29,7 +22,7 @@ func (e *Engine) leave(op *Operation) {
 
 // settle completes an operation that the server answered, and returns what it
 // took from the Receive Maximum.
-func (e *Engine) settle(now time.Duration, op *Operation, r Result) {
+func (e *Engine) settle(op *Operation, r Result) {
 	e.returnQuota(op)
 	e.leave(op)
 	e.finish(op, r)
@@ -44,8 +37,8 @@ func (e *Engine) returnQuota(op *Operation) {
 	}
 	op.charged = false
 	e.quota++
-	if op.phase == phaseLate || op.phase == phaseLateReleased {
-		e.timedOut--
+	if op.expired {
+		e.expired--
 	}
 }
 
@@ -74,9 +67,11 @@ func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
 	if err := e.checkProblemInformation(f.Type, a.ReasonString != nil || a.UserProperties != nil); err != nil {
 		return err
 	}
+	granted := e.acceptGranted(f.Type, a)
 	if err := checkReason(f.Type, a.ReasonCode); err != nil {
 		return err
 	}
+	e.ackWrite = e.writes
 	switch f.Type {
 	case wire.TypePuback:
 		op, err := e.published(f.Type, a.PacketID, 1)
@@ -87,7 +82,9 @@ func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
 			e.stats.UnknownAcks++
 			return nil
 		}
-		e.settle(now, op, e.ackResult(a))
+		r := e.ackResult(a)
+		r.Granted = granted
+		e.settle(op, r)
 	case wire.TypePubrec:
 		return e.receivePubrec(now, a)
 	case wire.TypePubcomp:
@@ -99,18 +96,36 @@ func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
 			e.stats.UnknownAcks++
 			return nil
 		}
-		if op.phase != phaseReleased && op.phase != phaseLateReleased {
+		if op.phase != phaseReleased {
 			return violation(f.Type, "MQTT-4.3.3-5", "PUBCOMP before PUBREC")
 		}
 		if a.ReasonCode == wire.PacketIdentifierNotFound {
 			// Normal after a lost PUBCOMP: the server had finished with it.
 			a.ReasonCode = wire.Success
 		}
-		e.settle(now, op, e.ackResult(a))
+		e.settle(op, e.ackResult(a))
 	case wire.TypePubrel:
 		return e.receivePubrel(a)
 	}
 	return nil
+}
+
+// Reason codes of SUBACK.
+const (
+	grantedQoS1 wire.ReasonCode = 1
+	grantedQoS2 wire.ReasonCode = 2
+)
+
+// acceptGranted turns a granted QoS in the acknowledgement of a publish into
+// success, and reports whether there was one. Some brokers answer so, although
+// these codes belong to SUBACK.
+func (e *Engine) acceptGranted(t wire.Type, a *wire.Ack) bool {
+	if t != wire.TypePuback && t != wire.TypePubrec || a.ReasonCode != grantedQoS1 && a.ReasonCode != grantedQoS2 {
+		return false
+	}
+	a.ReasonCode = wire.Success
+	e.stats.GrantedAcks++
+	return true
 }
 
 // ackResult builds the result of a publish; a packet of its own is allocated
@@ -134,22 +149,23 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 		if a.ReasonCode < 0x80 {
 			e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID, ReasonCode: wire.PacketIdentifierNotFound})
 		}
-	case op.phase == phaseReleased || op.phase == phaseLateReleased:
+	case op.phase == phaseReleased:
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
 	case a.ReasonCode >= 0x80: // [MQTT-4.4.0-2]
-		e.settle(now, op, e.ackResult(a))
+		e.settle(op, e.ackResult(a))
 	default:
 		// The server owns the message: from now on only the identifier
 		// matters [MQTT-4.3.3-6].
-		if op.phase == phaseLate && op.charged {
-			e.timedOut--
+		if op.expired && op.charged {
+			e.expired--
 		}
+		op.expired = false
 		e.leave(op)
 		op.Publish.Payload = nil
 		op.Publish.Properties = nil
 		op.Publish.Topic = ""
 		op.phase = phaseReleased
-		op.sentAt = stamp(now)
+		op.sentAt, op.end = now, 0
 		e.released.pushBack(op)
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
 	}
@@ -170,6 +186,7 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 			return err
 		}
 	}
+	e.ackWrite = e.writes
 	op := e.ids.holder(a.PacketID)
 	if op == nil {
 		e.stats.UnknownAcks++
@@ -200,7 +217,13 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 		e.finish(op, Result{Err: err})
 		return err
 	}
-	e.settle(now, op, Result{SubscribeAck: a})
+	if kind == KindSubscribe {
+		e.filters.granted(op.Subscribe, a.ReasonCodes)
+	} else {
+		e.filters.removed(op.Unsubscribe, a.ReasonCodes)
+	}
+	e.settle(op, Result{SubscribeAck: a})
+	e.planRestore(now)
 	return nil
 }
 
@@ -229,41 +252,39 @@ func (e *Engine) checkProblemInformation(t wire.Type, explains bool) *wire.Error
 }
 
 // ackDeadline returns when the oldest operation of the list times out.
-func (e *Engine) ackDeadline(l *list) time.Duration {
-	if op := l.head; op != nil && op.sentAt != 0 && e.cfg.AckTimeout > 0 {
-		return op.sentAt + e.cfg.AckTimeout
+func (e *Engine) ackDeadline(l *awaiting) time.Duration {
+	if op := l.unexpired; op != nil && e.cfg.AckTimeout > 0 {
+		return after(op.sentAt, e.cfg.AckTimeout)
 	}
 	return never
 }
 
 // expireAcks times operations out. Their identifiers stay taken and their part
-// of the Receive Maximum used, for the server may still hold them.
-func (e *Engine) expireAcks(now time.Duration, l *list) {
+// of the Receive Maximum used, for the server may still hold them. The time of a
+// packet that is still leaving starts over.
+func (e *Engine) expireAcks(now time.Duration, l *awaiting) {
 	for now >= e.ackDeadline(l) {
-		op := l.head
-		l.remove(op)
+		op := l.unexpired
+		if op.end > e.flow.departed {
+			op.sentAt = now
+			return
+		}
+		l.unexpired = op.next
+		op.expired = true
+		if op.charged {
+			e.expired++
+		}
 		e.stats.Timeouts++
 		e.orphan(op, ErrAckTimeout)
-		if op.charged {
-			e.timedOut++
-		}
-		if op.phase == phaseReleased {
-			op.phase = phaseLateReleased
-			e.lateReleased.pushBack(op)
-		} else {
-			op.phase = phaseLate
-			e.late.pushBack(op)
-		}
 	}
+	e.planRestore(now)
 }
 
 // checkStall gives a connection up on which something can never be sent,
-// because operations that the server swallowed use up its Receive Maximum, all
-// packet identifiers, or the room of the queue.
+// because operations that the server swallowed use up its Receive Maximum or all
+// packet identifiers.
 func (e *Engine) checkStall(now time.Duration) {
-	starved := e.starved
-	e.starved = false
-	if e.state != Connected || e.late.n+e.lateReleased.n == 0 {
+	if e.state != Connected || !e.anyExpired() {
 		return
 	}
 	publish := e.resend.head
@@ -271,13 +292,26 @@ func (e *Engine) checkStall(now time.Duration) {
 		publish = e.publishes.head
 	}
 	publishWaits := publish != nil && publish.Publish.QoS > 0
-	answersDue := e.sent.n + e.released.n
+	requestWaits := e.requests.head != nil || e.restores.head != nil
+	answersDue := e.sent.unexpired != nil || e.released.unexpired != nil
 	switch {
-	case publishWaits && e.quota == 0 && e.timedOut >= int(e.settings.ReceiveMaximumFromServer):
-	case (publishWaits || e.requests.head != nil) && e.ids.used == maxIdentifiers && answersDue == 0:
-	case starved && e.stats.Incomplete == 0:
+	case publishWaits && e.quota == 0 && e.expired >= int(e.settings.ReceiveMaximumFromServer):
+	case (publishWaits || requestWaits) && e.ids.used == maxIdentifiers && !answersDue:
 	default:
 		return
 	}
 	e.disconnect(now, wire.ImplementationSpecificError, ErrStalled)
+}
+
+// checkStarved gives a connection up if an operation finds no room in the queue
+// although nobody waits for any of those that take it.
+func (e *Engine) checkStarved(now time.Duration) {
+	if e.state == Connected && e.stats.Incomplete == 0 && e.anyExpired() {
+		e.disconnect(now, wire.ImplementationSpecificError, ErrStalled)
+	}
+}
+
+// anyExpired reports whether the ack timeout of some operation has passed.
+func (e *Engine) anyExpired() bool {
+	return e.sent.head != e.sent.unexpired || e.released.head != e.released.unexpired
 }

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
@@ -97,12 +98,12 @@ func (q *ackQueue) flush(e *Engine) {
 		if r.qos == 2 {
 			t = wire.TypePubrec
 			q.pubrecs.remove(r.id)
+			if r.reason < 0x80 { // a refused one may come again as a new message [MQTT-4.3.3-9]
+				e.received.add(r.id)
+			}
 		}
 		if r.qos == 1 || r.reason >= 0x80 {
 			e.answering.remove(r.id)
-		}
-		if r.qos == 2 && r.reason >= 0x80 { // [MQTT-4.3.3-9]
-			e.received.remove(r.id)
 		}
 		r.detail = nil
 		e.writeAck(t, a)
@@ -120,28 +121,127 @@ func (q *ackQueue) flush(e *Engine) {
 	}
 }
 
-// invalidate drops everything: the connection is gone.
-func (q *ackQueue) invalidate() {
-	q.base = q.end()
-	q.first = q.base
-	q.passed = q.base
-	q.head = 0
-	q.records = nil
-	q.pubrecs.clear()
+// next returns the empty queue of the next connection.
+func (q *ackQueue) next() ackQueue {
+	end := q.end()
+	return ackQueue{base: end, first: end, passed: end}
+}
+
+// unfinished is a QoS 2 message of a lost connection that got no PUBREC. The
+// server sends it again if it resumes the session. It is not delivered twice:
+// the first delivery answers for it, unless its acknowledgement was taken over.
+type unfinished struct {
+	number uint64 // of the first delivery
+	id     uint16
+	heir   uint64 // number of the repeated message; 0: not received yet
+}
+
+// keepUnfinished remembers the messages whose handlers have yet to return. What
+// was taken over is forgotten: only the server's copy is left, and it is
+// delivered again.
+func (e *Engine) keepUnfinished() {
+	q := &e.acks
+	for i := q.head; i < len(q.records); i++ {
+		number := q.base + uint64(i-q.head)
+		r := &q.records[i]
+		if r.qos != 2 {
+			continue
+		}
+		switch r.state {
+		case ackWaiting:
+			if !e.inherits(number) {
+				e.unfinished = append(e.unfinished, unfinished{number: number, id: r.id})
+			}
+		case ackGiven:
+			if r.reason < 0x80 {
+				e.received.add(r.id) // handled: only its PUBREC was lost
+			}
+		case ackHeld:
+			e.disinherit(number)
+		}
+	}
+	for i := range e.unfinished {
+		e.unfinished[i].heir = 0
+	}
+}
+
+// inherits reports whether number is the repetition of an unfinished message.
+func (e *Engine) inherits(number uint64) bool {
+	for i := range e.unfinished {
+		if e.unfinished[i].heir == number {
+			return true
+		}
+	}
+	return false
+}
+
+// disinherit forgets the unfinished message that number repeats.
+func (e *Engine) disinherit(number uint64) {
+	for i := range e.unfinished {
+		if e.unfinished[i].heir == number {
+			e.unfinished = slices.Delete(e.unfinished, i, i+1)
+			return
+		}
+	}
+}
+
+// adopt reports whether a received QoS 2 message repeats an unfinished one. Its
+// answer then follows from the first delivery.
+func (e *Engine) adopt(id uint16) bool {
+	for i := range e.unfinished {
+		if u := &e.unfinished[i]; u.id == id {
+			u.heir = e.acks.push(id, 2)
+			return true
+		}
+	}
+	return false
+}
+
+// finishThrough notes that the handlers of the unfinished messages up to
+// number n have returned.
+func (e *Engine) finishThrough(n uint64) {
+	if len(e.unfinished) == 0 {
+		return
+	}
+	e.unfinished = slices.DeleteFunc(e.unfinished, func(u unfinished) bool {
+		if u.number > n {
+			return false
+		}
+		if u.heir == 0 {
+			e.received.add(u.id) // if it comes again, it was handled
+		} else {
+			e.acks.answer(u.heir)
+		}
+		return true
+	})
+}
+
+// current returns the number that an acknowledgement has on the present
+// connection.
+func (e *Engine) current(n uint64) uint64 {
+	for i := range e.unfinished {
+		if u := &e.unfinished[i]; u.number == n && u.heir != 0 {
+			return u.heir
+		}
+	}
+	return n
 }
 
 // HoldAck takes the acknowledgement of a message over: it is not given by
-// AcknowledgeThrough.
-func (e *Engine) HoldAck(n uint64) error {
+// AcknowledgeThrough. It returns the number to give it by.
+func (e *Engine) HoldAck(n uint64) (uint64, error) {
+	n = e.current(n)
 	r := e.acks.at(n)
 	if r == nil {
-		return e.acks.missing(n)
+		e.unfinished = slices.DeleteFunc(e.unfinished, func(u unfinished) bool { return u.number == n })
+		return 0, e.acks.missing(n)
 	}
 	if r.state != ackWaiting {
-		return ErrAckTwice
+		return 0, ErrAckTwice
 	}
 	r.state = ackHeld
-	return nil
+	e.disinherit(n)
+	return n, nil
 }
 
 // Acknowledge answers a message whose acknowledgement was held. A reason from
@@ -168,6 +268,7 @@ func (e *Engine) Acknowledge(now time.Duration, n uint64, reason wire.ReasonCode
 // acknowledgement was not taken over.
 func (e *Engine) AcknowledgeThrough(now time.Duration, n uint64) {
 	q := &e.acks
+	e.finishThrough(n)
 	n = min(n+1, q.end())
 	for i := max(q.passed, q.base); i < n; i++ {
 		if r := q.at(i); r.state == ackWaiting {

@@ -16,7 +16,7 @@ func TestAcknowledgementsLeaveInOrderOfReceipt(t *testing.T) {
 		r.message(2, 20)
 		r.message(1, 10)
 		for _, n := range r.acks {
-			r.must(r.e.HoldAck(n))
+			r.hold(n)
 		}
 		r.must(r.e.Acknowledge(r.now, r.acks[2], 0, nil))
 		r.must(r.e.Acknowledge(r.now, r.acks[1], 0, nil))
@@ -31,13 +31,13 @@ func TestHeldAcknowledgement(t *testing.T) {
 	r.message(1, 1)
 	r.message(1, 2)
 	r.message(1, 3)
-	r.must(r.e.HoldAck(r.acks[1]))
-	if err := r.e.HoldAck(r.acks[1]); err != ErrAckTwice {
+	r.hold(r.acks[1])
+	if _, err := r.e.HoldAck(r.acks[1]); err != ErrAckTwice {
 		t.Errorf("second hold: %v", err)
 	}
 	r.e.AcknowledgeThrough(r.now, r.acks[2])
 	r.wrote("PUBACK 1")
-	if err := r.e.HoldAck(r.acks[2]); err != ErrAckTwice {
+	if _, err := r.e.HoldAck(r.acks[2]); err != ErrAckTwice {
 		t.Errorf("hold after the acknowledgement: %v", err)
 	}
 	r.must(r.e.Acknowledge(r.now, r.acks[1], 0, nil))
@@ -53,7 +53,7 @@ func TestNegativeAcknowledgement(t *testing.T) {
 		r.message(2, 5)
 		r.message(1, 6)
 		for _, n := range r.acks {
-			r.must(r.e.HoldAck(n))
+			r.hold(n)
 			r.must(r.e.Acknowledge(r.now, n, wire.NotAuthorized, nil))
 		}
 		r.wrote("PUBREC 5 0x87, PUBACK 6 0x87")
@@ -69,7 +69,7 @@ func TestStaleAcknowledgement(t *testing.T) {
 	r := reach(t, Connected, &Config{Session: SessionRejoinAlways})
 	r.message(1, 1)
 	r.message(2, 2)
-	r.must(r.e.HoldAck(r.acks[0]))
+	r.hold(r.acks[0])
 	r.cut()
 	for _, n := range r.acks {
 		if err := r.e.Acknowledge(r.now, n, 0, nil); err != ErrAckStale {
@@ -79,7 +79,7 @@ func TestStaleAcknowledgement(t *testing.T) {
 	r.connect(&resumed)
 	r.message(1, 1)
 	for _, n := range r.acks[:2] {
-		if err := r.e.HoldAck(n); err != ErrAckStale {
+		if _, err := r.e.HoldAck(n); err != ErrAckStale {
 			t.Errorf("hold: %v", err)
 		}
 		if err := r.e.Acknowledge(r.now, n, 0, nil); err != ErrAckStale {

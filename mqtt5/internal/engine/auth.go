@@ -102,7 +102,7 @@ func (e *Engine) Reauthenticate(now time.Duration, data []byte) error {
 		return err
 	}
 	e.authState = authRenewing
-	e.authDeadline = now + e.cfg.ConnackTimeout
+	e.authDeadline = after(now, e.cfg.ConnackTimeout)
 	return nil
 }
 
@@ -111,11 +111,14 @@ var errAuthTooLarge = &LimitError{"AuthenticationData", "makes the AUTH larger t
 
 func (e *Engine) writeAuth(reason wire.ReasonCode, data []byte) error {
 	p := wire.Auth{ReasonCode: reason, AuthenticationMethod: e.offer.authenticationMethod, AuthenticationData: data}
+	if found := wire.CheckAuth(&p); len(found) > 0 {
+		return &LimitError{found[0].Field, found[0].Text, found[0].Rule}
+	}
 	if wire.AuthSize(&p) > int(e.settings.MaximumPacketSizeToServer) {
 		return errAuthTooLarge
 	}
 	e.challenged = false
-	e.output.buf = wire.AppendAuth(e.outBuffer(), &p)
+	e.control = wire.AppendAuth(e.controlBuffer(), &p)
 	e.stats.PacketsOut++
 	return nil
 }

@@ -103,7 +103,7 @@ func TestReauthentication(t *testing.T) {
 		r.publish("a", 0) // other traffic goes on
 		r.auth(wire.ContinueAuthentication, method)
 		r.must(r.e.Authenticate(r.now, nil, nil))
-		r.wrote("AUTH 0x19, PUBLISH a, AUTH 0x18")
+		r.wrote("AUTH 0x19, AUTH 0x18, PUBLISH a")
 		r.auth(wire.Success, method)
 		r.pass(10 * time.Second)
 		r.state(Connected)

@@ -31,7 +31,7 @@ func running(b *testing.B, cfg *Config) (*Engine, *discard) {
 		b.Fatal(err)
 	}
 	e.TransportOpened(0, &wire.Connect{ClientID: "c"})
-	e.TakeOutput(0, Output{})
+	e.TakeOutput(0, new(Output))
 	e.WriteDone(0)
 	e.Receive(0, wiretest.AppendConnack(nil, &wire.Connack{}))
 	if e.State() != Connected {
@@ -53,10 +53,10 @@ func submit(b *testing.B, e *Engine, qos uint8, payload []byte) {
 func BenchmarkPublish(b *testing.B) {
 	for qos := range uint8(2) {
 		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) {
-			e, _ := running(b, &Config{})
+			var out Output
+			buffer := make([]byte, 0, 128<<10)
+			e, _ := running(b, &Config{Buffer: func() []byte { return buffer }})
 			payload := make([]byte, 256)
-			var spare Output
-			spare.buf = make([]byte, 0, 128<<10)
 			acks := make([]byte, 0, 400)
 			b.ReportAllocs()
 			for done := 0; b.Loop(); done++ {
@@ -64,7 +64,7 @@ func BenchmarkPublish(b *testing.B) {
 				if done%100 != 99 {
 					continue
 				}
-				out := e.TakeOutput(1, spare)
+				e.TakeOutput(1, &out)
 				e.WriteDone(1)
 				if qos == 1 {
 					acks = acks[:0]
@@ -73,8 +73,7 @@ func BenchmarkPublish(b *testing.B) {
 					}
 					e.Receive(1, acks)
 				}
-				spare = out
-				spare.buf = out.Release()[:0]
+				buffer = out.Release()[:0]
 			}
 		})
 	}
@@ -85,13 +84,13 @@ func BenchmarkPublish(b *testing.B) {
 func BenchmarkReceive(b *testing.B) {
 	for qos := range uint8(2) {
 		b.Run(fmt.Sprintf("QoS%d", qos), func(b *testing.B) {
-			e, sink := running(b, &Config{})
+			var out Output
+			buffer := make([]byte, 0, 128<<10)
+			e, sink := running(b, &Config{Buffer: func() []byte { return buffer }})
 			var burst []byte
 			for i := range uint16(100) {
 				burst = wire.AppendPublish(burst, &wire.Publish{Topic: "devices/one/data", Payload: make([]byte, 256), QoS: qos, PacketID: qosID(qos, i)})
 			}
-			var spare Output
-			spare.buf = make([]byte, 0, 128<<10)
 			b.ReportAllocs()
 			for done := 0; b.Loop(); done++ {
 				if done%100 != 0 {
@@ -100,10 +99,9 @@ func BenchmarkReceive(b *testing.B) {
 				e.Receive(1, burst)
 				if qos == 1 {
 					e.AcknowledgeThrough(1, sink.acks)
-					out := e.TakeOutput(1, spare)
+					e.TakeOutput(1, &out)
 					e.WriteDone(1)
-					spare = out
-					spare.buf = out.Release()[:0]
+					buffer = out.Release()[:0]
 				}
 			}
 		})
@@ -134,7 +132,7 @@ func BenchmarkQueue(b *testing.B) {
 			runtime.ReadMemStats(&after)
 			for b.Loop() {
 				submit(b, e, 1, payload)
-				e.Cancel(e.publishes.tail, ErrStopRequested)
+				e.Cancel(1, e.publishes.tail, ErrStopRequested)
 			}
 			// The payload is the caller's own, shared by all.
 			b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/float64(waiting), "B/queued")

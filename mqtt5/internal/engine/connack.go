@@ -72,16 +72,20 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 		e.outAliases = &outboundAliases{mode: e.cfg.OutAliases, max: n}
 	}
 	e.rates = newRateLimits(e.cfg, now)
+	lost := 0
 	if ack.SessionPresent {
 		e.resumeSession(now)
 	} else {
 		e.discardSession()
+		lost = e.filters.sessionLost(e.cfg.Resubscribe)
 	}
 	attempt := e.attempt
 	e.attempt = 0
 	e.eventOpen = EventSucceeded
-	e.sink.Notify(&Event{Kind: EventSucceeded, Attempt: attempt, Settings: e.settings, Connack: ack})
-	e.pump(now)
+	e.sink.Notify(&Event{Kind: EventSucceeded, Attempt: attempt, Settings: e.settings, Connack: ack, Lost: lost})
+	if e.filters.owed > 0 {
+		e.restore()
+	}
 }
 
 // aliasLimit is how many outbound aliases the configuration allows.
@@ -94,39 +98,4 @@ func (e *Engine) aliasLimit() uint16 {
 	default:
 		return 0
 	}
-}
-
-// resumeSession sends again what the server still waits for: PUBREL first,
-// then PUBLISH, each in its original order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
-func (e *Engine) resumeSession(now time.Duration) {
-	for op := e.released.head; op != nil; op = op.next {
-		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: op.Publish.PacketID})
-		op.sentAt = stamp(now)
-	}
-	e.stats.Retries += uint64(e.resend.n + e.released.n)
-}
-
-// discardSession drops the session that the server does not have
-// [MQTT-3.2.2-5]. A QoS 1 publish that was in flight starts over as a new
-// message; a QoS 2 publish cannot, for it might then arrive twice.
-func (e *Engine) discardSession() {
-	e.ids = identifiers{}
-	e.received.clear()
-	for op := e.released.popFront(); op != nil; op = e.released.popFront() {
-		e.finish(op, Result{Err: ErrSessionLost})
-	}
-	var again list
-	for op := e.resend.popFront(); op != nil; op = e.resend.popFront() {
-		op.Publish.PacketID = 0
-		op.handed = false
-		switch {
-		case op.orphaned || op.Publish.QoS == 2 && op.sent || e.cfg.Offline == FailAllOnDisconnect:
-			e.finish(op, Result{Err: ErrSessionLost})
-		default:
-			op.phase = phaseQueued
-			again.pushBack(op)
-		}
-	}
-	again.take(&e.publishes)
-	e.publishes = again
 }

@@ -115,7 +115,7 @@ func TestDefects(t *testing.T) {
 		large := r.newPublish("large", 1)
 		large.Publish.Payload = []byte(strings.Repeat("x", 1<<20))
 		r.submit(large)
-		if n := len(r.take()); n != 1 || r.e.HasOutput() {
+		if n := len(r.take()); n != 1 || r.e.canWrite(r.now) {
 			t.Errorf("1 MiB is not in one write: %d packets", n)
 		}
 		r.message(1, 1)
@@ -124,7 +124,7 @@ func TestDefects(t *testing.T) {
 			r.publish("a", 0)
 		}
 		r.e.WriteDone(r.now)
-		if n := len(r.take()); n != 1001 || r.e.HasOutput() {
+		if n := len(r.take()); n != 1001 || r.e.canWrite(r.now) {
 			t.Errorf("%d packets in the next write", n)
 		}
 	})
@@ -163,7 +163,7 @@ func TestDefects(t *testing.T) {
 		for range 1000 { // what was held on a connection that is gone is never given
 			for id := range uint16(20) {
 				r.message(1, id+1)
-				r.must(r.e.HoldAck(r.acks[len(r.acks)-1]))
+				r.hold(r.acks[len(r.acks)-1])
 			}
 			r.cut()
 			r.connect(&resumed)

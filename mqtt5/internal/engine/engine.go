@@ -65,6 +65,9 @@ type Config struct {
 	Full         FullPolicy
 	MaxOps       int   // most incomplete operations; 0: no limit
 	MaxBytes     int64 // most bytes of incomplete operations; 0: no limit
+	Resubscribe  bool  // restore the subscriptions of a lost session
+	MaxFilters   int   // most topic filters in one SUBSCRIBE of a resubscribe; 0: 8
+	AskRetry     bool  // each attempt after a failed one waits for AnswerRetry
 	OutAliases   AliasMode
 	OutAliasSize uint16 // most aliases that LRU uses
 	InAliasMax   uint16 // Topic Alias Maximum for the server; 0: none
@@ -81,28 +84,32 @@ type Config struct {
 	DisconnectTimeout time.Duration // to write a DISCONNECT
 	CloseTimeout      time.Duration // for the transport to close
 
-	PoisonLimit        int     // hang-ups that an operation in flight survives; 0: any number
+	PoisonLimit        int     // closed connections that a publish survives; 0: any number
 	PublishesPerSecond float64 // 0: no limit
 	BytesPerSecond     float64 // 0: no limit
+
+	// IdentifierBase is added to all packet identifiers, modulo their range. Some
+	// brokers keep those of both directions in one table, and their own start at 1.
+	IdentifierBase uint16
 
 	Uniform func(n int64) int64 // uniform in [0, n)
 	Buffer  func() []byte       // an empty outbound buffer; nil: allocate
 }
 
-// Action is a set of things that the owner must do to the transport.
-type Action uint8
-
-// The actions. Both may be due: first close, then dial.
-const (
-	ActionDial  Action = 1 << iota // begin an attempt; answer with TransportOpened or TransportFailed
-	ActionClose                    // abort the attempt or close the transport; answer with TransportClosed
-)
+// Todo is everything that the owner has to do after a call.
+type Todo struct {
+	Close    bool          // abort the attempt or close the transport; answer with TransportClosed
+	Dial     bool          // then begin an attempt; answer with TransportOpened or TransportFailed
+	Write    bool          // begin a write with TakeOutput; none is in flight
+	Deadline time.Duration // when to call Tick at the latest; the largest duration: never
+}
 
 // Result is how an operation completed. Ack and SubscribeAck hold what the
 // server answered; Ack is nil when that was only Reason.
 type Result struct {
 	Err          error
 	Reason       wire.ReasonCode
+	Granted      bool // the server answered a publish with a granted QoS, which counts as success
 	Ack          *wire.Ack
 	SubscribeAck *wire.SubscribeAck
 }
@@ -119,18 +126,32 @@ const (
 	EventFailed
 	EventDisconnected
 	EventStopped
+	EventResubscribed // the round of SUBSCRIBEs for a lost session has ended
 )
 
 // Event is a lifecycle event.
 type Event struct {
 	Kind       EventKind
 	Attempt    int           // connection attempts since the last success or start, from 1
-	Err        error         // Failed, Disconnected: the first cause
+	Err        error         // Failed, Disconnected: the first cause. Resubscribed: why a part is still to be done
 	Retry      bool          // Failed, Disconnected: another attempt follows
 	Delay      time.Duration // Failed, Disconnected: the time until it
+	Run        uint64        // Failed: to be given to AnswerRetry
 	Settings   Settings      // Succeeded
+	Lost       int           // Succeeded: subscriptions of the lost session that are not restored
 	Connack    *wire.Connack // Succeeded, Failed if there is one
 	Disconnect *wire.Disconnect
+	Restored   []string        // Resubscribed: topic filters
+	Refused    []RefusedFilter // Resubscribed
+	Repeated   int             // Disconnected: connections in a row that resumed the session and ended with this violation
+}
+
+// RefusedFilter is a topic filter that could not be restored.
+type RefusedFilter struct {
+	Filter string
+	Code   wire.ReasonCode
+	Text   *string // the server's explanation; nil: none
+	Err    error   // why it was not even sent; nil: the server refused it
 }
 
 // Message is a received PUBLISH. Its slices point into the bytes given to
@@ -165,70 +186,84 @@ type Sink interface {
 // never is the deadline of what has none.
 const never = time.Duration(math.MaxInt64)
 
-// Engine is the protocol state of one client. See the package comment.
+// Engine is the protocol state of one client. See the package comment. Its
+// state is grouped by how long it lasts.
 type Engine struct {
 	cfg  *Config
 	sink Sink
+	lifecycle
+	session
+	operations
+	connection
+	stats   Stats
+	scratch *Message // of Receive; made for the first PUBLISH
+}
 
-	// Lifecycle.
-	state     State
-	desired   bool // running is wanted
-	stopping  bool // a stop is under way: Stopped follows
-	closed    bool // Close was called
-	draining  bool // Connected: wait for what is queued, then disconnect
-	eventOpen EventKind
-	actions   Action
-	attempt   int
-	farewell  *wire.Disconnect // the user's DISCONNECT
-	overdue   bool             // Connected: Tick has something to do at once
-	deadline  time.Duration    // of the current state
-	delay     time.Duration    // drawn for the next attempt
-	backoff   backoff
+// lifecycle is the part of the state that lasts as long as the engine.
+type lifecycle struct {
+	state      State
+	desired    bool   // running is wanted
+	stopping   bool   // a stop is under way: Stopped follows
+	stops      uint64 // number of the stop under way, or of the last one
+	closed     bool   // Close was called
+	draining   bool   // Connected: wait for what is queued, then disconnect
+	eventOpen  EventKind
+	closeDue   bool // Todo.Close
+	dialDue    bool // Todo.Dial
+	attempt    int
+	stopPacket *wire.Disconnect // the user's DISCONNECT
+	deadline   time.Duration    // of the current state
+	delay      time.Duration    // drawn for the next attempt
+	backoff    backoff
+	run        uint64 // counts the questions of AskRetry, and the stops
+	asked      bool   // Waiting: for AnswerRetry
+}
 
-	// Session.
+// session is the part of the state that the server may keep over connections.
+type session struct {
 	succeeded  bool // a connection succeeded since Start
 	assignedID string
 	ids        identifiers
-	received   identifierSet // QoS 2 from the server, not yet released
+	received   identifierSet // QoS 2 messages that got their PUBREC and no PUBREL yet
+	unfinished []unfinished  // QoS 2 messages of lost connections that got no PUBREC
+	filters    filters
+	violations repeated
+}
 
-	// Operations. Each incomplete one is in one of these lists.
-	publishes    list       // queued publishes
-	droppable    *Operation // in publishes: the first that may have QoS 0; nil: none
-	queuedQoS0   int        // queued publishes of QoS 0
-	bytesQoS0    int64      // of those
-	requests     list       // queued subscribes and unsubscribes
-	resend       list       // publishes to send again, with their identifiers
-	sent         list       // wait for the first acknowledgement, in order of sending
-	released     list       // wait for PUBCOMP, in order of PUBREC
-	late         list       // as sent, after their ack timeout: nobody waits, but the server may still answer
-	lateReleased list       // as released, likewise
-	gathered     list       // QoS 0 publishes in out
-	writing      list       // QoS 0 publishes in the write in flight
-	settled      []settled  // completions that wait for the end of the write in flight
-	unstamped    *Operation
-	order        uint64
-	held         int   // operations of all lists, what the limits are about
-	heldBytes    int64 // of those
-	starved      bool  // one was refused though nobody waits for any of them
-	free         *Operation
-	freeCount    int
+// operations are all incomplete operations, each in one of the lists.
+type operations struct {
+	publishes   list       // queued publishes
+	droppable   *Operation // in publishes: the first that may have QoS 0; nil: none
+	queuedQoS0  int        // queued publishes of QoS 0
+	bytesQoS0   int64      // of those
+	requests    list       // queued subscribes and unsubscribes
+	restores    list       // queued subscribes of the engine's own, see filters
+	resend      list       // publishes to send again, with their identifiers
+	sent        awaiting   // wait for the first acknowledgement, in order of sending
+	released    awaiting   // wait for PUBCOMP, in order of PUBREC
+	written     list       // QoS 0 publishes in the write in flight
+	answered    []answered // completions that wait for the end of the write in flight
+	order       uint64
+	limited     int   // operations that the limits count
+	limitedSize int64 // bytes of those
+	free        *Operation
+	freeCount   int
+}
 
-	// Connection.
+// connection is the part of the state that belongs to one connection. A new one
+// replaces it as a whole.
+type connection struct {
 	offer        offer // what CONNECT said
 	settings     Settings
-	quota        int // QoS>0 publishes that may still be sent
-	timedOut     int // of those in flight, how many timed out
-	output       Output
-	inFlight     bool          // a write is in flight
-	writes       uint64        // writes that were taken
-	written      uint64        // those of them that are over
-	writeMoved   time.Duration // when the write in flight began, or went on last
-	lastSent     time.Duration
-	lastHeard    time.Duration
-	pingSentAt   time.Duration
-	pingDue      time.Duration // a PINGREQ waits for its answer since then; never: none
-	pingWrite    uint64        // number of the write that it leaves with
-	paused       bool          // the owner does not read
+	quota        int    // QoS>0 publishes that may still be sent
+	expired      int    // of those in flight, how many passed their ack timeout
+	control      []byte // packets to send before any operation
+	greeted      bool   // CONNECT was written
+	inFlight     bool   // a write is in flight
+	writes       uint64 // writes that were taken, never reset: numbers of old operations stay behind
+	ackWrite     uint64 // writes when an acknowledgement came last
+	flow         flow
+	paused       bool // the owner does not read
 	connectedAt  time.Duration
 	throttled    time.Duration // publishes wait until then; never: not throttled
 	throttledAt  time.Duration
@@ -241,22 +276,19 @@ type Engine struct {
 	challenged   bool          // an AUTH waits for Authenticate
 	authDeadline time.Duration // of a re-authentication
 	confirming   *wire.Connack // while Confirming
-	view         *Message      // scratch of Receive, made for the first PUBLISH
+	serverClosed bool          // the server ended the connection, for a reason that may be a publish
 	packetEnd    int           // where the packet in hand ends in the bytes of Receive
-
-	stats Stats
 }
 
 // New returns a stopped engine.
 func New(cfg *Config, sink Sink) *Engine {
-	return &Engine{
-		cfg:       cfg,
-		sink:      sink,
-		deadline:  never,
-		pingDue:   never,
-		throttled: never,
-		backoff:   backoff{jitter: cfg.Jitter, min: cfg.MinDelay, max: cfg.MaxDelay, uniform: cfg.Uniform},
-	}
+	e := &Engine{cfg: cfg, sink: sink}
+	e.deadline = never
+	e.flow.reset(0)
+	e.throttled = never
+	e.backoff = backoff{jitter: cfg.Jitter, min: cfg.MinDelay, max: cfg.MaxDelay, uniform: cfg.Uniform}
+	e.ids.base = int(cfg.IdentifierBase)
+	return e
 }
 
 // State returns the current state.
@@ -266,38 +298,42 @@ func (e *Engine) State() State { return e.state }
 // last one.
 func (e *Engine) Settings() Settings { return e.settings }
 
-// TakeActions returns what the owner must do now, and forgets it.
-func (e *Engine) TakeActions() Action {
-	a := e.actions
-	e.actions = 0
-	return a
+// Todo returns what the owner has to do now, and forgets Close and Dial.
+func (e *Engine) Todo(now time.Duration) Todo {
+	todo := Todo{Close: e.closeDue, Dial: e.dialDue, Write: e.canWrite(now)}
+	e.closeDue, e.dialDue = false, false
+	todo.Deadline = e.nextDeadline()
+	return todo
 }
 
-// NextDeadline returns when Tick has to be called at the latest, or the
-// largest duration if never.
-func (e *Engine) NextDeadline() time.Duration {
+// nextDeadline follows canWrite, which finds out until when publishes are
+// throttled.
+func (e *Engine) nextDeadline() time.Duration {
 	d := e.deadline
-	if e.state == Connected {
-		if e.overdue {
-			return 0
-		}
-		d = min(d, e.throttled, e.pingDeadline(), e.ackDeadline(&e.sent), e.ackDeadline(&e.released))
-		if e.authState == authRenewing {
-			d = min(d, e.authDeadline)
-		}
+	if e.state != Connected {
+		return d
+	}
+	if !e.inFlight {
+		d = min(d, e.throttled)
+	}
+	d = min(d, e.flowDeadline(), e.ackDeadline(&e.sent), e.ackDeadline(&e.released), e.filters.deadline())
+	if e.authState == authRenewing {
+		d = min(d, e.authDeadline)
 	}
 	return d
 }
 
-// Tick does what is due at now. Calling it early or often is harmless.
-func (e *Engine) Tick(now time.Duration) {
+// Tick does what is due at now. departed is how many bytes of all writes on
+// this connection have left the machine, as far as that is known. Calling Tick
+// early or often is harmless.
+func (e *Engine) Tick(now time.Duration, departed int64) {
+	e.flow.observe(now, departed)
 	if now >= e.deadline {
 		e.stateDeadline(now)
 	}
 	if e.state != Connected {
 		return
 	}
-	e.overdue = false
 	e.expireAcks(now, &e.sent)
 	e.expireAcks(now, &e.released)
 	if e.state == Connected {
@@ -306,11 +342,11 @@ func (e *Engine) Tick(now time.Duration) {
 	if e.state == Connected && e.authState == authRenewing && now >= e.authDeadline {
 		e.disconnect(now, wire.UnspecifiedError, ErrAuthentication)
 	}
-	if e.state == Connected {
-		e.pump(now)
-		e.checkStall(now)
-		e.checkDrained(now)
+	if e.state == Connected && now >= e.filters.deadline() {
+		e.restore()
 	}
+	e.checkStall(now)
+	e.checkDrained(now)
 }
 
 // stateDeadline handles the deadline of a state that is not one of rest.
@@ -321,19 +357,39 @@ func (e *Engine) stateDeadline(now time.Duration) {
 		e.conclude(now, &Event{Err: ErrConnectTimeout})
 		e.beginClosing(now)
 	case Handshake:
-		if e.Confirming() {
-			e.disconnect(now, wire.UnspecifiedError, ErrAuthentication)
-			return
-		}
-		e.conclude(now, &Event{Err: ErrConnackTimeout})
-		e.beginClosing(now)
+		e.handshakeDeadline(now)
 	case Connected: // of draining
-		e.beginDisconnect(now, e.farewell)
+		e.beginDisconnect(now, e.stopPacket)
 	case Disconnecting:
 		e.beginClosing(now)
 	case Closing:
 		e.transportGone(now)
 	case Waiting:
-		e.beginConnecting(now)
+		if !e.asked {
+			e.beginConnecting(now)
+		}
 	}
+}
+
+// handshakeDeadline ends a handshake whose CONNECT does not move, or is not
+// answered.
+func (e *Engine) handshakeDeadline(now time.Duration) {
+	if moving := after(e.flow.movedAt, e.cfg.ConnackTimeout); !e.greeted && moving > now {
+		e.deadline = moving
+		return
+	}
+	if e.Confirming() {
+		e.disconnect(now, wire.UnspecifiedError, ErrAuthentication)
+		return
+	}
+	e.conclude(now, &Event{Err: ErrConnackTimeout})
+	e.beginClosing(now)
+}
+
+// after adds a duration to a time, at most to never.
+func after(t, d time.Duration) time.Duration {
+	if d >= never-t {
+		return never
+	}
+	return t + d
 }

@@ -52,7 +52,7 @@ func FuzzServerBytes(f *testing.F) {
 				t.Fatalf("consumed %d of %d, need %d", consumed, len(inbox), need)
 			}
 			inbox = inbox[consumed:]
-			if held := len(r.e.output.buf) + 64*len(r.e.acks.records); held > 1024+64*len(data) {
+			if held := len(r.e.control) + 64*len(r.e.acks.records); held > 1024+64*len(data) {
 				t.Fatalf("%d bytes held after %d", held, len(data))
 			}
 		}

@@ -11,8 +11,9 @@ package engine
 // small. Within the table the next identifier is sought after the last one
 // given, so an identifier that was just acknowledged rests for a while.
 type identifiers struct {
-	slots []*Operation // slots[id-1] holds id
-	last  int          // index given last
+	base  int // slots[i] holds the identifier base+i+1, which wraps around after 65,535
+	slots []*Operation
+	last  int // index given last
 	used  int
 }
 
@@ -44,24 +45,36 @@ func (t *identifiers) allocate(op *Operation) uint16 {
 	t.slots[i] = op
 	t.last = i
 	t.used++
-	return uint16(i + 1)
+	return uint16((t.base+i)%maxIdentifiers + 1)
 }
+
+// index returns where an identifier is kept.
+func (t *identifiers) index(id uint16) int {
+	return (int(id) - 1 - t.base%maxIdentifiers + maxIdentifiers) % maxIdentifiers
+}
+
+// clear releases all identifiers.
+func (t *identifiers) clear() { *t = identifiers{base: t.base} }
 
 // holder returns the operation that holds id, or nil.
 func (t *identifiers) holder(id uint16) *Operation {
-	if i := int(id) - 1; i >= 0 && i < len(t.slots) {
+	if id == 0 {
+		return nil
+	}
+	if i := t.index(id); i < len(t.slots) {
 		return t.slots[i]
 	}
 	return nil
 }
 
 func (t *identifiers) release(id uint16) {
-	if i := int(id) - 1; i >= 0 && i < len(t.slots) && t.slots[i] != nil {
-		t.slots[i] = nil
-		t.used--
-		if t.used == 0 && len(t.slots) > 4096 {
-			*t = identifiers{} // give back what a burst took
-		}
+	if t.holder(id) == nil {
+		return
+	}
+	t.slots[t.index(id)] = nil
+	t.used--
+	if t.used == 0 && len(t.slots) > 4096 {
+		t.clear() // give back what a burst took
 	}
 }
 

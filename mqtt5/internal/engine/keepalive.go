@@ -10,96 +10,197 @@ import (
 
 // A PINGREQ is due when either direction was quiet for the keep alive
 // interval: the standard demands it when nothing was sent, and a link on which
-// only we talk may be dead. Its deadline counts from when it was due, even if
-// a stuck write keeps it from leaving; a write that moves puts it off until the
-// PINGREQ has left. Anything received proves the link.
+// only we talk may be dead. Anything received answers it.
+//
+// A link is dead when
+//   - a PINGREQ that has left is not answered within the ping timeout, or
+//   - bytes wait to leave, and none has left for the keep alive interval and the
+//     ping timeout, whatever was received.
+//
+// A PINGREQ behind bytes that are still leaving is not late: its time starts
+// when it has left. A slow link may also hold bytes where nobody sees them, so a
+// PINGREQ behind other bytes gets the time of the second rule.
+
+// flow watches the bytes of one connection leave.
+type flow struct {
+	taken     int64         // bytes given to writes
+	departed  int64         // of those, how many have left, as far as known
+	movedAt   time.Duration // when departed grew, or when bytes began to wait
+	lastSent  time.Duration // when a write began or ended
+	lastHeard time.Duration
+	lookedAt  time.Duration // when the link was looked at last
+
+	pinging   bool
+	pingAlone bool          // nothing else was on its way with the PINGREQ
+	pingEnd   int64         // where it ends; 0: not given to a write yet
+	pingAt    time.Duration // when it left; never: not yet
+	pingedAt  time.Duration // when it was due, for the round trip; never: no PINGRESP is expected
+}
+
+func (f *flow) reset(now time.Duration) {
+	*f = flow{movedAt: now, lastSent: now, lastHeard: now, pingAt: never, pingedAt: never}
+}
+
+// observe notes how many bytes have left.
+func (f *flow) observe(now time.Duration, departed int64) {
+	if departed > f.departed {
+		f.departed = min(departed, f.taken)
+		f.movedAt = now
+	}
+	if f.pinging && f.pingEnd != 0 && f.pingAt == never && f.departed >= f.pingEnd {
+		f.pingAt = now
+	}
+}
+
+// waiting reports whether bytes wait to leave, as far as known.
+func (f *flow) waiting() bool { return f.departed < f.taken }
+
+// take notes that a write of n bytes begins.
+func (f *flow) take(now time.Duration, n int) {
+	if !f.waiting() {
+		f.movedAt = now
+	}
+	f.taken += int64(n)
+	f.lastSent = now
+	if f.pinging && f.pingEnd == 0 {
+		f.pingEnd = f.taken // at the latest
+		f.pingAlone = n == pingreqSize && f.taken-f.departed == pingreqSize
+	}
+}
+
+const pingreqSize = 2
+
+// done notes that the write in flight ended.
+func (f *flow) done(now time.Duration) {
+	f.lastSent = now
+	if f.pinging && f.pingAlone && f.pingAt == never {
+		f.pingAt = now
+	}
+}
+
+// heard notes that something was received.
+func (f *flow) heard(now time.Duration) {
+	f.lastHeard = now
+	f.pinging, f.pingAlone, f.pingEnd, f.pingAt = false, false, 0, never
+}
 
 func (e *Engine) keepAliveInterval() time.Duration {
 	return time.Duration(e.settings.ServerKeepAlive) * time.Second
 }
 
-// pingDeadline returns when the next step of keepAlive is due.
-func (e *Engine) pingDeadline() time.Duration {
+// patience returns the ping timeout, and how long bytes may wait to leave.
+func (e *Engine) patience(interval time.Duration) (ping, stuck time.Duration) {
+	ping = min(e.cfg.PingTimeout, interval/2)
+	return ping, after(interval, ping)
+}
+
+// looks is how often a link on which bytes wait to leave is looked at, before
+// it counts as dead.
+const looks = 32
+
+// flowDeadline returns when keepAlive has something to do.
+func (e *Engine) flowDeadline() time.Duration {
 	interval := e.keepAliveInterval()
 	if interval == 0 {
 		return never
 	}
-	patience := min(e.cfg.PingTimeout, interval/2)
-	if e.paused && e.inFlight {
-		return e.writeMoved + interval + patience
+	f := &e.flow
+	_, stuck := e.patience(interval)
+	d := never
+	if f.waiting() && (e.inFlight || f.pinging) {
+		d = min(after(max(f.movedAt, f.lookedAt), stuck/looks), after(f.movedAt, stuck))
+	} else if f.waiting() {
+		d = after(f.movedAt, stuck)
 	}
-	if e.paused {
-		return e.lastSent + interval // the server goes on counting
+	if ping := e.pingDeadline(interval); ping < d {
+		d = ping
 	}
-	if e.pingDue != never {
-		return e.pingDue + patience
+	return d
+}
+
+// pingDeadline returns when a PINGREQ is due, or its answer.
+func (e *Engine) pingDeadline(interval time.Duration) time.Duration {
+	return min(e.pingDue(interval), e.answerDue(interval))
+}
+
+// pingDue returns when to send a PINGREQ. One that waits for its write serves
+// all until then.
+func (e *Engine) pingDue(interval time.Duration) time.Duration {
+	f := &e.flow
+	switch {
+	case f.pinging && (f.pingEnd == 0 || e.inFlight):
+		return never
+	case f.pinging || e.paused: // the server goes on counting
+		return after(f.lastSent, interval)
 	}
-	return min(e.lastSent, e.lastHeard) + interval
+	return after(min(f.lastSent, f.lastHeard), interval)
+}
+
+// answerDue returns when the answer to a PINGREQ is late.
+func (e *Engine) answerDue(interval time.Duration) time.Duration {
+	f := &e.flow
+	if e.paused || f.pingAt == never {
+		return never
+	}
+	ping, stuck := e.patience(interval)
+	if f.pingAlone {
+		return after(f.pingAt, ping)
+	}
+	return after(f.pingAt, stuck)
 }
 
 func (e *Engine) keepAlive(now time.Duration) {
-	if now < e.pingDeadline() {
+	interval := e.keepAliveInterval()
+	if interval == 0 {
 		return
 	}
-	if e.inFlight && (e.paused || e.pingDue != never) {
-		// The write is stuck, so a DISCONNECT could not leave either.
+	f := &e.flow
+	f.lookedAt = now
+	_, stuck := e.patience(interval)
+	switch {
+	case f.waiting() && now >= after(f.movedAt, stuck):
+		// A DISCONNECT could not leave either.
 		e.conclude(now, &Event{Err: ErrPingTimeout})
 		e.beginClosing(now)
-		return
-	}
-	if e.paused {
-		e.lastSent = now
-		e.output.buf = wire.AppendPingreq(e.outBuffer())
-		e.stats.PacketsOut++
-		return
-	}
-	if e.pingDue != never {
+	case now >= e.answerDue(interval):
 		// 0x8D is the server's to send (section 3.14.2.1), so plain failure.
 		e.disconnect(now, wire.UnspecifiedError, ErrPingTimeout)
-		return
+	case now >= e.pingDue(interval):
+		e.ping(now)
 	}
-	e.pingDue = now
-	e.pingWrite = e.writes + 1
-	e.pingSentAt = stamp(now)
-	e.output.buf = wire.AppendPingreq(e.outBuffer())
+}
+
+func (e *Engine) ping(now time.Duration) {
+	f := &e.flow
+	if !f.pinging {
+		f.pinging, f.pingedAt = true, now
+	}
+	f.lastSent = now
+	e.control = wire.AppendPingreq(e.controlBuffer())
 	e.stats.PacketsOut++
-	e.lastSent = now
 }
-
-// WriteProgress tells that a part of the write in flight is gone, so that it is
-// slow and not stuck.
-func (e *Engine) WriteProgress(now time.Duration) {
-	e.writeMoved = now
-	if e.pingDue != never && e.pingWrite > e.written {
-		e.pingDue = now
-	}
-}
-
-// pingAnswered notes that the link lives.
-func (e *Engine) pingAnswered(now time.Duration) { e.pingDue = never }
 
 func (e *Engine) receivePingresp(now time.Duration, f *wire.Frame) *wire.Error {
 	if err := wire.ParseEmpty(f); err != nil {
 		return err
 	}
-	if e.pingSentAt != 0 {
-		e.stats.PingRoundTrip = now - e.pingSentAt
-		e.pingSentAt = 0
+	if e.flow.pingedAt != never {
+		e.stats.PingRoundTrip = now - e.flow.pingedAt
+		e.flow.pingedAt = never
 	}
 	return nil
 }
 
 // SetPaused tells that the owner has stopped or resumed reading because the
 // user's handlers are behind. Silence of our own making is no sign of a dead
-// link, so the ping deadline does not run meanwhile; the server still gets its
-// PINGREQ [MQTT-3.1.2-20].
+// link, so the answer to a PINGREQ is not waited for meanwhile; the server still
+// gets its PINGREQ [MQTT-3.1.2-20].
 func (e *Engine) SetPaused(now time.Duration, paused bool) {
 	if e.paused == paused {
 		return
 	}
 	e.paused = paused
 	if !paused {
-		e.lastHeard = now
-		e.pingDue = never // its answer may wait among what was not read
+		e.flow.heard(now) // the answer may be among what was not read
 	}
 }

@@ -26,12 +26,12 @@ func (e *Engine) Start(now time.Duration) error {
 
 // Stop ends the connection and fails what is not done then. While connected,
 // it first waits for what is queued and in flight, at most until drainUntil,
-// and sends farewell (nil: a normal DISCONNECT).
-//
-// A second Stop cuts the waiting short if its drainUntil is earlier.
-func (e *Engine) Stop(now time.Duration, farewell *wire.Disconnect, drainUntil time.Duration) error {
+// and sends packet (nil: a normal DISCONNECT). It returns the number of the stop
+// that is under way, 0 if the engine is stopped already. A Stop during another
+// one joins it, and cuts its waiting short if drainUntil is earlier.
+func (e *Engine) Stop(now time.Duration, packet *wire.Disconnect, drainUntil time.Duration) (stop uint64, err error) {
 	if e.closed {
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	e.desired = false
 	if e.stopping {
@@ -41,35 +41,65 @@ func (e *Engine) Stop(now time.Duration, farewell *wire.Disconnect, drainUntil t
 				e.stateDeadline(now)
 			}
 		}
-		return nil
+		return e.stops, nil
 	}
 	if e.state == Stopped {
-		return nil
+		return 0, nil
 	}
 	e.stopping = true
-	if farewell == nil {
-		farewell = &wire.Disconnect{}
+	e.stops++
+	e.run++
+	if packet == nil {
+		packet = &wire.Disconnect{}
 	}
-	e.farewell = farewell
+	e.stopPacket = packet
 	switch e.state {
 	case Connected:
 		if now < drainUntil {
 			e.draining = true
 			e.deadline = drainUntil
 			e.checkDrained(now)
-			return nil
+			break
 		}
-		e.beginDisconnect(now, farewell)
+		e.beginDisconnect(now, packet)
 	case Handshake:
 		e.conclude(now, &Event{Err: ErrStopRequested})
-		e.beginDisconnect(now, farewell)
+		e.beginDisconnect(now, packet)
 	case Connecting:
 		e.conclude(now, &Event{Err: ErrStopRequested})
 		e.beginClosing(now)
 	case Waiting:
 		e.enterStopped(now)
 	}
-	return nil
+	return e.stops, nil
+}
+
+// HurryStop ends the waiting of the stop with that number, if it is under way
+// still. A later Start keeps its effect.
+func (e *Engine) HurryStop(now time.Duration, stop uint64) {
+	if e.stopping && e.stops == stop && e.draining {
+		e.stateDeadline(now)
+	}
+}
+
+// RetryAsked reports whether the question of a Failed event is still open.
+func (e *Engine) RetryAsked(run uint64) bool { return e.asked && e.run == run }
+
+// AnswerRetry answers the question of a Failed event, if it is still open.
+// False stops the engine.
+func (e *Engine) AnswerRetry(now time.Duration, run uint64, retry bool) {
+	if !e.RetryAsked(run) {
+		return
+	}
+	e.asked = false
+	switch {
+	case !retry:
+		e.Stop(now, nil, 0)
+	case e.state == Waiting && now >= e.deadline:
+		e.stateDeadline(now)
+	case e.state == Waiting && e.deadline == never: // the delay is over
+		e.beginConnecting(now)
+	}
 }
 
 // Close ends everything at once: no DISCONNECT is sent, so the server
@@ -101,13 +131,14 @@ func (e *Engine) checkDrained(now time.Duration) {
 	if e.stats.Incomplete > 0 {
 		return
 	}
-	e.beginDisconnect(now, e.farewell)
+	e.beginDisconnect(now, e.stopPacket)
 }
 
 func (e *Engine) beginConnecting(now time.Duration) {
 	e.state = Connecting
-	e.deadline = now + turnPatience*e.cfg.ConnectTimeout
-	e.actions |= ActionDial
+	e.deadline = after(now, saturated(turnPatience, e.cfg.ConnectTimeout))
+	e.dialDue = true
+	e.asked = false
 	e.attempt++
 	e.eventOpen = EventConnecting
 	e.sink.Notify(&Event{Kind: EventConnecting, Attempt: e.attempt})
@@ -120,7 +151,7 @@ const turnPatience = 10
 // DialStarted begins the connect timeout: the owner has got its turn to dial.
 func (e *Engine) DialStarted(now time.Duration) {
 	if e.state == Connecting {
-		e.deadline = now + e.cfg.ConnectTimeout + dialGrace
+		e.deadline = after(after(now, e.cfg.ConnectTimeout), dialGrace)
 	}
 }
 
@@ -148,13 +179,13 @@ func (e *Engine) TransportOpened(now time.Duration, connect *wire.Connect) {
 	e.offer = offerOf(c)
 	e.settings = proposed(c)
 	e.state = Handshake
-	e.deadline = now + e.cfg.ConnackTimeout
+	e.deadline = after(now, e.cfg.ConnackTimeout)
 	if c.AuthenticationMethod != nil {
 		e.authState = authConnecting
 	}
 	// A buffer of its own: a fleet that connects all at once would need many of
 	// the large ones.
-	e.output.buf = wire.AppendConnect(make([]byte, 0, wire.ConnectSize(c)), c)
+	e.control = wire.AppendConnect(make([]byte, 0, wire.ConnectSize(c)), c)
 	e.stats.PacketsOut++
 }
 
@@ -193,7 +224,7 @@ func (e *Engine) TransportClosed(now time.Duration) {
 	}
 	e.TransportError(now, io.EOF)
 	if e.state == Closing {
-		e.actions &^= ActionClose
+		e.closeDue = false
 		e.transportGone(now)
 	}
 }
@@ -212,6 +243,8 @@ func (e *Engine) conclude(now time.Duration, ev *Event) {
 	e.eventOpen = 0
 	ev.Attempt = e.attempt
 	if ev.Kind == EventDisconnected {
+		e.serverClosed = blames(ev)
+		ev.Repeated = e.violations.note(ev.Err, e.settings.RejoinedSession)
 		if now-e.connectedAt >= e.cfg.ResetDelayAfter {
 			e.backoff.reset()
 		}
@@ -220,8 +253,28 @@ func (e *Engine) conclude(now time.Duration, ev *Event) {
 	if e.desired && !e.stopping {
 		e.delay = e.backoff.next()
 		ev.Retry, ev.Delay = true, e.delay
+		if ev.Kind == EventFailed && e.cfg.AskRetry {
+			e.run++
+			e.asked = true
+			ev.Run = e.run
+		}
 	}
 	e.sink.Notify(ev)
+}
+
+// blames reports whether the server ended the connection, by closing it or for
+// a reason that may lie in a packet of ours.
+func blames(ev *Event) bool {
+	if ev.Disconnect == nil {
+		return ev.Err == ErrHangup
+	}
+	switch ev.Disconnect.ReasonCode {
+	case wire.UnspecifiedError, wire.MalformedPacket, wire.ProtocolError, wire.ImplementationSpecificError, wire.NotAuthorized,
+		wire.TopicFilterInvalid, wire.TopicNameInvalid, wire.ReceiveMaximumExceeded, wire.TopicAliasInvalid, wire.PacketTooLarge,
+		wire.QuotaExceeded, wire.PayloadFormatInvalid, wire.RetainNotSupported, wire.QoSNotSupported:
+		return true
+	}
+	return false
 }
 
 // disconnect ends the connection for a reason of ours: DISCONNECT with the
@@ -231,7 +284,8 @@ func (e *Engine) disconnect(now time.Duration, reason wire.ReasonCode, cause err
 	e.beginDisconnect(now, &wire.Disconnect{ReasonCode: reason})
 }
 
-// beginDisconnect sends a DISCONNECT after what is gathered already.
+// beginDisconnect sends a DISCONNECT after the answers that are given. What is
+// queued stays there.
 func (e *Engine) beginDisconnect(now time.Duration, packet *wire.Disconnect) {
 	if e.state == Connected && e.stopping {
 		e.conclude(now, &Event{Err: ErrStopRequested})
@@ -239,22 +293,22 @@ func (e *Engine) beginDisconnect(now time.Duration, packet *wire.Disconnect) {
 	e.acks.flush(e)
 	e.draining = false
 	e.state = Disconnecting
-	e.deadline = now + e.cfg.DisconnectTimeout
+	e.deadline = after(now, e.cfg.DisconnectTimeout)
 	trimmed := *packet
 	if value(trimmed.SessionExpiryInterval, 0) > 0 && e.offer.sessionExpiry == 0 {
 		trimmed.SessionExpiryInterval = nil // a Protocol Error otherwise (section 3.14.2.2.2)
 	}
 	trimmed.Fit(e.settings.MaximumPacketSizeToServer) // [MQTT-3.14.2-3] [MQTT-3.14.2-4]
-	e.output.buf = wire.AppendDisconnect(e.outBuffer(), &trimmed)
+	e.control = wire.AppendDisconnect(e.controlBuffer(), &trimmed)
 	e.stats.PacketsOut++
 }
 
 func (e *Engine) beginClosing(now time.Duration) {
 	e.draining = false
 	e.state = Closing
-	e.deadline = now + e.cfg.CloseTimeout
-	e.actions |= ActionClose
-	e.actions &^= ActionDial
+	e.deadline = after(now, e.cfg.CloseTimeout)
+	e.closeDue = true
+	e.dialDue = false
 }
 
 // transportGone settles the operations after the end of a transport and goes
@@ -266,7 +320,7 @@ func (e *Engine) transportGone(now time.Duration) {
 		return
 	}
 	e.state = Waiting
-	e.deadline = now + e.delay
+	e.deadline = after(now, e.delay)
 }
 
 func (e *Engine) enterStopped(now time.Duration) {
@@ -279,7 +333,8 @@ func (e *Engine) enterStopped(now time.Duration) {
 	}
 	e.failAll(cause)
 	e.succeeded = false
-	e.farewell = nil
+	e.stopPacket = nil
+	e.asked = false
 	e.attempt = 0
 	if e.stopping {
 		e.stopping = false
@@ -295,25 +350,10 @@ func (e *Engine) enterStopped(now time.Duration) {
 	}
 }
 
-// resetConnection forgets what belongs to one connection only.
-func (e *Engine) resetConnection(now time.Duration) {
-	e.output = Output{}
-	e.inFlight = false
-	e.writes++ // the one that was gathered never happens
-	e.releasePayloads()
-	e.starved = false
-	e.unstamped = nil
-	e.timedOut = 0
-	e.lastSent, e.lastHeard = now, now
-	e.pingDue = never
-	e.pingSentAt = 0
-	e.throttled = never
-	e.paused = false
-	e.outAliases = nil
-	e.inAliases = nil
-	e.acks.invalidate()
-	e.answering.clear()
-	e.authState = authNone
-	e.challenged = false
-	e.confirming = nil
+// saturated returns n times d, at most never.
+func saturated(n int, d time.Duration) time.Duration {
+	if d > never/time.Duration(n) {
+		return never
+	}
+	return time.Duration(n) * d
 }

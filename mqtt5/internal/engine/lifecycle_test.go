@@ -47,14 +47,14 @@ func TestEveryStateHasADeadline(t *testing.T) {
 	for _, state := range restless {
 		t.Run(state.String(), func(t *testing.T) {
 			r := reach(t, state, &Config{})
-			if r.e.NextDeadline() == never {
+			if r.deadline() == never {
 				t.Fatal("no deadline")
 			}
 			for range 10 { // nothing answers, not even the transport
 				if r.e.State() != state {
 					return
 				}
-				r.pass(r.e.NextDeadline() - r.now)
+				r.pass(r.deadline() - r.now)
 			}
 			t.Errorf("hangs in %v", state)
 		})
@@ -86,10 +86,11 @@ func TestCloseFromEveryState(t *testing.T) {
 			if err := r.e.Submit(r.now, r.newPublish("a", 1)); err != ErrClosed {
 				t.Errorf("Submit: %v", err)
 			}
-			if err := errors.Join(r.e.Start(r.now), r.e.Stop(r.now, nil, 0)); !errors.Is(err, ErrClosed) {
+			_, err := r.e.Stop(r.now, nil, 0)
+			if err := errors.Join(r.e.Start(r.now), err); !errors.Is(err, ErrClosed) {
 				t.Errorf("Start and Stop: %v", err)
 			}
-			if r.e.NextDeadline() != never {
+			if r.deadline() != never {
 				t.Error("deadline after the end")
 			}
 		})
@@ -101,12 +102,12 @@ func TestStoppedEventIsNeverSkipped(t *testing.T) {
 	for _, state := range append(restless, Connected) {
 		t.Run(state.String(), func(t *testing.T) {
 			r := reach(t, state, &Config{})
-			r.must(r.e.Stop(r.now, nil, 0))
+			r.stop(r.now, nil, 0)
 			r.must(r.e.Start(r.now))
-			r.must(r.e.Stop(r.now, nil, 0)) // is part of the first, unless that has ended
+			r.stop(r.now, nil, 0) // is part of the first, unless that has ended
 			r.must(r.e.Start(r.now))
 			for r.e.State() != Connecting || len(r.events) == 0 || r.events[len(r.events)-1].Kind != EventConnecting || r.count(EventStopped) == 0 {
-				r.pass(r.e.NextDeadline() - r.now)
+				r.pass(r.deadline() - r.now)
 			}
 			want := 1
 			if state == Waiting {
@@ -133,9 +134,9 @@ func (r *rig) count(kind EventKind) (n int) {
 
 func TestConnectingCanBeStopped(t *testing.T) {
 	r := reach(t, Connecting, &Config{})
-	r.must(r.e.Stop(r.now, nil, 0))
-	if a := r.e.TakeActions(); a != ActionClose {
-		t.Fatalf("actions %v", a)
+	r.stop(r.now, nil, 0)
+	if todo := r.e.Todo(r.now); !todo.Close || todo.Dial {
+		t.Fatalf("todo %+v", todo)
 	}
 	r.e.TransportFailed(r.now, errors.New("aborted"))
 	r.state(Stopped)
@@ -153,7 +154,7 @@ func TestAcknowledgementsDoNotBlockDisconnect(t *testing.T) {
 	r.take() // a write is in flight
 	r.message(1, 1)
 	r.e.AcknowledgeThrough(r.now, r.acks[0])
-	r.must(r.e.Stop(r.now, nil, 0))
+	r.stop(r.now, nil, 0)
 	r.e.Receive(r.now, wire.AppendPublish(nil, &wire.Publish{Topic: "late", QoS: 1, PacketID: 2}))
 	if len(r.messages) != 1 {
 		t.Errorf("messages %v after DISCONNECT was decided", r.messages)
@@ -168,7 +169,7 @@ func TestStuckDisconnect(t *testing.T) {
 	r.connect(&connack)
 	r.publish("a", 1)
 	r.take()
-	r.must(r.e.Stop(r.now, nil, 0))
+	r.stop(r.now, nil, 0)
 	r.pass(3*time.Second - 1)
 	r.state(Disconnecting)
 	r.pass(1)
@@ -182,7 +183,7 @@ func TestStopDrains(t *testing.T) {
 		r := newRig(t, &Config{})
 		r.connect(&connack)
 		a, b := r.publish("a", 1), r.publish("b", 0)
-		r.must(r.e.Stop(r.now, nil, never))
+		r.stop(r.now, nil, never)
 		if err := r.e.Submit(r.now, r.newPublish("c", 1)); err != ErrStopRequested {
 			t.Errorf("Submit: %v", err)
 		}
@@ -196,7 +197,7 @@ func TestStopDrains(t *testing.T) {
 		r := newRig(t, &Config{})
 		r.connect(&connack)
 		a := r.publish("a", 1)
-		r.must(r.e.Stop(r.now, nil, r.now+5*time.Second))
+		r.stop(r.now, nil, r.now+5*time.Second)
 		r.flush()
 		r.pass(5*time.Second - 1)
 		r.state(Connected)
@@ -209,9 +210,9 @@ func TestStopDrains(t *testing.T) {
 		r := newRig(t, &Config{})
 		r.connect(&connack)
 		r.publish("a", 1)
-		r.must(r.e.Stop(r.now, &wire.Disconnect{ReasonCode: wire.DisconnectWithWill}, never))
-		r.must(r.e.Stop(r.now, nil, 0))
-		r.wrote("PUBLISH a 1, DISCONNECT 0x4")
+		r.stop(r.now, &wire.Disconnect{ReasonCode: wire.DisconnectWithWill}, never)
+		r.stop(r.now, nil, 0)
+		r.wrote("DISCONNECT 0x4")
 	})
 	t.Run("until the last one is withdrawn", func(t *testing.T) {
 		r := newRig(t, &Config{PublishesPerSecond: 0.001})
@@ -219,8 +220,8 @@ func TestStopDrains(t *testing.T) {
 		r.publish("a", 0)
 		r.flush()
 		b := r.publish("b", 0)
-		r.must(r.e.Stop(r.now, nil, never))
-		if !r.e.Cancel(b, errCancelled) {
+		r.stop(r.now, nil, never)
+		if !r.e.Cancel(r.now, b, errCancelled) {
 			t.Error("was not withdrawn")
 		}
 		r.pass(1)
@@ -230,7 +231,7 @@ func TestStopDrains(t *testing.T) {
 		r := newRig(t, &Config{})
 		r.connect(&connack)
 		a := r.publish("a", 1)
-		r.must(r.e.Stop(r.now, nil, never))
+		r.stop(r.now, nil, never)
 		r.cut()
 		r.state(Stopped)
 		r.failed(a, ErrStopRequested)
@@ -291,7 +292,7 @@ func TestSessionExpiryOfDisconnect(t *testing.T) {
 	}{{nil, false}, {ptr(uint32(0)), false}, {ptr(uint32(5)), true}} {
 		r := newRig(t, &Config{})
 		r.connectAs(&wire.Connect{ClientID: "c", SessionExpiryInterval: c.connect}, &connack)
-		r.must(r.e.Stop(r.now, &wire.Disconnect{SessionExpiryInterval: ptr(uint32(9))}, 0))
+		r.stop(r.now, &wire.Disconnect{SessionExpiryInterval: ptr(uint32(9))}, 0)
 		packets := r.flush()
 		var d wire.Disconnect
 		if err := wire.ParseDisconnect(&packets[0], &d, false); err != nil {

@@ -24,16 +24,14 @@ const (
 type phase uint8
 
 const (
-	phaseNew          phase = iota // not submitted, or finished
-	phaseQueued                    // in queue: no packet identifier yet
-	phaseResend                    // in resend: has its identifier of the resumed session
-	phaseGathered                  // QoS 0 publish in the outbound buffer or in the write in flight
-	phaseSent                      // in sent: PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for its first acknowledgement
-	phaseLate                      // in late: as phaseSent, but its ack timeout has passed
-	phaseReleased                  // in released: PUBREL waits for its PUBCOMP
-	phaseLateReleased              // in lateReleased: as phaseReleased, but its ack timeout has passed
-	phaseAbandoned                 // in no list: only its identifier is left, until the server answers or the session ends
-	phaseSettled                   // in settled: answered, but the write in flight still reads its payload
+	phaseNew       phase = iota // not submitted, or finished
+	phaseQueued                 // in publishes or requests: no packet identifier yet
+	phaseResend                 // in resend: has its identifier of the resumed session
+	phaseWritten                // in written: QoS 0 publish in the write in flight
+	phaseSent                   // in sent: PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for its first acknowledgement
+	phaseReleased               // in released: PUBREL waits for its PUBCOMP
+	phaseAnswered               // in answered: the write in flight still reads its payload
+	phaseAbandoned              // in no list: only its identifier is left, until the server answers or the session ends
 )
 
 // Operation is one publish, subscribe or unsubscribe. It is plain data: who
@@ -54,27 +52,28 @@ type Operation struct {
 	Unsubscribe *wire.Unsubscribe // KindUnsubscribe
 
 	order  uint64        // order of submission
-	sentAt time.Duration // when the write with its packet began; 0: not handed over yet
-	write  uint64        // number of the write that reads its payload; 0: none
+	sentAt time.Duration // when the write with its packet began, or for a PUBREL when PUBREC came
+	write  uint64        // number of the write with its packet; 0: not handed over yet
+	end    int64         // where its packet ends in the bytes of the connection
 	size   uint32        // bytes that it counts for in the limits and statistics
 
-	Kind     Kind
-	phase    phase
-	hangups  uint8 // consecutive connections that ended while this was in flight
-	sent     bool  // some of its bytes may have reached the network, on any connection
-	handed   bool  // likewise, in the present session: the server may know its identifier
-	orphaned bool  // nobody waits for it: kept for the session's sake only
-	charged  bool  // took one of the server's Receive Maximum, on this connection
-	counted  bool  // counts in the statistics of incomplete operations
-	held     bool  // counts in the limits: as counted, and on while it is orphaned
+	Kind       Kind
+	phase      phase
+	closures   uint8 // connections in a row that the server closed after this publish
+	sent       bool  // it was handed to a write, on any connection
+	handed     bool  // likewise, in the present session: the server may know its identifier
+	orphaned   bool  // nobody waits for it: kept for the session's sake only
+	expired    bool  // its ack timeout has passed, on this connection
+	charged    bool  // took one of the server's Receive Maximum, on this connection
+	counted    bool  // counts in the statistics of incomplete operations
+	limited    bool  // counts in the limits: as counted, and on while it is orphaned
+	referenced bool  // the write reads its payload from where it is
+	restoring  bool  // the engine's own SUBSCRIBE for a lost session
 }
 
 // Sent reports whether the operation may have reached the server. When an
 // operation fails, it tells "not sent" from "outcome unknown".
-func (op *Operation) Sent() bool {
-	// What is in the outbound buffer cannot be taken back.
-	return op.sent || op.phase == phaseGathered || op.phase == phaseSent
-}
+func (op *Operation) Sent() bool { return op.sent }
 
 // identifier returns where the packet identifier of the operation is kept.
 func (op *Operation) identifier() *uint16 {
@@ -189,6 +188,35 @@ func (l *list) take(other *list) {
 	l.tail = other.tail
 	l.n += other.n
 	*other = list{}
+}
+
+// awaiting is a list of operations that wait for an acknowledgement, oldest
+// first. Those whose ack timeout has passed come before unexpired.
+type awaiting struct {
+	list
+	unexpired *Operation // nil: none
+}
+
+func (l *awaiting) pushBack(op *Operation) {
+	l.list.pushBack(op)
+	if l.unexpired == nil {
+		l.unexpired = op
+	}
+}
+
+func (l *awaiting) remove(op *Operation) {
+	if l.unexpired == op {
+		l.unexpired = op.next
+	}
+	l.list.remove(op)
+}
+
+// renew starts the ack timeouts of all operations over.
+func (l *awaiting) renew() {
+	l.unexpired = l.head
+	for op := l.head; op != nil; op = op.next {
+		op.expired = false
+	}
 }
 
 // maxFree bounds the operations kept for reuse, so that a burst does not hold

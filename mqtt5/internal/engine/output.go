@@ -9,15 +9,18 @@ import (
 )
 
 const (
-	// gatherLimit is how many bytes wait for the next write before packets
-	// wait in the queue instead. Outbound buffers should have referenceSize
-	// more than that, for the packet that goes beyond it.
-	gatherLimit = 64 << 10
+	// copiedLimit is how many bytes one write gathers in its buffer. Outbound
+	// buffers should have referenceSize more than that, for the packet that goes
+	// beyond it.
+	copiedLimit = 64 << 10
 	// referencedLimit is likewise for payloads that are not copied.
 	referencedLimit = 256 << 10
 	// referenceSize is the payload size from which a payload is not copied to
 	// the outbound buffer but written from where it is.
 	referenceSize = 14 << 10
+	// answersLimit is how many bytes of answers wait for a write before the owner
+	// has to stop reading: a server that does not read must not make them grow.
+	answersLimit = 256 << 10
 )
 
 // Output is what one write sends: a buffer, into which payloads are to be
@@ -34,8 +37,8 @@ type reference struct {
 	payload []byte
 }
 
-// hasRoom reports whether more packets may be gathered.
-func (o *Output) hasRoom() bool { return len(o.buf) < gatherLimit && o.bytes < referencedLimit }
+// hasRoom reports whether the write takes more packets.
+func (o *Output) hasRoom() bool { return len(o.buf) < copiedLimit && o.bytes < referencedLimit }
 
 // Len returns the number of bytes to write.
 func (o *Output) Len() int { return len(o.buf) + o.bytes }
@@ -56,8 +59,7 @@ func (o *Output) Segments(dst [][]byte) [][]byte {
 	return dst
 }
 
-// Release empties the output for reuse and returns its buffer, which the
-// caller may give to the next one.
+// Release empties the output for reuse and returns its buffer.
 func (o *Output) Release() []byte {
 	buf := o.buf
 	o.buf = nil
@@ -67,54 +69,56 @@ func (o *Output) Release() []byte {
 	return buf
 }
 
-// outBuffer returns the outbound buffer to append to.
-func (e *Engine) outBuffer() []byte {
-	if e.output.buf == nil {
-		if e.cfg.Buffer != nil {
-			e.output.buf = e.cfg.Buffer()
-		} else {
-			e.output.buf = make([]byte, 0, 512)
-		}
+// controlBuffer returns the buffer that packets are appended to which leave
+// before any operation: answers, PINGREQ, AUTH and DISCONNECT.
+func (e *Engine) controlBuffer() []byte {
+	if e.control == nil {
+		e.control = e.newBuffer()
 	}
-	return e.output.buf
+	return e.control
 }
 
-// HasOutput reports whether a write is due: there are bytes, and no write is
-// in flight.
-func (e *Engine) HasOutput() bool { return !e.inFlight && len(e.output.buf) > 0 }
+func (e *Engine) newBuffer() []byte {
+	if e.cfg.Buffer != nil {
+		return e.cfg.Buffer()
+	}
+	return make([]byte, 0, 512)
+}
 
-// OutputWhole reports whether the output is one contiguous piece.
-func (e *Engine) OutputWhole() bool { return len(e.output.refs) == 0 }
+// OutputBacklogged reports whether so many answers wait for a write that the
+// owner has to stop reading until WriteDone.
+func (e *Engine) OutputBacklogged() bool { return len(e.control) >= answersLimit }
 
-// OutputFull reports whether a write is due that takes no more packets.
-func (e *Engine) OutputFull() bool { return e.HasOutput() && !e.output.hasRoom() }
+// canWrite reports whether there is something to write, and no write in flight.
+func (e *Engine) canWrite(now time.Duration) bool {
+	if e.inFlight {
+		return false
+	}
+	return e.next(now) != nil || len(e.control) > 0
+}
 
-// TakeOutput returns everything to write now; spare becomes the output that
-// gathers meanwhile. It must be followed by WriteDone, or by the end of the
-// transport.
-func (e *Engine) TakeOutput(now time.Duration, spare Output) Output {
-	out := e.output
-	e.output = spare
-	e.inFlight = true
+// TakeOutput begins a write and puts everything that is to be sent now into
+// out, which is empty. It reports whether there is anything: if so, it must be
+// followed by WriteDone or by the end of the transport.
+func (e *Engine) TakeOutput(now time.Duration, out *Output) bool {
 	e.writes++
-	e.writeMoved = now
-	e.lastSent = now
+	e.inFlight = true // what is refused now must not look as if nothing were written
+	out.buf, e.control = e.control, nil
+	for out.hasRoom() {
+		op := e.next(now)
+		if op == nil {
+			break
+		}
+		e.send(now, op, out)
+	}
+	if out.Len() == 0 {
+		e.inFlight = false
+		return false
+	}
 	e.stats.BytesOut += uint64(out.Len())
-	for op := e.unstamped; op != nil; op = op.next {
-		op.sentAt = stamp(now)
-		op.sent, op.handed = true, true
-	}
-	e.unstamped = nil
-	for op := e.gathered.head; op != nil; op = op.next {
-		op.sent = true
-	}
-	e.writing.take(&e.gathered)
-	return out
+	e.flow.take(now, out.Len())
+	return true
 }
-
-// stamp returns now as a time to keep where 0 stands for none: under a virtual
-// clock it may be 0 itself.
-func stamp(now time.Duration) time.Duration { return max(now, 1) }
 
 // WriteDone tells that the write in flight is complete.
 func (e *Engine) WriteDone(now time.Duration) {
@@ -122,41 +126,35 @@ func (e *Engine) WriteDone(now time.Duration) {
 		return
 	}
 	e.inFlight = false
-	e.lastSent = now
-	e.WriteProgress(now)
-	e.releasePayloads()
-	for op := e.writing.popFront(); op != nil; op = e.writing.popFront() {
+	e.flow.done(now)
+	e.completeAnswered()
+	for op := e.written.popFront(); op != nil; op = e.written.popFront() {
 		e.finish(op, Result{})
 	}
 	switch e.state {
+	case Handshake:
+		if !e.greeted {
+			e.greeted = true
+			e.deadline = after(now, e.cfg.ConnackTimeout)
+		}
 	case Connected:
-		e.pump(now)
 		e.checkDrained(now)
 	case Disconnecting:
-		if len(e.output.buf) == 0 {
+		if len(e.control) == 0 {
 			e.beginClosing(now)
 		}
 	}
 }
 
-// releasePayloads notes that no write is in flight, and completes the operations
-// whose payload the last one was still reading.
-func (e *Engine) releasePayloads() {
-	e.written = e.writes
-	if len(e.settled) == 0 {
-		return
+// completeAnswered completes the operations whose payload the last write was
+// still reading.
+func (e *Engine) completeAnswered() {
+	for _, a := range e.answered {
+		a.op.phase = phaseNew
+		e.end(a.op, a.result)
 	}
-	later := e.settled[:0]
-	for _, s := range e.settled {
-		if s.op.write > e.written { // gathered for the next write
-			later = append(later, s)
-			continue
-		}
-		s.op.phase = phaseNew
-		e.end(s.op, s.result)
-	}
-	clear(e.settled[len(later):])
-	e.settled = later
+	clear(e.answered)
+	e.answered = e.answered[:0]
 }
 
 // writeAck appends a PUBACK, PUBREC, PUBREL or PUBCOMP. What explains gives
@@ -167,6 +165,6 @@ func (e *Engine) writeAck(t wire.Type, a *wire.Ack) {
 		trimmed.Fit(e.settings.MaximumPacketSizeToServer)
 		a = &trimmed
 	}
-	e.output.buf = wire.AppendAck(e.outBuffer(), t, a)
+	e.control = wire.AppendAck(e.controlBuffer(), t, a)
 	e.stats.PacketsOut++
 }

@@ -213,9 +213,12 @@ func TestAcknowledgementOfAnotherType(t *testing.T) {
 		r := newRig(t, &Config{})
 		r.connect(&connack)
 		op := r.publish("a", 1)
-		r.ack(wire.TypePuback, 1, 0)
-		r.state(Disconnecting)
+		r.ack(wire.TypePuback, 1, 0) // it has no identifier yet
+		r.state(Connected)
 		r.open(op)
+		if n := r.e.Stats().UnknownAcks; n != 1 {
+			t.Errorf("%d unknown acknowledgements", n)
+		}
 	})
 }
 
@@ -319,7 +322,7 @@ func TestCompletionTable(t *testing.T) {
 		check(r, o, errOpen, errOpen, errOpen, errOpen)
 		r.cut()
 		check(r, o, want[0], want[1], want[2], want[3])
-		r.must(r.e.Stop(r.now, nil, 0))
+		r.stop(r.now, nil, 0)
 		for _, op := range []*Operation{o.qos1, o.qos2} {
 			r.failed(op, ErrStopRequested)
 		}
@@ -410,22 +413,25 @@ func TestCancel(t *testing.T) {
 		r.publish("a", 1)
 		b, c := r.publish("b", 1), r.publish("c", 0)
 		r.wrote("PUBLISH a 1")
-		if !r.e.Cancel(b, errCancelled) || r.sent[b] {
+		if !r.e.Cancel(r.now, b, errCancelled) || r.sent[b] {
 			t.Error("was not withdrawn")
 		}
 		r.pass(1) // the owner comes back at once
 		r.wrote("PUBLISH c")
 		r.succeeded(c)
 	})
-	t.Run("in the outbound buffer", func(t *testing.T) {
+	t.Run("before a write took it", func(t *testing.T) {
 		for qos := range uint8(3) {
 			r := newRig(t, &Config{})
 			r.connect(&connack)
+			r.publish("b", 0)
+			r.take()
 			a := r.publish("a", qos)
-			if r.e.Cancel(a, errCancelled) || !r.sent[a] {
-				t.Errorf("QoS %d: will leave, and counts as not sent", qos)
+			if !r.e.Cancel(r.now, a, errCancelled) || r.sent[a] {
+				t.Errorf("QoS %d: was not withdrawn", qos)
 			}
-			if n := len(r.flush()); n != 1 {
+			r.e.WriteDone(r.now)
+			if n := len(r.flush()); n != 0 {
 				t.Errorf("QoS %d: %d packets", qos, n)
 			}
 		}
@@ -436,7 +442,7 @@ func TestCancel(t *testing.T) {
 		a := r.publish("a", 1)
 		r.flush()
 		payload := a.Publish.Payload
-		if r.e.Cancel(a, errCancelled) {
+		if r.e.Cancel(r.now, a, errCancelled) {
 			t.Error("was withdrawn")
 		}
 		r.failed(a, errCancelled)
@@ -457,7 +463,7 @@ func TestCancel(t *testing.T) {
 		r.take()
 		b := r.publish("b", 1) // has its identifier, but never leaves
 		r.cut()
-		if r.e.Cancel(a, errCancelled) || !r.e.Cancel(b, errCancelled) || r.sent[b] {
+		if r.e.Cancel(r.now, a, errCancelled) || !r.e.Cancel(r.now, b, errCancelled) || r.sent[b] {
 			t.Error("only what never left can be withdrawn")
 		}
 		r.connect(&resumed)

@@ -14,8 +14,7 @@ import (
 // at least, if that is known to be more than what is left of data. What is left
 // otherwise has to wait until the engine is no longer Confirming.
 func (e *Engine) Receive(now time.Duration, data []byte) (consumed, need int) {
-	e.lastHeard = now
-	e.pingAnswered(now)
+	e.flow.heard(now)
 	consumed, need = e.receivePackets(now, data)
 	e.stats.BytesIn += uint64(consumed)
 	return consumed, need
@@ -34,7 +33,7 @@ func (e *Engine) receivePackets(now time.Duration, data []byte) (consumed, need 
 		need, err := f.Parse(data[consumed:], limit)
 		if err == nil {
 			if need > 0 {
-				e.afterReceive(now)
+				e.checkDrained(now)
 				return consumed, need
 			}
 			consumed += int(f.Size)
@@ -47,16 +46,8 @@ func (e *Engine) receivePackets(now time.Duration, data []byte) (consumed, need 
 			return len(data), 0
 		}
 	}
-	e.afterReceive(now)
+	e.checkDrained(now)
 	return consumed, 0
-}
-
-// afterReceive sends what the received packets made room for.
-func (e *Engine) afterReceive(now time.Duration) {
-	if e.state == Connected {
-		e.pump(now)
-		e.checkDrained(now)
-	}
 }
 
 func (e *Engine) receivePacket(now time.Duration, f *wire.Frame) *wire.Error {
@@ -116,10 +107,10 @@ func earlyDisconnect(f *wire.Frame) *wire.Error {
 }
 
 func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
-	if e.view == nil {
-		e.view = new(Message)
+	if e.scratch == nil {
+		e.scratch = new(Message)
 	}
-	m := e.view
+	m := e.scratch
 	if err := wire.ParsePublish(f, &m.PublishView); err != nil {
 		return err
 	}
@@ -137,13 +128,7 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 		if err := e.owe(m.PacketID); err != nil {
 			return err
 		}
-		if !e.received.add(m.PacketID) {
-			// Ours already [MQTT-4.3.3-10]: no second delivery. Its PUBREC is
-			// sent again, unless the first one is still to come.
-			if !e.acks.unanswered(m.PacketID) {
-				e.acks.answer(e.acks.push(m.PacketID, 2))
-				e.acks.flush(e)
-			}
+		if e.repeats(m.PacketID) {
 			return nil
 		}
 		m.Ack = e.acks.push(m.PacketID, 2)
@@ -151,6 +136,21 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 	e.stats.MessagesIn++
 	e.sink.Deliver(m)
 	return nil
+}
+
+// repeats handles a QoS 2 PUBLISH that was delivered before [MQTT-4.3.3-10],
+// and reports whether it was. Its PUBREC is sent again, unless the first one is
+// still to come.
+func (e *Engine) repeats(id uint16) bool {
+	switch {
+	case e.acks.unanswered(id):
+		return true
+	case e.received.has(id):
+		e.acks.answer(e.acks.push(id, 2))
+		e.acks.flush(e)
+		return true
+	}
+	return e.adopt(id)
 }
 
 // owe notes a publish that the server counts against our Receive Maximum.

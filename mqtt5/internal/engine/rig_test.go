@@ -25,6 +25,8 @@ type rig struct {
 	sent map[*Operation]bool
 	last Result
 
+	departed int64
+
 	events     []Event
 	messages   []string
 	acks       []uint64
@@ -92,10 +94,10 @@ func (r *rig) dial(c *wire.Connect) *wire.Connect {
 		if r.e.State() == Closing {
 			r.e.TransportClosed(r.now)
 		} else {
-			r.pass(r.e.NextDeadline() - r.now)
+			r.pass(r.deadline() - r.now)
 		}
 	}
-	if r.e.TakeActions()&ActionDial == 0 {
+	if !r.e.Todo(r.now).Dial {
 		r.t.Fatalf("nothing to dial in state %v", r.e.State())
 	}
 	r.e.TransportOpened(r.now, c)
@@ -127,7 +129,7 @@ func (r *rig) connectAs(c *wire.Connect, ack *wire.Connack) {
 }
 
 // cut ends the connection.
-func (r *rig) cut() { r.e.TransportClosed(r.now); r.e.TakeActions() }
+func (r *rig) cut() { r.e.TransportClosed(r.now); r.e.Todo(r.now) }
 
 func (r *rig) must(err error) {
 	r.t.Helper()
@@ -136,12 +138,40 @@ func (r *rig) must(err error) {
 	}
 }
 
+// deadline returns when the engine has something to do.
+func (r *rig) deadline() time.Duration {
+	r.e.canWrite(r.now)
+	return r.e.nextDeadline()
+}
+
+// tick tells the engine the time, and that all but what is being written has
+// left.
+func (r *rig) tick() {
+	if !r.e.inFlight {
+		r.departed = r.e.flow.taken
+	}
+	r.e.Tick(r.now, r.departed)
+}
+
+func (r *rig) stop(now time.Duration, packet *wire.Disconnect, drainUntil time.Duration) {
+	r.t.Helper()
+	_, err := r.e.Stop(now, packet, drainUntil)
+	r.must(err)
+}
+
+// hold takes an acknowledgement over.
+func (r *rig) hold(n uint64) {
+	r.t.Helper()
+	_, err := r.e.HoldAck(n)
+	r.must(err)
+}
+
 // pass lets time go by.
 func (r *rig) pass(d time.Duration) {
 	for until := r.now + d; r.now < until; {
-		r.now = max(r.now+1, min(until, r.e.NextDeadline()))
-		if r.now >= r.e.NextDeadline() {
-			r.e.Tick(r.now)
+		r.now = max(r.now+1, min(until, r.deadline()))
+		if r.now >= r.deadline() {
+			r.tick()
 		}
 	}
 }
@@ -192,10 +222,13 @@ func (r *rig) subscribe(filters ...string) *Operation {
 // take starts a write, and returns its packets.
 func (r *rig) take() (packets []wire.Frame) {
 	r.t.Helper()
-	if !r.e.HasOutput() {
+	if !r.e.canWrite(r.now) {
 		return nil
 	}
-	out := r.e.TakeOutput(r.now, Output{})
+	var out Output
+	if !r.e.TakeOutput(r.now, &out) {
+		return nil
+	}
 	for b := bytes.Join(out.Segments(nil), nil); len(b) > 0; {
 		f, need, err := wiretest.ParseFrame(b, 0)
 		if err != nil || need > 0 {
@@ -210,9 +243,11 @@ func (r *rig) take() (packets []wire.Frame) {
 // flush writes everything.
 func (r *rig) flush() (packets []wire.Frame) {
 	r.t.Helper()
-	for r.e.HasOutput() {
+	for r.e.canWrite(r.now) {
 		packets = append(packets, r.take()...)
 		r.e.WriteDone(r.now)
+		r.departed = r.e.flow.taken
+		r.e.flow.observe(r.now, r.departed)
 	}
 	return packets
 }

@@ -34,7 +34,7 @@ func TestCleanStart(t *testing.T) {
 		r.cut()
 		got = append(got, r.dial(hello).CleanStart)
 		r.cut()
-		r.must(r.e.Stop(r.now, nil, 0))
+		r.stop(r.now, nil, 0)
 		r.state(Stopped)
 		got = append(got, r.dial(hello).CleanStart)
 		equal(t, "clean start", got, []bool{c.first, c.retry, c.after, c.stopped})
@@ -144,7 +144,7 @@ func TestStopWithRejoinAlways(t *testing.T) {
 	a := r.publish("a", 1)
 	r.take()
 	b := r.publish("b", 1)
-	r.must(r.e.Stop(r.now, nil, 0))
+	r.stop(r.now, nil, 0)
 	r.e.WriteDone(r.now)
 	r.cut()
 	r.state(Stopped)
@@ -168,6 +168,7 @@ func TestRefusedResendKeepsItsIdentifier(t *testing.T) {
 	ack := resumed
 	ack.MaximumQoS = ptr(uint8(1))
 	r.connect(&ack)
+	r.wrote("")
 	if _, ok := r.last.Err.(*LimitError); !ok || !r.sent[a] {
 		t.Errorf("completed with %v, sent %v", r.last.Err, r.sent[a])
 	}

@@ -38,8 +38,13 @@ type owedAck struct {
 	id       uint16
 	qos      uint8
 	answered bool
+	held     bool // its acknowledgement was taken over
+	heir     bool // repeats an unfinished message: the first delivery answers for it
 	reason   wire.ReasonCode
 }
+
+// heirNumber is the number of what is not delivered a second time.
+const heirNumber = ^uint64(0)
 
 type owedRelease struct {
 	id     uint16
@@ -48,12 +53,6 @@ type owedRelease struct {
 
 // begin is told of a new connection, and the number of the one before.
 func (o *outTap) begin(s *simulation, before int) {
-	for _, w := range o.owed {
-		if !w.answered {
-			break
-		}
-		o.refuse(s, &w) // in the outbound buffer when the connection ended
-	}
 	*o = outTap{holders: o.holders, released: o.released}
 	for id, op := range o.holders {
 		switch {
@@ -66,11 +65,31 @@ func (o *outTap) begin(s *simulation, before int) {
 	}
 }
 
+// lost notes that the connection of what is owed is gone.
+func (o *outTap) lost(s *simulation) {
+	for i := range o.owed {
+		s.inbox.lose(s, &o.owed[i])
+	}
+	o.owed = nil
+	for id, u := range s.inbox.unfinished {
+		u.received = false
+		s.inbox.unfinished[id] = u
+	}
+}
+
 // refuse notes that the client has no part in a message that it has refused.
 func (o *outTap) refuse(s *simulation, w *owedAck) {
 	if w.qos == 2 && w.reason >= 0x80 {
-		s.inbox.received[w.id] = false
 		s.srv.messages[w.serial].delivered = 0
+	}
+}
+
+// take notes that the user took an acknowledgement over.
+func (o *outTap) take(n uint64) {
+	for i := range o.owed {
+		if a := &o.owed[i]; a.number == n {
+			a.held = true
+		}
 	}
 }
 
@@ -262,6 +281,9 @@ func (o *outTap) ack(s *simulation, t wire.Type, a *wire.Ack) {
 			s.fail("%v for %d with %#x, but it is the turn of %+v", t, a.PacketID, a.ReasonCode, w)
 		}
 		o.refuse(s, &w)
+		if w.qos == 2 && w.reason < 0x80 {
+			s.inbox.received[w.id] = true
+		}
 	case wire.TypePubrel:
 		w := owedRelease{a.PacketID, a.ReasonCode}
 		if len(o.owedReleases) == 0 || o.owedReleases[0] != w {
@@ -285,7 +307,74 @@ type inTap struct {
 	unconfirmed packet // CONNACK of a server that has not proved itself yet
 	assigned    string
 	expected    []packet        // to be delivered by the present call
-	received    map[uint16]bool // QoS 2 messages that were not released
+	received    map[uint16]bool // QoS 2 messages that got their PUBREC and were not released
+	unfinished  map[uint16]unfinishedMessage
+}
+
+// unfinishedMessage is a QoS 2 message of a lost connection whose handler has
+// not returned.
+type unfinishedMessage struct {
+	serial   uint64
+	number   uint64
+	received bool // again, on the present connection
+}
+
+// lose notes what becomes of a message when its connection is lost before it was
+// acknowledged.
+func (i *inTap) lose(s *simulation, w *owedAck) {
+	switch {
+	case w.qos != 2 || w.serial == 0:
+	case w.answered && w.reason < 0x80:
+		i.received[w.id] = true // only the PUBREC was lost
+	case w.answered, w.held:
+		s.srv.messages[w.serial].delivered = 0 // is delivered again
+	case !w.heir:
+		i.unfinished[w.id] = unfinishedMessage{serial: w.serial, number: w.number}
+	}
+}
+
+// finish notes that the handlers of the messages up to number n have returned.
+func (i *inTap) finish(s *simulation, n uint64) {
+	for id, u := range i.unfinished {
+		if u.number > n {
+			continue
+		}
+		delete(i.unfinished, id)
+		if !u.received {
+			i.received[id] = true
+			continue
+		}
+		for k := range s.tap.owed {
+			if a := &s.tap.owed[k]; a.heir && a.id == id {
+				a.answered = true
+			}
+		}
+	}
+}
+
+// publish notes a message that is about to be handed to the engine.
+func (i *inTap) publish(s *simulation, p *packet) {
+	o := &s.tap
+	owed := owedAck{serial: p.serial, id: p.id, qos: p.qos}
+	if p.qos == 2 {
+		if i.received[p.id] {
+			s.tally.duplicates++
+			o.owed = append(o.owed, owedAck{id: p.id, qos: 2, answered: true})
+			return
+		}
+		if u, ok := i.unfinished[p.id]; ok {
+			s.tally.adopted++
+			u.received = true
+			i.unfinished[p.id] = u
+			owed.heir, owed.number = true, heirNumber
+			o.owed = append(o.owed, owed)
+			return
+		}
+	}
+	i.expected = append(i.expected, *p)
+	if p.qos > 0 {
+		o.owed = append(o.owed, owed)
+	}
 }
 
 func (i *inTap) packet(s *simulation, p *packet) {
@@ -301,19 +390,7 @@ func (i *inTap) packet(s *simulation, p *packet) {
 		}
 		i.connack(s, p)
 	case wire.TypePublish:
-		switch {
-		case p.qos < 2 || !i.received[p.id]:
-			i.expected = append(i.expected, *p)
-			if p.qos > 0 {
-				o.owed = append(o.owed, owedAck{serial: p.serial, id: p.id, qos: p.qos})
-			}
-			if p.qos == 2 {
-				i.received[p.id] = true
-			}
-		default:
-			s.tally.duplicates++
-			o.owed = append(o.owed, owedAck{id: p.id, qos: 2, answered: true})
-		}
+		i.publish(s, p)
 	case wire.TypePuback:
 		if op := i.holder(s, p, 1); op != nil {
 			i.answer(s, op, p)
@@ -407,6 +484,7 @@ func (i *inTap) connack(s *simulation, p *packet) {
 	s.tally.lost++
 	i.epoch++
 	i.received = map[uint16]bool{}
+	i.unfinished = map[uint16]unfinishedMessage{}
 	clear(o.holders[:])
 	o.released = nil
 	s.srv.session.known = true
@@ -414,7 +492,7 @@ func (i *inTap) connack(s *simulation, p *packet) {
 
 func (s *simulation) lists() []*list {
 	e := s.e
-	return []*list{&e.publishes, &e.requests, &e.resend, &e.sent, &e.released, &e.late, &e.lateReleased, &e.gathered, &e.writing}
+	return []*list{&e.publishes, &e.requests, &e.resend, &e.sent.list, &e.released.list, &e.written}
 }
 
 // checkStep checks what must hold at any time.
@@ -425,9 +503,9 @@ func (s *simulation) checkStep() {
 		s.fail("statistics say %d operations of %d bytes, there are %d of %d", e.stats.Incomplete, e.stats.IncompleteBytes, len(s.open), s.bytes)
 	case s.cfg.MaxOps > 0 && len(s.open) > s.cfg.MaxOps:
 		s.fail("%d operations", len(s.open))
-	case (e.state == Stopped || e.state == Closed) && e.NextDeadline() != never:
-		s.fail("deadline %v at rest", e.NextDeadline())
-	case e.state != Stopped && e.state != Closed && e.state != Connected && e.NextDeadline() == never:
+	case (e.state == Stopped || e.state == Closed) && s.deadline() != never:
+		s.fail("deadline %v at rest", s.deadline())
+	case e.state != Stopped && e.state != Closed && e.state != Connected && s.deadline() == never:
 		s.fail("no deadline")
 	}
 	if e.state == Connected {
@@ -443,16 +521,16 @@ func (s *simulation) checkConnected() {
 	if e.throttled != never {
 		s.tally.throttled++
 	}
-	if len(e.output.buf) > gatherLimit+2*referenceSize+4096 || e.output.bytes > referencedLimit+2*referenceSize {
-		s.fail("output of %d bytes", e.output.Len())
+	if len(e.control) > answersLimit {
+		s.fail("answers of %d bytes", len(e.control))
 	}
-	if e.inFlight || e.output.Len() > 0 {
+	if e.inFlight || len(e.control) > 0 {
 		return
 	}
 	if o := &s.tap; len(o.owed) > 0 && o.owed[0].answered || len(o.owedReleases) > 0 || len(o.owedCompletions) > 0 {
 		s.fail("forgotten acknowledgements: %+v, %+v, %+v", o.owed, o.owedReleases, o.owedCompletions)
 	}
-	if interval := e.keepAliveInterval(); interval > 0 && s.now-s.tap.lastSent > interval && e.NextDeadline() > s.now {
+	if interval := e.keepAliveInterval(); interval > 0 && s.now-s.tap.lastSent > interval && s.deadline() > s.now {
 		s.fail("nothing was sent for %v", s.now-s.tap.lastSent)
 	}
 }
@@ -481,13 +559,13 @@ func (s *simulation) checkDroppable() {
 // checkStructure checks lists and tables.
 func (s *simulation) checkStructure() {
 	e := s.e
-	phases := [...]phase{phaseQueued, phaseQueued, phaseResend, phaseSent, phaseReleased, phaseLate, phaseLateReleased, phaseGathered, phaseGathered}
+	phases := [...]phase{phaseQueued, phaseQueued, phaseResend, phaseSent, phaseReleased, phaseWritten}
 	counted, held, heldBytes := 0, 0, int64(0)
 	count := func(op *Operation) {
 		if op.counted {
 			counted++
 		}
-		if op.held {
+		if op.limited {
 			held++
 			heldBytes += int64(op.size)
 		}
@@ -502,7 +580,7 @@ func (s *simulation) checkStructure() {
 			}
 			prev = op
 			count(op)
-			if known := op.phase != phaseQueued && op.phase != phaseGathered; known && e.ids.holder(*op.identifier()) != op {
+			if known := op.phase != phaseQueued && op.phase != phaseWritten; known && e.ids.holder(*op.identifier()) != op {
 				s.fail("list %d: identifier %d is not held", i, *op.identifier())
 			}
 		}
@@ -510,16 +588,16 @@ func (s *simulation) checkStructure() {
 			s.fail("list %d has %d operations, not %d", i, n, l.n)
 		}
 	}
-	for _, w := range e.settled {
-		if count(w.op); w.op.phase != phaseSettled || w.op.write <= e.written {
-			s.fail("an operation in phase %d waits for write %d of %d", w.op.phase, w.op.write, e.written)
+	for _, w := range e.answered {
+		if count(w.op); w.op.phase != phaseAnswered || !e.inFlight || w.op.write != e.writes {
+			s.fail("an operation in phase %d waits for write %d of %d", w.op.phase, w.op.write, e.writes)
 		}
 	}
 	if counted != len(s.open) {
 		s.fail("%d operations in lists, %d are open", counted, len(s.open))
 	}
-	if held != e.held || heldBytes != e.heldBytes || s.cfg.MaxOps > 0 && held > s.cfg.MaxOps {
-		s.fail("%d operations of %d bytes are held, the engine counts %d of %d", held, heldBytes, e.held, e.heldBytes)
+	if held != e.limited || heldBytes != e.limitedSize || s.cfg.MaxOps > 0 && held > s.cfg.MaxOps {
+		s.fail("%d operations of %d bytes are held, the engine counts %d of %d", held, heldBytes, e.limited, e.limitedSize)
 	}
 	s.checkDroppable()
 	used := 0
@@ -531,21 +609,16 @@ func (s *simulation) checkStructure() {
 	if used != e.ids.used {
 		s.fail("%d identifiers are used, not %d", used, e.ids.used)
 	}
-	waits := false
-	for op := e.sent.head; op != nil; op = op.next {
-		waits = waits || op == e.unstamped
-		if waits != (op.sentAt == 0) {
-			s.fail("unstamped is wrong")
+	for _, l := range [...]*awaiting{&e.sent, &e.released} {
+		expired := l.unexpired != l.head
+		for op := l.head; op != nil; op = op.next {
+			expired = expired && op != l.unexpired
+			if op.expired != expired {
+				s.fail("operation that expired: %v, is before the first that has not: %v", op.expired, expired)
+			}
 		}
-	}
-	if e.unstamped != nil && !waits {
-		s.fail("unstamped is not in the list")
-	}
-	if e.state == Connected && e.authState != authConfirming && e.output.hasRoom() && e.NextDeadline() > s.now {
-		saved := *e
-		if op := e.eligible(s.now); op != nil {
-			s.fail("an operation in phase %d could be sent, and nothing sends it", op.phase)
+		if expired && l.unexpired != nil {
+			s.fail("the first unexpired operation is not in the list")
 		}
-		*e = saved
 	}
 }

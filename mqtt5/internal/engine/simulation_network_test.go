@@ -56,8 +56,8 @@ type packet struct {
 // settle does what the engine asks for.
 func (s *simulation) settle() {
 	l := &s.link
-	a := s.e.TakeActions()
-	if a&ActionClose != 0 {
+	todo := s.e.Todo(s.now)
+	if todo.Close {
 		if l.state != linkDialing && l.state != linkOpen {
 			s.fail("nothing to close")
 		}
@@ -65,7 +65,7 @@ func (s *simulation) settle() {
 		l.state = linkClosing
 		l.sticky = s.fault(8)
 	}
-	if a&ActionDial != 0 {
+	if todo.Dial {
 		s.expireAcks()
 		if l.state == linkClosing {
 			l.state = linkNone // given up: its end does not matter any more
@@ -153,7 +153,7 @@ func (s *simulation) write() {
 		return
 	}
 	if !l.writing {
-		if s.e.HasOutput() {
+		if s.e.canWrite(s.now) {
 			s.take()
 		}
 		return
@@ -184,7 +184,10 @@ func (s *simulation) write() {
 // take takes the engine's output.
 func (s *simulation) take() {
 	l := &s.link
-	out := s.e.TakeOutput(s.now, Output{})
+	var out Output
+	if !s.e.TakeOutput(s.now, &out) {
+		return
+	}
 	b, whole := out.Bytes()
 	if !whole {
 		b = nil

@@ -15,7 +15,7 @@ import (
 // break the rules (hostile), which it does once in a connection and last.
 type server struct {
 	s        *simulation
-	session  *session
+	session  *serverSession
 	messages []*outMessage // all, by serial number
 
 	// Of the connection.
@@ -32,8 +32,8 @@ type server struct {
 	buf         []byte
 }
 
-// session is what the server keeps between connections.
-type session struct {
+// serverSession is what the server keeps between connections.
+type serverSession struct {
 	known bool              // the client was told of it
 	in    map[uint16]uint64 // QoS 2 from the client, not released: serial by identifier
 	out   []*outMessage     // QoS>0 to the client, not completed
@@ -57,7 +57,7 @@ func (v *server) init(s *simulation) {
 	s.inbox.epoch = 1
 	s.inbox.received = map[uint16]bool{}
 	v.messages = append(v.messages, nil)
-	v.session = &session{}
+	v.session = &serverSession{}
 }
 
 // begin is told of a new connection.
@@ -65,7 +65,7 @@ func (v *server) begin() {
 	*v = server{s: v.s, session: v.session, messages: v.messages, buf: v.buf}
 	v.swallow = v.s.fault(5)
 	if v.s.fault(5) {
-		v.session = &session{} // lost
+		v.session = &serverSession{} // lost
 	}
 }
 
@@ -222,7 +222,7 @@ func (v *server) accept() {
 		ack.AssignedClientID = ptr(pick(s, "given", "$given"))
 	}
 	if v.connect.CleanStart || !v.session.known {
-		v.session = &session{in: map[uint16]uint64{}}
+		v.session = &serverSession{in: map[uint16]uint64{}}
 	} else {
 		ack.SessionPresent = true
 	}

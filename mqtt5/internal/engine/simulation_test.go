@@ -54,6 +54,7 @@ type tally struct {
 	success, failed, timeouts, poisoned, withdrawn     int
 	qos1, qos2, deliveries, duplicates, nacks, renewed int
 	stalled, throttled, aliased, dropped, limited      int
+	adopted                                            int
 }
 
 func (a *tally) add(b *tally) {
@@ -63,6 +64,7 @@ func (a *tally) add(b *tally) {
 		{&a.poisoned, &b.poisoned}, {&a.withdrawn, &b.withdrawn}, {&a.qos1, &b.qos1}, {&a.qos2, &b.qos2},
 		{&a.deliveries, &b.deliveries}, {&a.duplicates, &b.duplicates}, {&a.nacks, &b.nacks}, {&a.renewed, &b.renewed},
 		{&a.stalled, &b.stalled}, {&a.throttled, &b.throttled}, {&a.aliased, &b.aliased}, {&a.dropped, &b.dropped}, {&a.limited, &b.limited},
+		{&a.adopted, &b.adopted},
 	} {
 		*p.a += *p.b
 	}
@@ -77,7 +79,7 @@ func (a *tally) check(t *testing.T) {
 		"connects": a.connects, "resumed": a.resumed, "lost": a.lost, "refused": a.refused, "cuts": a.cuts, "stops": a.stops,
 		"success": a.success, "failed": a.failed, "timeouts": a.timeouts, "poisoned": a.poisoned, "withdrawn": a.withdrawn,
 		"qos1": a.qos1, "qos2": a.qos2, "deliveries": a.deliveries, "duplicates": a.duplicates, "nacks": a.nacks,
-		"renewed": a.renewed, "stalled": a.stalled, "throttled": a.throttled, "aliased": a.aliased, "dropped": a.dropped, "limited": a.limited,
+		"renewed": a.renewed, "stalled": a.stalled, "throttled": a.throttled, "aliased": a.aliased, "dropped": a.dropped, "limited": a.limited, "adopted": a.adopted,
 	} {
 		if n == 0 {
 			t.Errorf("the simulation had no %s", name)
@@ -118,7 +120,8 @@ type simulation struct {
 	confirm    bool // the server's last data are to be judged
 	delivered  []uint64
 	held       []uint64
-	staleAcks  []uint64
+	staleAcks  []uint64 // of connections that are gone: delivered
+	staleHeld  []uint64 // likewise: held
 	paused     bool
 	submitting *simOp
 }
@@ -158,6 +161,8 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.configure()
 	s.e = New(&s.cfg, s)
 	s.ops = append(make([]*simOp, 0, 1024), nil)
+	s.inbox.received = map[uint16]bool{}
+	s.inbox.unfinished = map[uint16]unfinishedMessage{}
 	s.srv.init(s)
 	return s
 }
@@ -274,7 +279,7 @@ func (s *simulation) finish() {
 // flows is how many operations the engine goes on with for the session's sake.
 func (s *simulation) flows() int {
 	e := s.e
-	return e.resend.n + e.sent.n + e.released.n + e.late.n + e.lateReleased.n
+	return e.resend.n + e.sent.n + e.released.n
 }
 
 // checkRest checks that nothing is left.
@@ -291,14 +296,14 @@ func (s *simulation) checkRest() {
 			s.fail("list %d holds %d operations at rest", i, l.n)
 		}
 	}
-	if e.output.Len() != 0 || len(e.acks.records) != 0 || e.answering.n != 0 || e.freeCount > maxFree {
-		s.fail("memory at rest: %d bytes, %d acknowledgements, %d unanswered, %d free", e.output.Len(), len(e.acks.records), e.answering.n, e.freeCount)
+	if len(e.control) != 0 || len(e.acks.records) != 0 || e.answering.n != 0 || e.freeCount > maxFree {
+		s.fail("memory at rest: %d bytes, %d acknowledgements, %d unanswered, %d free", len(e.control), len(e.acks.records), e.answering.n, e.freeCount)
 	}
 	if s.stopping {
 		s.fail("stopped without the event")
 	}
-	if e.NextDeadline() != never {
-		s.fail("deadline at rest: %v", e.NextDeadline())
+	if s.deadline() != never {
+		s.fail("deadline at rest: %v", s.deadline())
 	}
 }
 
@@ -354,14 +359,14 @@ func (s *simulation) pass() {
 	step := time.Duration(s.rng.Uint64()>>1) % (time.Millisecond << s.n(10))
 	until := s.now + step
 	if s.one(16) || s.e.state == Waiting && s.one(3) {
-		until = max(s.now, s.e.NextDeadline())
+		until = max(s.now, s.deadline())
 		if until == never {
 			until = s.now + time.Second
 		}
 	}
 	punctual := !s.one(8)
-	for n := 0; s.e.NextDeadline() <= until; n++ {
-		due := s.e.NextDeadline()
+	for n := 0; s.deadline() <= until; n++ {
+		due := s.deadline()
 		if n > 1000 {
 			s.fail("time does not progress beyond %v", due)
 		}
@@ -369,12 +374,12 @@ func (s *simulation) pass() {
 		if !punctual {
 			s.now = until
 		}
-		s.e.Tick(s.now)
+		s.e.Tick(s.now, int64(s.link.moved))
 		s.settle()
 	}
 	s.now = until
 	if s.one(8) {
-		s.e.Tick(s.now)
+		s.e.Tick(s.now, int64(s.link.moved))
 	}
 }
 
@@ -395,6 +400,13 @@ func (s *simulation) stop(drainUntil time.Duration) {
 		expiry := uint32(s.n(2))
 		farewell = &wire.Disconnect{ReasonCode: wire.DisconnectWithWill, SessionExpiryInterval: &expiry}
 	}
-	s.check(s.e.Stop(s.now, farewell, drainUntil))
+	_, err := s.e.Stop(s.now, farewell, drainUntil)
+	s.check(err)
 	s.tally.stops++
+}
+
+// deadline returns when the engine has something to do.
+func (s *simulation) deadline() time.Duration {
+	s.e.canWrite(s.now)
+	return s.e.nextDeadline()
 }

@@ -102,7 +102,8 @@ func (s *simulation) submit(so *simOp, op *Operation) {
 	so.serial = uint64(len(s.ops))
 	so.op = op
 	op.Waiter = so
-	room := e.HasRoom(op)
+	op.size = uint32(op.encodedSize())
+	room := !e.full(op)
 	so.size = int64(op.size)
 	s.ops = append(s.ops, so)
 	s.open = append(s.open, so)
@@ -153,7 +154,7 @@ func (s *simulation) cancel() {
 	if s.tracing {
 		s.trace("cancel %d in phase %d", so.serial, op.phase)
 	}
-	withdrawn := s.e.Cancel(op, errCancelled)
+	withdrawn := s.e.Cancel(s.now, op, errCancelled)
 	if !so.done || so.err != errCancelled {
 		s.fail("operation %d was cancelled and is done: %v, %v", so.serial, so.done, so.err)
 	}
@@ -169,7 +170,9 @@ func (s *simulation) cancel() {
 // expireAcks notes that the acknowledgements which are owed died with their
 // connection.
 func (s *simulation) expireAcks() {
-	s.staleAcks = append(append(s.staleAcks, s.delivered...), s.held...)
+	s.tap.lost(s)
+	s.staleAcks = append(s.staleAcks, s.delivered...)
+	s.staleHeld = append(s.staleHeld, s.held...)
 	s.delivered, s.held = s.delivered[:0], s.held[:0]
 }
 
@@ -180,12 +183,15 @@ func (s *simulation) acknowledge() {
 	default:
 		s.expireAcks()
 	}
-	if len(s.staleAcks) > 0 && s.one(4) {
-		n := s.staleAcks[len(s.staleAcks)-1]
-		s.staleAcks = s.staleAcks[:len(s.staleAcks)-1]
-		if err := s.e.Acknowledge(s.now, n, 0, nil); err != ErrAckStale {
-			s.fail("acknowledgement %d of an earlier connection: %v", n, err)
+	if n := len(s.staleHeld); n > 0 && s.one(4) {
+		if err := s.e.Acknowledge(s.now, s.staleHeld[n-1], 0, nil); err != ErrAckStale {
+			s.fail("acknowledgement %d of an earlier connection: %v", s.staleHeld[n-1], err)
 		}
+		s.staleHeld = s.staleHeld[:n-1]
+		return
+	}
+	if len(s.staleAcks) > 0 && s.one(4) {
+		s.finishStale()
 		return
 	}
 	if s.calm && len(s.delivered) > 0 {
@@ -225,8 +231,10 @@ func (s *simulation) acknowledge() {
 	i := s.n(len(s.delivered))
 	if s.one(3) {
 		n := s.delivered[i]
-		s.check(s.e.HoldAck(n))
-		if err := s.e.HoldAck(n); err != ErrAckTwice {
+		_, err := s.e.HoldAck(n)
+		s.check(err)
+		s.tap.take(n)
+		if _, err := s.e.HoldAck(n); err != ErrAckTwice {
 			s.fail("second hold of %d: %v", n, err)
 		}
 		s.delivered = slices.Delete(s.delivered, i, i+1)
@@ -239,12 +247,48 @@ func (s *simulation) acknowledge() {
 // through acknowledges all messages up to number n that are not held.
 func (s *simulation) through(n uint64) {
 	for len(s.delivered) > 0 && s.delivered[0] <= n {
-		if s.e.state == Connected {
-			s.tap.answer(s.delivered[0], wire.Success)
-		}
+		s.tap.answer(s.delivered[0], wire.Success)
 		s.delivered = s.delivered[1:]
 	}
+	s.staleAcks = s.staleAcks[:0] // they were handled before
+	s.inbox.finish(s, n)
 	s.e.AcknowledgeThrough(s.now, n)
+}
+
+// finishStale has the handler of a message return, whose connection is gone, or
+// take the acknowledgement over.
+func (s *simulation) finishStale() {
+	n := s.staleAcks[0]
+	s.staleAcks = s.staleAcks[1:]
+	if s.one(3) {
+		s.inbox.finish(s, n)
+		s.e.AcknowledgeThrough(s.now, n)
+		return
+	}
+	heir, err := s.e.HoldAck(n)
+	for id, u := range s.inbox.unfinished {
+		if u.number != n {
+			continue
+		}
+		delete(s.inbox.unfinished, id)
+		if (err == nil) != u.received {
+			s.fail("acknowledgement %d is taken over: %v, received again: %v", n, err, u.received)
+		}
+		if err != nil {
+			s.srv.messages[u.serial].delivered = 0 // is delivered again
+			return
+		}
+		for k := range s.tap.owed {
+			if a := &s.tap.owed[k]; a.heir && a.id == id {
+				a.number, a.heir, a.held = heir, false, true
+			}
+		}
+		s.held = append(s.held, heir)
+		return
+	}
+	if err != ErrAckStale {
+		s.fail("acknowledgement %d of an earlier connection: %v", n, err)
+	}
 }
 
 // authenticate plays the user's part of an enhanced authentication.

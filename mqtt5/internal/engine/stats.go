@@ -21,6 +21,7 @@ type Stats struct {
 	Timeouts                uint64 // acknowledgements that did not come in time
 	Refused                 uint64 // operations that a server's limits forbade
 	UnknownAcks             uint64 // acknowledgements of nothing we know
+	GrantedAcks             uint64 // publishes acknowledged with a granted QoS instead of success
 	Violations              uint64 // connections ended for a breach of the standard
 	PingRoundTrip           time.Duration
 	ThrottleWait            time.Duration // time that publishes were held back by the rate limits
@@ -31,7 +32,7 @@ type Stats struct {
 func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Queued = e.publishes.n + e.requests.n + e.resend.n
-	for _, l := range [...]*list{&e.sent, &e.released, &e.late, &e.lateReleased} {
+	for _, l := range [...]*awaiting{&e.sent, &e.released} {
 		for op := l.head; op != nil; op = op.next {
 			if op.counted {
 				s.Unacked++

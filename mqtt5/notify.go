@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/delivery"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
@@ -14,32 +15,51 @@ import (
 // sink is the Client as the engine sees it. Its methods run while mu is held.
 type sink Client
 
-// Complete tells whoever waits for an operation.
+// Complete tells who waits for an operation.
 func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	c := (*Client)(s)
 	if c.observers != nil {
 		c.observers.complete(c, c.loop.Now(), op, &r)
+	}
+	if r.Granted && !c.stats.noticedGranted {
+		c.stats.noticedGranted = true
+		c.events.Add(event{value: grantedNotice{}})
 	}
 	switch w := op.Waiter.(type) {
 	case *waiter:
 		w.complete(r, op.Sent())
 	case callback:
 		p := &op.Publish
-		c.dispatch.complete(completion{callback: w, topic: p.Topic, ack: r.Ack, err: r.Err, reason: r.Reason,
+		c.completions.Add(completion{callback: w, topic: p.Topic, ack: r.Ack, err: r.Err, reason: r.Reason,
 			qos: p.QoS, retain: p.Retain, sent: op.Sent()})
-	case *resubscription:
-		w.answered(c, op, r)
 	}
 }
 
 // Deliver queues a message for the handlers.
 func (s *sink) Deliver(m *engine.Message) {
 	c := (*Client)(s)
-	if c.observers != nil {
-		c.observers.deliver(c, m)
-	}
-	c.dispatch.deliver(m)
+	c.messages.Add(delivery.Record{
+		Ack:     m.Ack,
+		Start:   uint32(c.received + m.Start),
+		Payload: uint32(c.received + m.End - len(m.Payload)),
+		End:     uint32(c.received + m.End),
+		Topic:   uint16(len(m.Topic)),
+		QoS:     m.QoS,
+		Retain:  m.Retain,
+		Dup:     m.Dup,
+		More:    len(m.Properties) > 0 || m.TopicAlias != 0,
+	}, m.AliasedTopic)
 }
+
+// event is something that a lifecycle handler, or the log, is told of.
+type event struct {
+	value      any
+	connection uint64    // whose messages wait until it was handled; 0: none
+	stopped    []*waiter // callers of Stop that wait until it was handled
+}
+
+// grantedNotice is a publish that was acknowledged with a granted QoS.
+type grantedNotice struct{}
 
 // Notify queues a lifecycle event for the handlers.
 func (s *sink) Notify(ev *engine.Event) {
@@ -47,36 +67,58 @@ func (s *sink) Notify(ev *engine.Event) {
 	if c.observers != nil {
 		c.observers.notify(c, ev)
 	}
+	e := event{value: ev}
 	switch ev.Kind {
 	case engine.EventSucceeded:
-		c.wake(&c.connected)
+		completeAll(&c.connected, nil)
+		if c.opts.OnConnectionSuccess != nil {
+			c.connections++
+			e.connection = c.connections
+			c.messages.Hold(c.connections)
+		}
 	case engine.EventDisconnected, engine.EventFailed:
 		c.renewed(&renewalLost{ev})
 	case engine.EventStopped:
 		ev.Err = c.gaveUp
-		c.wake(&c.stopped)
 		if c.gaveUp != nil {
-			c.wake(&c.connected)
+			completeAll(&c.connected, c.gaveUp)
 		}
+		e.stopped = c.takeStopped()
 	}
-	if c.heard(ev.Kind) {
-		c.dispatch.notify(ev)
+	if e.stopped != nil || c.heard(ev) {
+		c.events.Add(e)
 	}
 }
 
-// heard reports whether there is anybody to tell of an event. Waking the
-// dispatcher for nothing would be a good part of what a connect costs.
-func (c *Client) heard(kind engine.EventKind) bool {
+// takeStopped returns the callers of Stop that wait for OnStopped, and ends the
+// wait of the others.
+func (c *Client) takeStopped() (waiting []*waiter) {
+	for _, w := range c.stopped {
+		if w.early {
+			w.complete(engine.Result{}, false)
+		} else {
+			waiting = append(waiting, w)
+		}
+	}
+	c.stopped = nil
+	return waiting
+}
+
+// heard reports whether a handler or the log is told of an event. Starting the
+// lane for nothing would be a good part of what a connect costs.
+func (c *Client) heard(ev *engine.Event) bool {
 	o, logs := c.opts, c.log.Core().Enabled
-	switch kind {
+	switch ev.Kind {
 	case engine.EventConnecting:
 		return o.OnAttemptingConnect != nil || logs(zap.DebugLevel)
 	case engine.EventSucceeded:
-		return o.OnConnectionSuccess != nil || o.Resubscribe || logs(zap.InfoLevel)
+		return o.OnConnectionSuccess != nil || logs(zap.InfoLevel) || ev.Lost > 0 && logs(zap.WarnLevel)
 	case engine.EventFailed:
 		return o.OnConnectionFailure != nil || o.ShouldRetry != nil || logs(zap.WarnLevel)
 	case engine.EventDisconnected:
 		return o.OnDisconnection != nil || logs(zap.InfoLevel)
+	case engine.EventResubscribed:
+		return o.OnResubscribe != nil || logs(zap.WarnLevel)
 	default:
 		return o.OnStopped != nil || logs(zap.InfoLevel)
 	}
@@ -86,26 +128,34 @@ func (c *Client) heard(kind engine.EventKind) bool {
 func (s *sink) Challenge(auth *wire.Auth, done bool) {
 	c := (*Client)(s)
 	x := c.exchange
-	x.challenges = append(x.challenges, &challenge{transport: c.transport, data: auth.AuthenticationData, done: done})
+	x.challenges = append(x.challenges, &challenge{link: c.link, data: auth.AuthenticationData, done: done})
 	if !x.authenticating {
 		x.authenticating = true
 		go c.runAuthenticator()
 	}
 }
 
-// handleEvent runs the user's code for an event. It runs on the dispatcher.
-func (c *Client) handleEvent(event any) {
-	switch ev := event.(type) {
+// handleEvent runs the user's code for an event, on the lane of events.
+func (c *Client) handleEvent(ev event) {
+	defer c.eventHandled(ev)
+	switch v := ev.value.(type) {
 	case *engine.Event:
-		c.handleLifecycle(ev)
-	case *PanicError:
-		c.panicked(ev)
-	case *Resubscription:
-		defer c.recovered("OnResubscribe")
-		if c.opts.OnResubscribe != nil {
-			c.opts.OnResubscribe(ev)
-		}
+		c.handleLifecycle(v)
+	case grantedNotice:
+		c.log.Warn("the server acknowledges publishes with a granted QoS instead of success; it counts as success")
 	}
+}
+
+// eventHandled lets go on what waits for the handler of an event, even if that
+// ends its goroutine.
+func (c *Client) eventHandled(ev event) {
+	if ev.connection == 0 && ev.stopped == nil {
+		return
+	}
+	now := c.lock()
+	c.messages.Open(ev.connection)
+	completeAll(&ev.stopped, nil)
+	c.unlock(now)
 }
 
 func (c *Client) handleLifecycle(ev *engine.Event) {
@@ -123,11 +173,14 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 			entry.Write(zap.String("address", c.opts.Address), zap.String("client_id", ev.Settings.ClientID),
 				zap.Bool("rejoined_session", ev.Settings.RejoinedSession))
 		}
-		c.resubscribe(ev)
+		if ev.Lost > 0 {
+			c.log.Warn("the server has no session: subscriptions are gone", zap.Int("subscriptions", ev.Lost))
+		}
 		defer c.recovered("OnConnectionSuccess")
 		if c.opts.OnConnectionSuccess != nil {
 			c.opts.OnConnectionSuccess(&ConnectionSuccess{
-				Connack: connackPacket(ev.Connack), Settings: negotiatedSettings(ev.Settings), Attempt: ev.Attempt})
+				Connack: connackPacket(ev.Connack), Settings: negotiatedSettings(ev.Settings), Attempt: ev.Attempt,
+				LostSubscriptions: ev.Lost})
 		}
 	case engine.EventFailed:
 		c.handleFailure(ev)
@@ -138,6 +191,8 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 		if c.opts.OnDisconnection != nil {
 			c.opts.OnDisconnection(d)
 		}
+	case engine.EventResubscribed:
+		c.handleResubscribed(ev)
 	case engine.EventStopped:
 		c.log.Info("stopped", zap.Error(ev.Err))
 		defer c.recovered("OnStopped")
@@ -157,22 +212,25 @@ func (c *Client) handleFailure(ev *engine.Event) {
 			c.opts.OnConnectionFailure(f)
 		}
 	}()
-	if c.opts.ShouldRetry == nil || !ev.Retry {
-		return
+	if c.opts.ShouldRetry != nil && ev.Retry {
+		c.askRetry(ev, f)
 	}
+}
+
+// askRetry asks ShouldRetry. The next attempt waits for the answer, which is
+// yes if there is none. An answer that comes after a Stop means nothing.
+func (c *Client) askRetry(ev *engine.Event, f *ConnectionFailure) {
 	retry := true
-	func() {
-		defer c.recovered("ShouldRetry")
-		retry = c.opts.ShouldRetry(RetryInfo{Attempt: f.Attempt, Err: f.Err, Delay: f.Delay})
+	defer func() {
+		now := c.lock()
+		if !retry && c.engine.RetryAsked(ev.Run) {
+			c.gaveUp = errors.Join(ErrGaveUp, f.Err)
+		}
+		c.engine.AnswerRetry(now, ev.Run, retry)
+		c.unlock(now)
 	}()
-	if retry {
-		return
-	}
-	c.mu.Lock()
-	c.gaveUp = errors.Join(ErrGaveUp, f.Err)
-	c.engine.Stop(c.loop.Now(), nil, 0)
-	c.settle()
-	c.mu.Unlock()
+	defer c.recovered("ShouldRetry")
+	retry = c.opts.ShouldRetry(RetryInfo{Attempt: f.Attempt, Err: f.Err, Delay: f.Delay})
 }
 
 // eventError turns the cause of an event into the error that users see.
@@ -189,7 +247,15 @@ func (c *Client) eventError(ev *engine.Event) error {
 			Hint: c.hint(Refusal{Operation: "hangup", Subject: c.opts.Connect.ClientID})}
 	}
 	if e, ok := ev.Err.(*wire.Error); ok {
-		return protocolError(e)
+		p := protocolError(e)
+		if ev.Repeated >= sessionSuspect {
+			p.Hint = "the server sends this again with each connection, so its session holds it: start a clean session once"
+		}
+		return p
 	}
 	return ev.Err
 }
+
+// sessionSuspect is how many connections in a row have to end with the same
+// violation until the session is suspected to hold its cause.
+const sessionSuspect = 3

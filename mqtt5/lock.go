@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqtt5
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+)
+
+// lock takes the mutex of the client and returns the time.
+func (c *Client) lock() time.Duration {
+	c.mu.Lock()
+	return c.loop.Now()
+}
+
+// unlock carries out what the engine asks for and what has become possible, and
+// releases the mutex. Whatever changed the state of the client while the mutex
+// was held takes effect here. It starts what has to be done elsewhere and never
+// blocks.
+func (c *Client) unlock(now time.Duration) { c.release(now, false) }
+
+// unlockAndWrite is unlock for a goroutine that has nothing to do but to wait:
+// it may write itself what is due.
+func (c *Client) unlockAndWrite(now time.Duration) { c.release(now, true) }
+
+func (c *Client) release(now time.Duration, idle bool) {
+	if len(c.room) > 0 {
+		c.admit(now)
+	}
+	todo := c.engine.Todo(now)
+	if todo.Close {
+		c.link.close()
+	}
+	if todo.Dial {
+		c.dial()
+	}
+	c.link.resume(now)
+	c.events.Wake()
+	c.completions.Wake()
+	if c.messages.Start() {
+		go c.start.deliver()
+	}
+	c.arm(todo.Deadline)
+	if c.engine.State() == engine.Closed && !c.ended {
+		c.end()
+	}
+	write := todo.Write && c.link.mayWrite()
+	if write && idle && c.link.writer.Tries() && !c.observed.pending() {
+		c.link.tryWrite(now)
+		return
+	}
+	if write {
+		c.link.startWriter()
+	}
+	if c.observed.pending() {
+		c.observe()
+	}
+	c.mu.Unlock()
+}
+
+// arm sets the timer for the next Tick, unless it fires before.
+func (c *Client) arm(at time.Duration) {
+	if check := c.messages.CheckAt(); check != 0 {
+		at = min(at, check)
+	}
+	if at < c.armed {
+		c.armed = at
+		c.timer.Reset(at)
+	}
+}
+
+// onTimer runs on the loop.
+func (c *Client) onTimer() {
+	departed := c.departed()
+	now := c.lock()
+	c.armed = never
+	c.engine.Tick(now, departed)
+	if check := c.messages.CheckAt(); check != 0 && now >= check {
+		c.engine.AcknowledgeThrough(now, c.messages.Handled())
+		c.messages.Check(now)
+		c.relieve()
+	}
+	c.unlock(now)
+}
+
+// departed returns how many bytes of the present connection have left.
+func (c *Client) departed() int64 {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l == nil || l.writer == nil {
+		return 0
+	}
+	return l.writer.Departed()
+}
+
+// laneLock is the mutex of the client for the lanes.
+type laneLock Client
+
+var _ sync.Locker = (*laneLock)(nil)
+
+func (l *laneLock) Lock() { (*Client)(l).mu.Lock() }
+
+func (l *laneLock) Unlock() {
+	c := (*Client)(l)
+	c.unlock(c.loop.Now())
+}
+
+const never = time.Duration(1<<63 - 1)
