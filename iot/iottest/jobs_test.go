@@ -202,6 +202,17 @@ func TestJobs_rejections(t *testing.T) {
 	cl.nothing()
 }
 
+// By an option, answers go only to those who subscribed.
+func TestJobs_answersNeedSubscription(t *testing.T) {
+	t.Parallel()
+	c := iottest.Start(t, plain, func(o *iottest.Options) { o.Services.JobAnswersNeedSubscription = true })
+	cl := serviceClient(t, c, "device", jobsA+"get/+")
+	cl.request(jobsA+"start-next", "")
+	cl.nothing()
+	cl.request(jobsA+"get", "")
+	cl.expectJSON(jobsA+"get/accepted", `{"inProgressJobs":[],"queuedJobs":[],"timestamp":1}`)
+}
+
 func TestJobs_timeoutsAndRetries(t *testing.T) {
 	t.Parallel()
 	c := iottest.Start(t)

@@ -10,6 +10,9 @@ import (
 // ServiceFault disturbs a device service. Service, Operation and Thing select what it applies to; an empty one selects
 // everything. Operations are those of requests and their answers ("get", "update", "start-next", ...) and the names of
 // notifications ("delta", "documents", "notify", "notify-next", "request" for commands).
+//
+// A fault with Ignore or Reject is about requests, any other about the messages that a service sends. For an error that
+// comes late set two faults.
 type ServiceFault struct {
 	Service   string
 	Operation string

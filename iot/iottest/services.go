@@ -221,8 +221,11 @@ func (c *Core) admit(r *request) (*ServiceError, bool) {
 
 func throttled(service string) *ServiceError {
 	e := &ServiceError{Service: service, Status: 429, Code: "Throttling", Message: "Too many requests"}
-	if service == ServiceJobs || service == ServiceCommands {
+	switch service {
+	case ServiceJobs, ServiceCommands:
 		e.Code = "RequestThrottled"
+	case ServiceDefender:
+		e.Code = "Throttled"
 	}
 	return e
 }

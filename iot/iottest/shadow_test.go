@@ -330,3 +330,44 @@ func TestServices_ignoreWills(t *testing.T) {
 		t.Error("the will made a shadow")
 	}
 }
+
+// Every service words a rejection in its own way.
+func TestServiceFaults_reject(t *testing.T) {
+	t.Parallel()
+	c := iottest.Start(t, plain)
+	const command = "$aws/commands/things/a/executions/x/response"
+	certificates := "$aws/certificates/create/json"
+	cl := serviceClient(t, c, "device", shadowA+"get/rejected", jobsA+"get/rejected", certificates+"/rejected",
+		"$aws/things/a/defender/metrics/json/rejected", command+"/rejected/json")
+	for _, tc := range []struct{ service, topic, rejected, body string }{
+		{iottest.ServiceShadow, shadowA + "get", shadowA + "get/rejected", `{"code":429,"message":"no","timestamp":1}`},
+		{iottest.ServiceJobs, jobsA + "get", jobsA + "get/rejected", `{"code":"Slow","message":"no","timestamp":1}`},
+		{iottest.ServiceProvisioning, certificates, certificates + "/rejected", `{"statusCode":429,"errorCode":"Slow","errorMessage":"no"}`},
+		{iottest.ServiceDefender, "$aws/things/a/defender/metrics/json", "$aws/things/a/defender/metrics/json/rejected",
+			`{"thingName":"a","status":"REJECTED","statusDetails":{"ErrorCode":"Slow","ErrorMessage":"no"},"timestamp":1}`},
+		{iottest.ServiceCommands, command + "/json", command + "/rejected/json", `{"executionId":"x","error":"Slow","errorMessage":"no"}`},
+	} {
+		c.SetServiceFaults(iottest.ServiceFault{Service: tc.service, Reject: &iottest.ServiceError{Status: 429, Code: "Slow", Message: "no"}, Times: 1},
+			iottest.ServiceFault{Delay: time.Second})
+		cl.request(tc.topic, "{}")
+		cl.nothing() // it comes late, too
+		c.Advance(2 * time.Second)
+		cl.expectJSON(tc.rejected, tc.body)
+		c.SetServiceFaults(iottest.ServiceFault{Service: tc.service, Ignore: true})
+		cl.request(tc.topic, "{}")
+		cl.nothing()
+	}
+	// Calls over HTTPS fail as well.
+	if _, err := c.GetShadow("a", ""); err != nil && !strings.Contains(err.Error(), "404") {
+		t.Errorf("a service without a fault: %v", err)
+	}
+	c.SetServiceFaults(iottest.ServiceFault{Ignore: true})
+	for _, call := range []func() ([]byte, error){
+		func() ([]byte, error) { return c.GetShadow("a", "") }, func() ([]byte, error) { return c.GetPendingJobExecutions("a") },
+	} {
+		var rejected *iottest.ServiceError
+		if _, err := call(); !errors.As(err, &rejected) || rejected.Status != 500 {
+			t.Errorf("an ignored call: %v", err)
+		}
+	}
+}
