@@ -153,7 +153,19 @@ func TestRest(t *testing.T) {
 		if err := w.Write([][]byte{{1}, {2}}); err != nil {
 			t.Fatal(err)
 		}
+		if w.Tries() {
+			w.TryWrite([]byte{3})
+		}
 		if w.socket != nil && (w.socket.segments != nil || w.socket.one != nil) {
+			t.Error("holds references to what it wrote")
+		}
+	}
+	joined := NewWriter(&counter{})
+	if err := joined.Write([][]byte{{1}, {2}, {3}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range joined.group[:cap(joined.group)] {
+		if b != nil {
 			t.Error("holds references to what it wrote")
 		}
 	}

@@ -54,32 +54,59 @@ func FuzzReader(f *testing.F) {
 			stream = binary.BigEndian.AppendUint32(stream, uint32(size))
 			stream = append(stream, pattern(size-packetHeader)...)
 		}
-		reader := NewReader(&chunks{left: shred(random, stream)})
-		user := &user{t: t, random: random, want: stream}
-		for {
-			err := reader.Read()
-			if err == io.EOF { // what was left for later stays available
-				for left := -1; left != len(user.want); user.take(reader) {
-					left = len(user.want)
-				}
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			user.take(reader)
-		}
-		if len(user.want) > 0 || !reader.AtRest() {
-			t.Errorf("%d bytes of %d are missing", len(user.want), len(stream))
-		}
-		user.releaseTo(0)
-		churn()
-		for _, k := range user.kept {
-			if !bytes.Equal(k.now, k.want) {
-				t.Fatal("bytes of a lasting buffer changed")
-			}
-		}
+		readAll(t, random, NewReader(&chunks{left: shred(random, stream)}), stream)
 	})
+}
+
+// readAll reads the stream up to its end and checks what arrives.
+func readAll(t *testing.T, random *rand.Rand, reader *Reader, stream []byte) {
+	t.Helper()
+	user := &user{t: t, random: random, want: stream}
+	for {
+		err := reader.Read()
+		if err == io.EOF { // what was left for later stays available
+			for left := -1; left != len(user.want); user.take(reader) {
+				left = len(user.want)
+			}
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		user.take(reader)
+	}
+	if len(user.want) > 0 || !reader.AtRest() {
+		t.Errorf("%d bytes of %d are missing", len(user.want), len(stream))
+	}
+	user.releaseTo(0)
+	churn()
+	for _, k := range user.kept {
+		if !bytes.Equal(k.now, k.want) {
+			t.Fatal("bytes of a lasting buffer changed")
+		}
+	}
+}
+
+// TestReader_socket reads streams from a socket, which cuts them itself.
+func TestReader_socket(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(10) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		var stream []byte
+		for range 60 {
+			stream = append(stream, packetOf(packetHeader+random.IntN(1<<random.IntN(19)))...)
+		}
+		near, far := loopback(t, seed%2 == 0)
+		go func() {
+			defer far.Close()
+			for _, part := range shred(rand.New(rand.NewPCG(seed, 2)), stream) {
+				if _, err := far.Write(part); err != nil {
+					return
+				}
+			}
+		}()
+		readAll(t, random, NewReader(near), stream)
+	}
 }
 
 // shred cuts the stream into what one read returns each: often at random, at times one

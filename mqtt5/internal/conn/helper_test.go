@@ -22,7 +22,7 @@ type chunks struct {
 
 func (c *chunks) Read(p []byte) (int, error) {
 	if len(c.left) == 0 {
-		if c.err != nil {
+		if c.err != nil && !c.withLast {
 			return 0, c.err
 		}
 		return 0, io.EOF

@@ -98,6 +98,9 @@ var transitions = []struct {
 	{"a huge packet grows", state{collected, trustedSize, trustedSize}, 0, 200 * mib, state{collected, 2 * trustedSize, trustedSize}, 0, true, true},
 	{"a huge packet with room", state{collected, 2 * trustedSize, trustedSize + 1}, 0, 200 * mib, state{collected, 2 * trustedSize, trustedSize + 1}, 0, true, true},
 	{"a huge packet has its size", state{collected, 2 * mib, 2 * mib}, 0, 3 * mib, state{collected, 3 * mib, 2 * mib}, 0, true, true},
+	{"whole packets in all the room", state{pooled, 0, bufferSize}, 0, 0, state{large, bufferSize + 1, bufferSize}, 0, true, true},
+	{"whole packets too large for the pool", state{collected, 3 * mib, 3 * mib}, mib + 1, 0, state{collected, 2 * mib, 2*mib - 1}, 0, true, true},
+	{"many of them behind some", state{large, 300 * kib, 300 * kib}, 200 * kib, 0, state{large, 100*kib + 1, 100 * kib}, 0, true, false},
 	{"a huge packet", state{collected, 3 * mib, 3 * mib}, 3 * mib, 0, state{}, 0, true, false},
 }
 
@@ -134,7 +137,7 @@ func TestDetach(t *testing.T) {
 					}
 					// What is left moves, and finds the room it needs as if it was new.
 					if to.have > 0 && to.origin == collected {
-						to.size = min(tt.need, max(trustedSize, 2*to.have))
+						to.size = min(max(tt.need, to.have+1), max(trustedSize, 2*to.have))
 					}
 				} else if b == before || cap(b.Bytes()) != tt.n {
 					t.Errorf("not a copy of %d bytes: capacity %d", tt.n, cap(b.Bytes()))
@@ -167,11 +170,12 @@ func TestDetach(t *testing.T) {
 
 // held is where a copy of have bytes goes, of a packet of need bytes.
 func held(have, need int) (origin, int) {
+	need = max(need, have+1)
 	switch {
-	case need <= bufferSize && (need < largePacket || have >= need/2) && have < bufferSize:
+	case need <= bufferSize && (need < largePacket || have >= need/2):
 		return pooled, bufferSize
-	case max(need, have+1) <= trustedSize:
-		return large, max(need, have+1)
+	case need <= trustedSize:
+		return large, need
 	}
 	return collected, min(need, max(trustedSize, 2*have))
 }
@@ -222,6 +226,9 @@ func TestRead_afterRest(t *testing.T) {
 		}
 		if err := r.Read(); err != want || !bytes.Equal(r.Bytes(), []byte{1, 2}) {
 			t.Errorf("error %v, bytes %v", err, r.Bytes())
+		}
+		if err := r.Read(); err != io.EOF {
+			t.Errorf("then error %v, want what the connection returns", err)
 		}
 		r.Close()
 	})

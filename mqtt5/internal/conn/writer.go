@@ -55,7 +55,7 @@ type Writer struct {
 func NewWriter(c net.Conn) *Writer {
 	w := &Writer{conn: c, largest: largestPiece, piece: firstPiece}
 	w.socket = newWriteSocket(c, &w.written)
-	if joined, ok := c.(buffersWriter); ok && w.socket == nil {
+	if joined, ok := c.(buffersWriter); ok {
 		w.joined, w.largest = joined, largestPiece-frameHeader
 	}
 	w.below = bottom(c)

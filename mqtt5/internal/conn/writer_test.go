@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -226,6 +228,9 @@ func TestWrite_sockets(t *testing.T) {
 			if last >= int64(len(want)) {
 				t.Fatalf("departed %d of %d though nobody reads", last, len(want))
 			}
+			if runtime.GOOS == "linux" && last >= w.written.Load() {
+				t.Errorf("departed %d of %d written though the socket is full", last, w.written.Load())
+			}
 			got := make([]byte, 0, len(want))
 			read := func(n int) {
 				t.Helper()
@@ -246,8 +251,12 @@ func TestWrite_sockets(t *testing.T) {
 				t.Error("the bytes are others")
 			}
 			eventually(t, "all departed", func() bool { return w.Departed() == int64(len(want)) })
+			w.departed.Add(1)
+			if got := w.Departed(); got != int64(len(want))+1 {
+				t.Errorf("departed fell to %d", got)
+			}
 			near.Close()
-			if got := w.Departed(); got != int64(len(want)) {
+			if got := w.Departed(); got != int64(len(want))+1 {
 				t.Errorf("departed %d after Close", got)
 			}
 		})
@@ -258,6 +267,27 @@ func TestWrite_sockets(t *testing.T) {
 type layer struct{ net.Conn }
 
 func (l layer) NetConn() net.Conn { return l.Conn }
+
+// TestWrite_manySegments writes more segments than one system call takes.
+func TestWrite_manySegments(t *testing.T) {
+	near, far := loopback(t, false)
+	want := pattern(1000)
+	segments := make([][]byte, 0, 500)
+	for at := 0; at < len(want); at += 4 {
+		segments = append(segments, want[at:at+4], nil)
+	}
+	w := NewWriter(near)
+	if err := w.Write(segments); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(far, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("the bytes are others")
+	}
+}
 
 // TestTryWrite fills a socket without waiting, and lets Write do the rest.
 func TestTryWrite(t *testing.T) {
@@ -306,7 +336,7 @@ func TestWrite_errors(t *testing.T) {
 		}
 		for op, err := range map[string]error{"write": w.Write([][]byte{{1}}), "read": r.Read()} {
 			var oe *net.OpError
-			if !errors.Is(err, net.ErrClosed) || !errors.As(err, &oe) || oe.Op != op {
+			if !errors.Is(err, net.ErrClosed) || !errors.As(err, &oe) || oe.Op != op || strings.Contains(err.Error(), "raw") {
 				t.Errorf("%s: %v", op, err)
 			}
 		}
