@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/jobs"
@@ -19,8 +20,8 @@ import (
 // The service clients of this SDK in the conversations of services_test.go, and beside the JavaScript SDK on the same
 // thing.
 
-// ours is a client for requests of this SDK, connected as a device.
-func ours(t *testing.T, c *iottest.Core, device *iottest.Device) *request.Client {
+// deviceClient is a client of this SDK for a device. It is not started.
+func deviceClient(t *testing.T, c *iottest.Core, device *iottest.Device) *mqtt5.Client {
 	t.Helper()
 	client, err := mqtt5.NewClient(mqtt5.ClientOptions{
 		Address: c.Addr(),
@@ -28,12 +29,21 @@ func ours(t *testing.T, c *iottest.Core, device *iottest.Device) *request.Client
 			d := tls.Dialer{Config: device.TLSConfig(iottest.ALPNMQTTCA)}
 			return d.DialContext(ctx, network, address)
 		},
-		Connect: mqtt5.ConnectPacket{ClientID: device.Name()},
+		Connect:           mqtt5.ConnectPacket{ClientID: device.Name()},
+		MinReconnectDelay: time.Millisecond,
+		MaxReconnectDelay: time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// ours is a client for requests of this SDK, connected as a device.
+func ours(t *testing.T, c *iottest.Core, device *iottest.Device) *request.Client {
+	t.Helper()
+	client := deviceClient(t, c, device)
 	requests, err := request.New(client, request.Options{Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
@@ -203,5 +213,31 @@ func TestBeside_provisioning(t *testing.T) {
 				t.Errorf("registered %+v, %v", thing, err)
 			}
 		})
+	}
+}
+
+// A device whose certificate nobody has registered yet gets in, but not at its first attempt.
+func TestBeside_justInTime(t *testing.T) {
+	t.Parallel()
+	c := iottest.Start(t)
+	if err := c.AddProvisioningTemplate(iottest.ProvisioningTemplate{Name: "jitp", ThingName: "thing-${AWS::IoT::Certificate::CommonName}"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RegisterCA(iottest.RegisteredCA{Template: "jitp"}); err != nil {
+		t.Fatal(err)
+	}
+	client := deviceClient(t, c, c.Device(t, "new", iottest.Unregistered()))
+	if err := provisioning.JustInTime(within(t), client, patience); err != nil {
+		t.Fatal(err)
+	}
+	for want := range 2 {
+		if _, err := c.WaitFor(within(t), func(e iottest.Event) bool {
+			if want == 0 {
+				return errors.Is(e.Err, iottest.ErrJustInTime)
+			}
+			return e.Type == iottest.Connected && e.Client.Thing == "thing-new"
+		}); err != nil {
+			t.Errorf("event %d: %v", want, err)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"testing"
 
@@ -22,6 +23,13 @@ import (
 // conversations are those of that SDK's own tests against the service.
 
 type object = map[string]any
+
+// with adds members to an object.
+func with(base, more object) object {
+	all := maps.Clone(base)
+	maps.Copy(all, more)
+	return all
+}
 
 // serviceClients are the clients of that SDK, connected as a device.
 func serviceClients(t *testing.T, c *iottest.Core, device *iottest.Device, version int) *node {
@@ -76,15 +84,6 @@ func TestServices_shadow(t *testing.T) {
 		c := iottest.Start(t)
 		n := serviceClients(t, c, c.Device(t, "thing"), version)
 		id := object{"thingName": "thing", "shadowName": "name"}
-		with := func(more object) object {
-			all := object{}
-			for _, o := range []object{id, more} {
-				for k, v := range o {
-					all[k] = v
-				}
-			}
-			return all
-		}
 		n.open("delta", "shadow", "createNamedShadowDeltaUpdatedStream", id)
 		n.open("documents", "shadow", "createNamedShadowUpdatedStream", id)
 		n.rejects("shadow.getNamedShadow", id, "code", 404.0)
@@ -95,7 +94,7 @@ func TestServices_shadow(t *testing.T) {
 			Version int
 		}
 		var got answer
-		n.must("shadow.updateNamedShadow", with(object{"state": object{"desired": green, "reported": green}}), &got)
+		n.must("shadow.updateNamedShadow", with(id, object{"state": object{"desired": green, "reported": green}}), &got)
 		if !reflect.DeepEqual(got.State.Desired, green) || !reflect.DeepEqual(got.State.Reported, green) || got.Version != 1 {
 			t.Errorf("update: %+v", got)
 		}
@@ -104,7 +103,7 @@ func TestServices_shadow(t *testing.T) {
 		if !reflect.DeepEqual(documents.Current.State.Desired, green) || documents.Previous.State.Desired != nil {
 			t.Errorf("documents: %+v", documents)
 		}
-		n.must("shadow.updateNamedShadow", with(object{"state": object{"desired": blue}}), nil)
+		n.must("shadow.updateNamedShadow", with(id, object{"state": object{"desired": blue}}), nil)
 		var delta struct {
 			State   object
 			Version int
@@ -118,27 +117,33 @@ func TestServices_shadow(t *testing.T) {
 		if !reflect.DeepEqual(got.State.Delta, blue) {
 			t.Errorf("get: %+v", got)
 		}
-		n.must("shadow.updateNamedShadow", with(object{"state": object{"reported": blue}, "version": 2}), nil)
-		n.rejects("shadow.updateNamedShadow", with(object{"state": object{"reported": green}, "version": 2}), "code", 409.0)
+		n.must("shadow.updateNamedShadow", with(id, object{"state": object{"reported": blue}, "version": 2}), nil)
+		n.rejects("shadow.updateNamedShadow", with(id, object{"state": object{"reported": green}, "version": 2}), "code", 409.0)
 		got = answer{}
 		n.must("shadow.deleteNamedShadow", id, &got)
 		if got.Version != 3 {
 			t.Errorf("delete: %+v", got)
 		}
 		n.rejects("shadow.getNamedShadow", id, "code", 404.0)
+	})
+}
 
-		// The classic shadow, changed by a backend.
+// The classic shadow, changed by a backend.
+func TestServices_classicShadow(t *testing.T) {
+	forVersions(t, func(t *testing.T, version int) {
+		c := iottest.Start(t)
+		n := serviceClients(t, c, c.Device(t, "thing"), version)
 		classic := object{"thingName": "thing"}
-		n.must("close", object{"stream": "delta"}, nil)
-		n.must("close", object{"stream": "documents"}, nil)
 		n.open("classic", "shadow", "createShadowDeltaUpdatedStream", classic)
 		if _, err := c.UpdateShadow("thing", "", []byte(`{"state":{"desired":{"n":1}}}`)); err != nil {
 			t.Fatal(err)
 		}
+		var delta struct{ State object }
 		n.next("classic", &delta)
 		if delta.State["n"] != 1.0 {
 			t.Errorf("delta: %+v", delta)
 		}
+		n.must("close", object{"stream": "classic"}, nil)
 		n.must("shadow.deleteShadow", classic, nil)
 	})
 }
@@ -191,15 +196,8 @@ func TestServices_jobs(t *testing.T) {
 		if e := answer.Execution; e == nil || e.JobID != "job-1" || e.Status != "IN_PROGRESS" {
 			t.Errorf("described: %+v", e)
 		}
-		update := func(more object) object {
-			all := object{"thingName": "thing", "jobId": "job-1"}
-			for k, v := range more {
-				all[k] = v
-			}
-			return all
-		}
-		n.rejects("jobs.updateJobExecution", update(object{"status": "SUCCEEDED", "expectedVersion": 99}), "code", "VersionMismatch")
-		n.must("jobs.updateJobExecution", update(object{"status": "SUCCEEDED"}), nil)
+		n.rejects("jobs.updateJobExecution", with(job, object{"status": "SUCCEEDED", "expectedVersion": 99}), "code", "VersionMismatch")
+		n.must("jobs.updateJobExecution", with(job, object{"status": "SUCCEEDED"}), nil)
 		changed.Jobs, next.Execution, next.Timestamp = nil, nil, nil
 		n.next("changed", &changed)
 		n.next("next", &next)
@@ -207,7 +205,7 @@ func TestServices_jobs(t *testing.T) {
 			t.Errorf("after the job: %+v %+v", changed, next)
 		}
 		nothing()
-		n.rejects("jobs.updateJobExecution", update(object{"status": "FAILED"}), "code", "InvalidStateTransition")
+		n.rejects("jobs.updateJobExecution", with(job, object{"status": "FAILED"}), "code", "InvalidStateTransition")
 		n.rejects("jobs.describeJobExecution", object{"thingName": "thing", "jobId": "none"}, "code", "ResourceNotFound")
 	})
 }
