@@ -22,7 +22,8 @@ const maxFileSize = 4 << 20
 type Bundle struct {
 	// Certificate is the one that Key belongs to.
 	Certificate *x509.Certificate
-	// Chain holds the other certificates of the bundle, in its order: normally the intermediate CAs, and sometimes the root.
+	// Chain holds the issuer of Certificate, its issuer and so on, as far as the bundle has them. Other certificates of
+	// the bundle, such as authorities that a key store trusts, are left out.
 	Chain []*x509.Certificate
 	// Key is the private key.
 	Key crypto.Signer
@@ -85,7 +86,7 @@ func Decode(data []byte, password string) (*Bundle, error) {
 		return nil, &Error{Err: fmt.Errorf("%w that belongs to the key", ErrNoCertificate),
 			Hint: fmt.Sprintf("it holds %q: make the bundle again from the certificate that was issued for the key", first.Subject.String())}
 	}
-	return &Bundle{Certificate: all[own], Chain: slices.Delete(slices.Clone(all), own, own+1), Key: signer}, nil
+	return &Bundle{Certificate: all[own], Chain: chainOf(all[own], all), Key: signer}, nil
 }
 
 // checkForm tells what is not PKCS#12 in DER form.
