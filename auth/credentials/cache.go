@@ -117,6 +117,7 @@ type cache struct {
 	mu        sync.Mutex
 	have      bool
 	creds     aws.Credentials
+	obtained  time.Time // by the wall clock, as all times here
 	refreshAt time.Time
 	flight    *flight // nil unless a request is under way
 }
@@ -136,7 +137,7 @@ func (c *cache) retrieve(ctx context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, context.Cause(ctx)
 	}
 	c.mu.Lock()
-	if c.have && c.now().Before(c.refreshAt) {
+	if c.have && c.usable(c.wall()) {
 		creds := c.creds
 		c.mu.Unlock()
 		return creds, nil
@@ -168,6 +169,16 @@ func (c *cache) retrieve(ctx context.Context) (aws.Credentials, error) {
 	return aws.Credentials{}, context.Cause(ctx)
 }
 
+// wall is the time on the wall clock alone. Credentials expire by it, and the monotonic reading of a [time.Time] stands
+// still while a machine sleeps: with it, credentials that expired in the night would serve in the morning.
+func (c *cache) wall() time.Time { return c.now().Round(0) }
+
+// usable reports whether the credentials serve without asking the source. A clock that was set back behind the time at which
+// they were obtained says nothing about them. The caller holds mu.
+func (c *cache) usable(now time.Time) bool {
+	return now.Before(c.refreshAt) && !now.Before(c.obtained) && (!c.creds.CanExpire || now.Before(c.creds.Expires))
+}
+
 func (c *cache) fly(ctx context.Context, f *flight) {
 	defer f.cancel()
 	creds, err := c.source.Retrieve(ctx)
@@ -181,18 +192,18 @@ func (c *cache) fly(ctx context.Context, f *flight) {
 		return
 	}
 	c.flight = nil
-	now := c.now()
+	now := c.wall()
 	if err == nil && creds.CanExpire && !now.Before(creds.Expires) {
 		err = newError(c.source.name, fmt.Errorf("%w: at %s, and the clock of this device says %s",
 			ErrExpired, creds.Expires.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)))
 	}
 	switch {
 	case err == nil:
-		c.have, c.creds, c.refreshAt = true, creds, c.refreshTime(creds, now)
+		c.have, c.creds, c.obtained, c.refreshAt = true, creds, now, c.refreshTime(creds, now)
 		c.log.Debug("credentials obtained", zap.String("provider", c.source.name),
 			zap.Bool("expire", creds.CanExpire), zap.Time("expires", creds.Expires), zap.Time("refresh", c.refreshAt))
 	case c.have && (!c.creds.CanExpire || now.Before(c.creds.Expires)):
-		c.refreshAt = now.Add(c.retryAfter)
+		c.obtained, c.refreshAt = now, now.Add(c.retryAfter)
 		if c.creds.CanExpire && c.refreshAt.After(c.creds.Expires) {
 			c.refreshAt = c.creds.Expires
 		}

@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
@@ -54,7 +56,7 @@ type ContainerOptions struct {
 //
 // A FullURI with plain http must be on a loopback address or one of the
 // addresses of the container services; the host is resolved, all its addresses
-// must be allowed, and the connection goes to one of those. Otherwise the error
+// must be allowed, and the connection goes to the first of those that can be connected to. Otherwise the error
 // is [ErrHost]. It is [ErrNotConfigured] if there is no URI.
 func NewContainer(o ContainerOptions) (*Provider, error) {
 	if err := errors.Join(o.HTTP.validate(), o.Cache.validate()); err != nil {
@@ -93,20 +95,11 @@ func (o ContainerOptions) retrieve(ctx context.Context) (aws.Credentials, error)
 	}
 	h := o.HTTP.withDefaults(metadataConnectTimeout, metadataTimeout)
 	if u.Scheme == "http" {
-		addr, err := o.allowed(ctx, u.Hostname())
+		addrs, err := o.allowed(ctx, u.Hostname())
 		if err != nil {
 			return aws.Credentials{}, err
 		}
-		// Connect to the address that was checked: the name may resolve to
-		// another one a moment later.
-		dial := h.Dial
-		h.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			_, port, err := net.SplitHostPort(address)
-			if err != nil {
-				return nil, err
-			}
-			return dial(ctx, network, net.JoinHostPort(addr.String(), port))
-		}
+		h.Dial = dialAddresses(h.Dial, addrs)
 	}
 	token, err := o.token()
 	if err != nil {
@@ -140,12 +133,13 @@ func (o ContainerOptions) token() (string, error) {
 }
 
 // allowed returns an address of host, all of which credentials may come from.
-func (o ContainerOptions) allowed(ctx context.Context, host string) (netip.Addr, error) {
+// allowed returns the addresses of a host, all of which credentials may be sent to.
+func (o ContainerOptions) allowed(ctx context.Context, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if !allowedAddr(addr) {
-			return addr, fmt.Errorf("%w: %s", ErrHost, host)
+			return nil, fmt.Errorf("%w: %s", ErrHost, host)
 		}
-		return addr.Unmap(), nil
+		return []netip.Addr{addr.Unmap()}, nil
 	}
 	lookup := o.Lookup
 	if lookup == nil {
@@ -155,17 +149,60 @@ func (o ContainerOptions) allowed(ctx context.Context, host string) (netip.Addr,
 	}
 	addrs, err := lookup(ctx, host)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("resolve %s: %w", host, err)
+		return nil, fmt.Errorf("resolve %s: %w", host, err)
 	}
 	if len(addrs) == 0 {
-		return netip.Addr{}, fmt.Errorf("resolve %s: no address", host)
+		return nil, fmt.Errorf("resolve %s: no address", host)
 	}
+	var unmapped []netip.Addr
 	for _, addr := range addrs {
 		if !allowedAddr(addr) {
-			return addr, fmt.Errorf("%w: %s is %s", ErrHost, host, addr)
+			return nil, fmt.Errorf("%w: %s is %s", ErrHost, host, addr)
+		}
+		if addr = addr.Unmap(); !slices.Contains(unmapped, addr) {
+			unmapped = append(unmapped, addr)
 		}
 	}
-	return addrs[0].Unmap(), nil
+	return unmapped, nil
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dialAddresses connects to the addresses that were checked, one after the other: the name may resolve to others a moment
+// later, and an agent may listen on one of them alone, as those on localhost do that is ::1 and 127.0.0.1. Each but the last
+// gets its share of the time that the context leaves.
+func dialAddresses(dial dialFunc, addrs []netip.Addr) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		var errs []error
+		for i, addr := range addrs {
+			conn, err := dialShare(ctx, len(addrs)-i, func(ctx context.Context) (net.Conn, error) {
+				return dial(ctx, network, net.JoinHostPort(addr.String(), port))
+			})
+			if err == nil {
+				return conn, nil
+			}
+			errs = append(errs, err)
+			if ctx.Err() != nil {
+				break
+			}
+		}
+		return nil, errors.Join(errs...)
+	}
+}
+
+// dialShare gives a call an equal share of the time until the deadline; parts are left to share it.
+func dialShare(ctx context.Context, parts int, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok || parts < 2 {
+		return dial(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(parts))
+	defer cancel()
+	return dial(ctx)
 }
 
 func allowedAddr(a netip.Addr) bool {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"strings"
 	"time"
 
@@ -23,8 +22,9 @@ const (
 
 // ProcessOptions configures [NewProcess].
 type ProcessOptions struct {
-	// Command is a command line for the shell (sh, on Windows cmd.exe). It must
-	// print the JSON document of a credential_process. Required.
+	// Command is a command line for the shell (sh, on Windows cmd.exe, which gets
+	// it as written, quotes included). It must print the JSON document of a
+	// credential_process and end. What it starts may go on. Required.
 	Command string
 
 	// Timeout bounds a run of the command. Default: 1 minute.
@@ -96,17 +96,17 @@ func (o ProcessOptions) run(ctx context.Context) ([]byte, error) {
 	timeout := cmpOr(o.Timeout, defaultProcessTimeout)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	shell := []string{"sh", "-c"}
-	if runtime.GOOS == "windows" {
-		shell = []string{"cmd.exe", "/C"}
-	}
-	cmd := exec.CommandContext(ctx, shell[0], shell[1], o.Command)
-	// Children of the shell may hold the pipes after it was killed.
+	cmd := shellCommand(ctx, o.Command)
+	// Children of the shell may hold the pipes after it has ended or was killed.
 	cmd.WaitDelay = time.Second
 	stdout := headBuffer{limit: maxReply}
 	stderr := headBuffer{limit: maxStderr}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() && json.Valid(stdout.head) {
+		// An agent that the program has started holds its output. The document is whole.
+		err = nil
+	}
 	switch {
 	case ctx.Err() == context.DeadlineExceeded:
 		return nil, fmt.Errorf("the program did not end within %v: %w", timeout, ctx.Err())

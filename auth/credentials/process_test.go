@@ -6,6 +6,8 @@ package credentials_test
 
 import (
 	"context"
+	"errors"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -43,4 +45,26 @@ func TestProcess(t *testing.T) {
 	}
 	_, err := credentials.NewProcess(credentials.ProcessOptions{Command: " ", Timeout: -1})
 	wantError(t, err, nil, "Command", "Timeout")
+}
+
+// An agent that the program starts and that keeps its output open does not make it fail, if it ended well and said all.
+func TestProcess_agentKeepsOutputOpen(t *testing.T) {
+	t.Parallel()
+	const agent = "sleep 30 & "
+	const doc = `{"Version":1,"AccessKeyId":"AKID","SecretAccessKey":"SECRET-KEY"}`
+	for _, c := range []struct {
+		command string
+		is      error
+		ok      bool
+	}{
+		{agent + "echo '" + doc + "'", nil, true},
+		{agent + "echo '" + doc + "'; exit 3", nil, false},
+		{agent + "echo '" + doc[:20] + "'", exec.ErrWaitDelay, false},
+	} {
+		p := must(t)(credentials.NewProcess(credentials.ProcessOptions{Command: c.command}))
+		got, err := p.Retrieve(t.Context())
+		if (err == nil) != c.ok || c.ok && got.AccessKeyID != "AKID" || !errors.Is(err, c.is) && c.is != nil {
+			t.Errorf("%s: %v", c.command, err)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -260,6 +261,45 @@ func TestContainer_hosts(t *testing.T) {
 					t.Error(err)
 				}
 			})
+		})
+	}
+}
+
+// An agent listens on one of the addresses of localhost alone. All that were checked are tried, in their order, at each
+// attempt.
+func TestContainer_severalAddresses(t *testing.T) {
+	for _, c := range []struct{ lookup, served string }{
+		{"::1 127.0.0.1", "127.0.0.1:8080"},
+		{"127.0.0.1 ::1", "[::1]:8080"},
+		{"::1 ::1 127.0.0.2 127.0.0.1", "127.0.0.1:8080"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			defer settle(w)
+			w.net.Handle(c.served, authtest.NewContainer(w.opts, nil), nil)
+			h := w.http
+			h.Attempts = 2
+			failed := false
+			dial := h.Dial
+			h.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address == c.served && !failed {
+					failed = true // the first attempt as a whole fails
+					return nil, errors.New("not yet")
+				}
+				return dial(ctx, network, address)
+			}
+			p := must(t)(credentials.NewContainer(credentials.ContainerOptions{
+				FullURI: "http://localhost:8080/x", HTTP: h,
+				Lookup: func(context.Context, string) (addrs []netip.Addr, err error) {
+					for _, a := range strings.Fields(c.lookup) {
+						addrs = append(addrs, netip.MustParseAddr(a))
+					}
+					return addrs, nil
+				},
+			}))
+			if _, err := p.Retrieve(t.Context()); err != nil {
+				t.Errorf("%s: %v", c.lookup, err)
+			}
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // maxSkew is how far the clock of a device may be off before the service
@@ -46,6 +47,10 @@ type Identity struct {
 	LongTerm bool
 	// SessionToken tells that a session token was sent.
 	SessionToken bool
+	// Damaged names the parts that have white space or quotes in or around them, as
+	// copying and env files leave them: "access key id", "secret key", "session token".
+	// Parts are joined by " and ".
+	Damaged string
 	// Expires is when the credentials expire; zero if never or not known.
 	Expires time.Time
 }
@@ -58,8 +63,24 @@ func IdentityOf(c Credentials) Identity {
 		Temporary:    strings.HasPrefix(c.AccessKeyID, "ASIA"),
 		LongTerm:     strings.HasPrefix(c.AccessKeyID, "AKIA"),
 		SessionToken: c.SessionToken != "",
+		Damaged:      damagedParts(c),
 		Expires:      c.Expires,
 	}
+}
+
+// damagedParts names the parts of credentials that hold what no key holds.
+func damagedParts(c Credentials) string {
+	var parts []string
+	for _, p := range []struct{ name, value string }{
+		{"access key id", c.AccessKeyID}, {"secret key", c.SecretAccessKey}, {"session token", c.SessionToken},
+	} {
+		if strings.ContainsFunc(p.value, func(r rune) bool {
+			return unicode.IsSpace(r) || strings.ContainsRune("\"'`\u201c\u201d\ufeff\u200b", r)
+		}) {
+			parts = append(parts, p.name)
+		}
+	}
+	return strings.Join(parts, " and ")
 }
 
 // Hint is the function [Hint] with the clock, host, region and identity of the
@@ -103,7 +124,7 @@ func Hint(r Refusal) string {
 	default:
 		return ""
 	}
-	for _, cause := range [...]func(Refusal) string{skewHint, anonymousHint, tokenHint, regionHint, bodyHint} {
+	for _, cause := range [...]func(Refusal) string{skewHint, anonymousHint, damageHint, tokenHint, regionHint, bodyHint} {
 		if h := cause(r); h != "" {
 			return h
 		}
@@ -136,6 +157,13 @@ func anonymousHint(r Refusal) string {
 		return ""
 	}
 	return "the request was not signed because the credentials are anonymous: use credentials that can sign"
+}
+
+func damageHint(r Refusal) string {
+	if r.Identity.Damaged == "" {
+		return ""
+	}
+	return "white space or quotes are in the " + r.Identity.Damaged + ": remove them where the credentials come from (a file, an environment variable)"
 }
 
 func tokenHint(r Refusal) string {

@@ -103,3 +103,25 @@ func TestSigner_hintKnowsTheLastSignature(t *testing.T) {
 		t.Errorf("clock: %q", got)
 	}
 }
+
+// Keys that were copied with what stood around them are named, part by part, and never shown.
+func TestIdentityOf_damaged(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		c    sigv4.Credentials
+		want string
+	}{
+		{sigv4.Credentials{AccessKeyID: "AKIDZEBRA", SecretAccessKey: "se/cr+et="}, ""},
+		{sigv4.Credentials{AccessKeyID: "AKIDZEBRA\n", SecretAccessKey: "secret"}, "in the access key id:"},
+		{sigv4.Credentials{AccessKeyID: "AKIDZEBRA", SecretAccessKey: " secret"}, "in the secret key:"},
+		{sigv4.Credentials{AccessKeyID: "AKIDZEBRA", SecretAccessKey: "\"secret\""}, "in the secret key:"},
+		{sigv4.Credentials{AccessKeyID: "'AKIDZEBRA'", SecretAccessKey: "secret\r", SessionToken: "to ken"}, "in the access key id and secret key and session token:"},
+		{sigv4.Credentials{AccessKeyID: "\ufeffAKIDZEBRA", SecretAccessKey: "s"}, "in the access key id:"},
+		{sigv4.Credentials{AccessKeyID: "AKIDZEBRA", SecretAccessKey: "s\u00a0"}, "in the secret key:"},
+	} {
+		got := sigv4.Hint(sigv4.Refusal{Status: 403, Identity: sigv4.IdentityOf(tt.c), Body: []byte("The security token included in the request is invalid")})
+		if strings.Contains(got, "white space or quotes") != (tt.want != "") || !strings.Contains(got, tt.want) || strings.Contains(got, "ZEBRA") {
+			t.Errorf("%q: %s", tt.c.AccessKeyID, got)
+		}
+	}
+}

@@ -96,3 +96,13 @@ func ExampleManual() {
 	// timeout at 30s
 	// now 1m29s
 }
+
+func ExampleSuspendWatch() {
+	m := eventloop.NewManual()
+	var watch eventloop.SuspendWatch
+	watch.Start(m.Loop(), func(asleep time.Duration) { fmt.Println("the machine was away for", asleep) })
+	m.Suspend(8 * time.Hour)
+	m.Advance(time.Minute)
+	watch.Stop()
+	// Output: the machine was away for 8h0m0s
+}

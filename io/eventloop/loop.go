@@ -35,6 +35,9 @@ type Loop struct {
 	dog     watchdog
 	dropped atomic.Bool // tasks that have not begun are not to run
 
+	watches  []*SuspendWatch
+	compared clockReading // for the watches
+
 	// The rest belongs to the goroutine, or to whoever drives a manual loop.
 	batch []func() // tasks of this turn
 	next  int      // first task of batch that has not begun
@@ -42,6 +45,8 @@ type Loop struct {
 	last  time.Duration
 	alarm *time.Timer
 	set   time.Duration // what alarm is set to; awake if it is not
+
+	suspendTimer Timer
 }
 
 // Now returns the time since the group was made. It is monotonic and costs one reading of the clock.

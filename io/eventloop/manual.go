@@ -15,8 +15,9 @@ import (
 // Tasks may be posted and timers be armed from any goroutine. Run and Advance exclude each other and must not be called
 // from a callback: that would wait for ever.
 type Manual struct {
-	group *Group
-	now   atomic.Int64
+	group  *Group
+	now    atomic.Int64
+	asleep atomic.Int64 // by how much the wall clock is ahead
 
 	driving sync.Mutex
 }
@@ -62,6 +63,10 @@ func (m *Manual) Advance(d time.Duration) {
 	}
 	m.now.Store(int64(until))
 }
+
+// Suspend lets the wall clock of the group go on by d while its own clock stands still, as when a machine sleeps. Each
+// [SuspendWatch] hears of it at its next comparison, which [Manual.Advance] comes to.
+func (m *Manual) Suspend(d time.Duration) { m.asleep.Add(int64(d)) }
 
 // NextTimer returns the time of the earliest armed timer, and whether there is one.
 func (m *Manual) NextTimer() (time.Duration, bool) {

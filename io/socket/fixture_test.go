@@ -108,6 +108,12 @@ func newFakeNet(peers map[string]peer) *fakeNet {
 	return &fakeNet{start: time.Now(), peers: peers}
 }
 
+func (n *fakeNet) set(peers map[string]peer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.peers = peers
+}
+
 func (n *fakeNet) connect(ctx context.Context, network, address string) (net.Conn, error) {
 	n.mu.Lock()
 	n.log = append(n.log, fmt.Sprintf("%v %s %s", time.Since(n.start), network, address))

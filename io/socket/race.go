@@ -303,6 +303,9 @@ func (r *race) fail(cause error) error {
 		}
 		return &ResolveError{Host: r.host, Err: cause}
 	}
+	if !r.literal && !errors.Is(r.ctx.Err(), context.Canceled) {
+		r.cache.expire(r.host)
+	}
 	e := &ConnectError{Network: r.network, Address: r.address, Err: cause}
 	for _, a := range r.attempts {
 		if a.err == nil {

@@ -55,7 +55,8 @@ type CacheOptions struct {
 // the same time become one query. It has no goroutine at rest. A ResolverCache must be made with [NewResolverCache] and may be
 // used by several goroutines at a time.
 //
-// It also remembers for five minutes which addresses could not be connected to, so that dialers try those last.
+// It also remembers for five minutes which addresses could not be connected to, so that dialers try those last. When none
+// of a host's addresses can be connected to, the next lookup asks again, whatever the TTL.
 type ResolverCache struct {
 	resolver Resolver
 	ttl      time.Duration
@@ -176,6 +177,18 @@ func (c *ResolverCache) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hosts, c.failed = nil, nil
+}
+
+// expire makes the next lookup of a host ask the DNS, because none of its addresses could be connected to: the host may
+// have moved. The addresses still serve as old ones, should the DNS not answer.
+func (c *ResolverCache) expire(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.hosts[strings.ToLower(name)]; h != nil {
+		for i := range h.answers {
+			h.answers[i].fresh = time.Time{}
+		}
+	}
 }
 
 // host returns the entry of a host, which it makes if need be. The caller holds mu.

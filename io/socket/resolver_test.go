@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -345,5 +346,40 @@ func TestDialer_staleAddressesWhileTheDNSIsDown(t *testing.T) {
 		if diff := cmp.Diff([]string{"3s tcp6 [2001:db8::a]:8883", "3.25s tcp4 192.0.2.1:8883"}, network.attempts()); diff != "" {
 			t.Error(diff)
 		}
+	})
+}
+
+// When every address that is remembered fails, the next attempt asks the DNS, which knows where the host has moved.
+func TestDialer_asksAgainWhenAllAddressesFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fake := dns(nil, []string{v4a})
+		network := newFakeNet(map[string]peer{v4a: {}})
+		d := &Dialer{Resolver: fake, connect: network.connect}
+		dialTo(t, d, v4a+":8883")
+		asked := fake.count()
+		network.set(map[string]peer{v4a: {refused: true}, v4b: {}})
+		fake.set("ip4", reply{addrs: []string{v4b}})
+		if _, err := d.DialContext(context.Background(), "tcp", host+":8883"); !errors.Is(err, syscall.ECONNREFUSED) || fake.count() != asked {
+			t.Fatalf("%v, %d queries", err, fake.count()-asked)
+		}
+		dialTo(t, d, v4b+":8883")
+		// A caller who leaves says nothing of the addresses.
+		asked = fake.count()
+		ctx, cancel := context.WithCancel(context.Background())
+		network.set(nil)
+		time.AfterFunc(time.Second, cancel)
+		_, _ = d.DialContext(ctx, "tcp", host+":8883")
+		network.set(map[string]peer{v4b: {}})
+		dialTo(t, d, v4b+":8883")
+		if fake.count() != asked {
+			t.Errorf("%d more queries", fake.count()-asked)
+		}
+		// Without an answer of the DNS the addresses that are known still serve.
+		network.set(map[string]peer{v4b: {refused: true}})
+		_, _ = d.DialContext(context.Background(), "tcp", host+":8883")
+		network.set(map[string]peer{v4b: {}})
+		fake.set("ip4", reply{err: errDNSDown})
+		fake.set("ip6", reply{err: errDNSDown})
+		dialTo(t, d, v4b+":8883")
 	})
 }

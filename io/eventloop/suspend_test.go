@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package eventloop_test
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
+)
+
+func TestSuspendWatch(t *testing.T) {
+	t.Parallel()
+	m := eventloop.NewManual()
+	var heard []time.Duration
+	var first, second eventloop.SuspendWatch
+	first.Start(m.Loop(), func(d time.Duration) { heard = append(heard, d) })
+	second.Start(m.Loop(), func(d time.Duration) {
+		heard = append(heard, -d)
+		second.Stop()
+	})
+	m.Advance(time.Hour)
+	m.Suspend(4 * time.Second) // a clock that was corrected
+	m.Advance(time.Minute)
+	if len(heard) != 0 {
+		t.Fatalf("heard %v while awake", heard)
+	}
+	m.Suspend(8 * time.Hour)
+	m.Advance(15 * time.Second)
+	m.Suspend(time.Minute)
+	m.Advance(15 * time.Second)
+	if want := []time.Duration{8 * time.Hour, -8 * time.Hour, time.Minute}; !slices.Equal(heard, want) {
+		t.Errorf("heard %v, want %v", heard, want)
+	}
+	first.Stop()
+	m.Suspend(time.Hour)
+	m.Advance(time.Minute)
+	if _, armed := m.NextTimer(); len(heard) != 3 || armed {
+		t.Errorf("heard %v after the last Stop, timer armed %v", heard, armed)
+	}
+	// A loop that has had watches takes new ones, and what was slept before does not count.
+	var third eventloop.SuspendWatch
+	third.Start(m.Loop(), func(d time.Duration) { heard = append(heard, d) })
+	m.Advance(time.Minute)
+	m.Suspend(time.Hour)
+	m.Advance(time.Minute)
+	if len(heard) != 4 || heard[3] != time.Hour {
+		t.Errorf("heard %v", heard)
+	}
+	var never eventloop.SuspendWatch
+	never.Stop()
+}
+
+// A loop that is awake finds its clocks in step, however long.
+func TestSuspendWatch_awake(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := eventloop.NewGroup(eventloop.Options{Loops: 1})
+		defer g.Close()
+		var w eventloop.SuspendWatch
+		w.Start(g.Next(), func(d time.Duration) { t.Errorf("heard of %v", d) })
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		w.Stop()
+	})
+}
