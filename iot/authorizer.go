@@ -58,6 +58,9 @@ func (a CustomAuthorizer) String() string {
 // Format keeps token, signature and password out of every verb.
 func (a CustomAuthorizer) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
 
+// MarshalText keeps them out of encoders such as encoding/json.
+func (a CustomAuthorizer) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // Names of the query parameters.
 const (
 	paramAuthorizer = "x-amz-customauthorizer-name"

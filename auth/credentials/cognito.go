@@ -65,6 +65,9 @@ func (o CognitoOptions) Format(f fmt.State, _ rune) {
 		o.IdentityID, o.IdentityPoolID, o.CustomRoleARN, o.Region, len(o.Logins))
 }
 
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o CognitoOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
 // NewCognito returns a cached provider of the credentials of an Amazon Cognito
 // identity (GetCredentialsForIdentity).
 //

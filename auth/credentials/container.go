@@ -51,6 +51,14 @@ type ContainerOptions struct {
 	Cache CacheOptions
 }
 
+// Format leaves out the URIs, which may contain secrets.
+func (o ContainerOptions) Format(f fmt.State, _ rune) {
+	fmt.Fprint(f, "credentials.ContainerOptions{…}")
+}
+
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o ContainerOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
 // NewContainer returns a cached provider for containers of ECS and EKS, and for
 // agents such as Greengrass that serve credentials in the same way.
 //

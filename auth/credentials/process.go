@@ -38,6 +38,9 @@ func (o ProcessOptions) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "credentials.ProcessOptions{Timeout:%v}", o.Timeout)
 }
 
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o ProcessOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
 // NewProcess returns a cached provider that runs a program. If the program
 // fails, the beginning of what it wrote to its standard error is part of the
 // error; what it wrote to its standard output never is.

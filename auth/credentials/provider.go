@@ -133,6 +133,9 @@ type StaticOptions struct {
 // Format prints nothing of the credentials.
 func (o StaticOptions) Format(f fmt.State, _ rune) { fmt.Fprint(f, "credentials.StaticOptions{…}") }
 
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o StaticOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
 // NewStatic returns a provider of fixed credentials. They should not be part of
 // a device's firmware; use them for tests and tools.
 func NewStatic(o StaticOptions) (*Provider, error) {

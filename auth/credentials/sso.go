@@ -47,6 +47,9 @@ func (o SSOOptions) Format(f fmt.State, _ rune) {
 		o.AccountID, o.RoleName, o.Region, o.SessionName, o.StartURL)
 }
 
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o SSOOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
 // NewSSO returns a cached provider of credentials from IAM Identity Center. It
 // needs a login that a person made before, for example with `aws sso login`.
 func NewSSO(o SSOOptions) (*Provider, error) {

@@ -53,6 +53,9 @@ func (o AssumeRoleOptions) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "credentials.AssumeRoleOptions{RoleARN:%q Region:%q}", o.RoleARN, o.Region)
 }
 
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o AssumeRoleOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
+
 // NewAssumeRole returns a cached provider of a role's credentials, from STS
 // AssumeRole.
 func NewAssumeRole(o AssumeRoleOptions) (*Provider, error) {
@@ -158,6 +161,9 @@ type WebIdentityOptions struct {
 func (o WebIdentityOptions) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "credentials.WebIdentityOptions{RoleARN:%q TokenFile:%q Region:%q}", o.RoleARN, o.TokenFile, o.Region)
 }
+
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (o WebIdentityOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o), nil }
 
 // NewWebIdentity returns a cached provider of a role's credentials, from STS
 // AssumeRoleWithWebIdentity. The environment is read at each request; the error

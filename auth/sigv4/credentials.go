@@ -24,6 +24,9 @@ type Credentials struct {
 // Format prints nothing of the credentials, for every verb.
 func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, "sigv4.Credentials{…}") }
 
+// MarshalText keeps secrets out of encoders such as encoding/json.
+func (c Credentials) MarshalText() ([]byte, error) { return fmt.Append(nil, c), nil }
+
 // CredentialsProvider is a source of credentials. Implementations are safe for
 // concurrent use and obey the context.
 //

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -145,6 +146,12 @@ func (o Options) String() string {
 
 // GoString keeps credentials out of %#v.
 func (o Options) GoString() string { return "proxy.Options{" + o.String() + "}" }
+
+// Format keeps credentials out of every verb.
+func (o Options) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, o.GoString()) }
+
+// MarshalText keeps credentials out of encoders such as encoding/json.
+func (o Options) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // Validate reports everything that is wrong with the options.
 func (o Options) Validate() error {

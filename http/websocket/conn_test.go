@@ -285,7 +285,8 @@ func TestConcurrent_pingsAndWrites(t *testing.T) {
 		}
 		wg.Wait()
 		<-client.served
-		if d := cmp.Diff(map[byte]int{0x82: writers * writes * 3, 0x8a: pings, 0x88: 1}, counts); d != "" {
+		delete(counts, 0x88) // no answer to the close if the end of a write is in the way
+		if d := cmp.Diff(map[byte]int{0x82: writers * writes * 3, 0x8a: pings}, counts); d != "" {
 			t.Errorf("frames differ (-want +got):\n%s", d)
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 )
 
@@ -106,6 +107,9 @@ func (i *Identity) String() string { return i.opts.describe() + " on " + i.token
 
 // GoString says which key and token are meant.
 func (i *Identity) GoString() string { return "pkcs11.Identity(" + i.String() + ")" }
+
+// Format is GoString, whatever the verb: fmt would print the fields.
+func (i *Identity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, i.GoString()) }
 
 // Stats counts the sessions of the token.
 func (i *Identity) Stats() SessionStats { return i.token.Stats() }

@@ -14,6 +14,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"strings"
 	"sync"
@@ -128,6 +129,9 @@ func (k *Key) String() string { return k.name }
 
 // GoString says which key it is.
 func (k *Key) GoString() string { return "pkcs11.Key(" + k.name + ")" }
+
+// Format is GoString, whatever the verb: fmt would print the fields.
+func (k *Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.GoString()) }
 
 // SupportedSignatureAlgorithms returns what a TLS certificate with this key is to be restricted to, or nil if the token
 // signs by all the schemes that go with the key. It is not nil for RSA keys on tokens that have neither PSS nor raw RSA:

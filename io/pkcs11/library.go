@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"fmt"
+	"io"
 	"sync"
 )
 
@@ -81,6 +82,9 @@ func (l *Library) String() string { return l.path }
 
 // GoString returns the path.
 func (l *Library) GoString() string { return fmt.Sprintf("pkcs11.Library(%q)", l.path) }
+
+// Format is GoString, whatever the verb: fmt would print the fields.
+func (l *Library) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, l.GoString()) }
 
 // Close gives the library up. Tokens and identities made with it keep working until they are closed themselves.
 // Closing again does nothing.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +49,11 @@ type TokenOptions struct {
 
 	// Logger hears about lost sessions and refused PINs. Nil is silent.
 	Logger *zap.Logger
+}
+
+// Format names the token and leaves out the PIN, whatever the verb.
+func (o TokenOptions) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "pkcs11.TokenOptions{Label:%q Serial:%q Manufacturer:%q Model:%q}", o.Label, o.Serial, o.Manufacturer, o.Model)
 }
 
 func (o TokenOptions) validate() error {
@@ -171,6 +177,9 @@ func (t *Token) String() string { return t.name }
 
 // GoString says which token is meant.
 func (t *Token) GoString() string { return "pkcs11.Token(" + t.name + ")" }
+
+// Format is GoString, whatever the verb: fmt would print the fields.
+func (t *Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.GoString()) }
 
 // SessionStats counts the sessions of a [Token].
 type SessionStats struct {

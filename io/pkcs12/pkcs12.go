@@ -40,6 +40,12 @@ func (b *Bundle) String() string {
 // GoString keeps the key out of %#v.
 func (b *Bundle) GoString() string { return b.String() }
 
+// Format keeps the key out of every verb.
+func (b Bundle) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, b.String()) }
+
+// MarshalText keeps the key out of encoders such as encoding/json.
+func (b Bundle) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
 // DecodeFile reads the bundle in a file. Errors are of type [*Error].
 func DecodeFile(path, password string) (*Bundle, error) {
 	f, err := os.Open(path)

@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,6 +93,9 @@ func (a *Authenticator) String() string { return Method }
 
 // GoString is like String.
 func (a *Authenticator) GoString() string { return Method }
+
+// Format is like String, whatever the verb.
+func (a *Authenticator) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, Method) }
 
 // Method returns [Method].
 func (a *Authenticator) Method() string { return Method }
