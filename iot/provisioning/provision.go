@@ -243,7 +243,9 @@ func (p *provisioner) register(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, claim.Close()) }()
-	requests, err := request.New(claim, request.Options{Timeout: p.RequestTimeout})
+	// A late answer is as good as that of the request that is repeated: it is about
+	// the same key, or the same token.
+	requests, err := request.New(claim, request.Options{Timeout: p.RequestTimeout, LateWindow: -1})
 	if err != nil {
 		return err
 	}
