@@ -3,17 +3,18 @@ module github.com/gocrt/aws-iot-device-sdk-go/interop
 go 1.25.0
 
 require (
+	github.com/fxamacker/cbor/v2 v2.10.0
 	github.com/gocrt/aws-iot-device-sdk-go/auth v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/http v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/iot v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
 	github.com/google/go-cmp v0.7.0
 )
 
 require (
-	github.com/fxamacker/cbor/v2 v2.10.0 // indirect
 	github.com/miekg/pkcs11 v1.1.2 // indirect
 	github.com/mochi-mqtt/server/v2 v2.7.9 // indirect
 	github.com/x448/float16 v0.8.4 // indirect
@@ -31,6 +32,7 @@ replace (
 	github.com/gocrt/aws-iot-device-sdk-go/http => ../http
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
 	github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11 => ../io/pkcs11
+	github.com/gocrt/aws-iot-device-sdk-go/iot => ../iot
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest => ../iot/iottest
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
 )

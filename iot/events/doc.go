@@ -4,6 +4,6 @@
 // that connect, disconnect and subscribe, and commands that change their status.
 //
 // They are ordinary messages on topics below $aws/events/. The policy has to allow
-// iot:Subscribe on the topicfilter and iot:Receive on the topic, such as
-// $aws/events/presence/+/*.
+// iot:Subscribe on the topicfilter, such as $aws/events/presence/+/#, and
+// iot:Receive on the topic, such as $aws/events/presence/*.
 package events

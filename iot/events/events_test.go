@@ -78,7 +78,7 @@ func TestParseOthers(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	for want, f := range map[string]func() (string, error){
-		"$aws/events/presence/+/+":                     func() (string, error) { return events.PresenceFilter(events.All, events.All) },
+		"$aws/events/presence/+/#":                     func() (string, error) { return events.PresenceFilter(events.All, events.All) },
 		"$aws/events/presence/connected/site/1":        func() (string, error) { return events.PresenceFilter(events.Connected, "site/1") },
 		"$aws/events/subscriptions/unsubscribed/a":     func() (string, error) { return events.SubscriptionFilter(events.Unsubscribed, "a") },
 		"$aws/events/commandExecution/blink/SUCCEEDED": func() (string, error) { return events.CommandFilter("blink", "SUCCEEDED") },

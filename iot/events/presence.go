@@ -21,7 +21,8 @@ var (
 	ErrInvalidEvent = errors.New("events: invalid event")
 )
 
-// All stands for every client, command or status in topic filters.
+// All stands for every type, client, command or status in the functions that
+// return topic filters.
 const All = "+"
 
 // Type is the type of an event about a client.
@@ -114,6 +115,9 @@ func filter(kind string, t Type, clientID string) (string, error) {
 	}
 	if t == "" || t != All && strings.ContainsAny(string(t), "+#/") {
 		return "", fmt.Errorf("%w: event type %q", ErrInvalidArgument, t)
+	}
+	if clientID == All {
+		clientID = "#" // identifiers may have slashes
 	}
 	return "$aws/events/" + kind + "/" + string(t) + "/" + clientID, nil
 }
