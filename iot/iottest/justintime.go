@@ -4,6 +4,7 @@ package iottest
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -42,8 +43,34 @@ func (c *Core) RegisterCA(ca RegisteredCA) error {
 	if ca.Template != "" && c.device.templates[ca.Template] == nil {
 		return fmt.Errorf("iottest: no such provisioning template: %s", ca.Template)
 	}
-	c.device.authorities[certificateID(ca.Certificate)] = &ca
+	id := certificateID(ca.Certificate)
+	c.device.authorities[id] = &ca
+	c.state.put(bucketAuthorities, id, keptAuthority{ca.Certificate.Raw, ca.Template, ca.Delay})
 	return nil
+}
+
+const bucketAuthorities = "authorities"
+
+type keptAuthority struct {
+	Certificate []byte
+	Template    string
+	Delay       time.Duration
+}
+
+// loadAuthorities restores the registered authorities of the last run.
+func (c *Core) loadAuthorities() error {
+	return c.state.load(bucketAuthorities, func(id string, raw []byte) error {
+		var kept keptAuthority
+		if err := json.Unmarshal(raw, &kept); err != nil {
+			return err
+		}
+		cert, err := x509.ParseCertificate(kept.Certificate)
+		if err != nil {
+			return err
+		}
+		c.device.authorities[id] = &RegisteredCA{Certificate: cert, Template: kept.Template, Delay: kept.Delay}
+		return nil
+	})
 }
 
 // authorityOf finds the registered CA of a certificate that is valid now, nil if there is none. c.mu is held.

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -330,7 +331,7 @@ func TestProvisioning_trustedUser(t *testing.T) {
 	}
 }
 
-// A token survives a restart of the core, and so does the certificate that waits for it.
+// Tokens, templates and authorities survive a restart of the core, and so do certificates that wait.
 func TestProvisioning_survives(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -339,13 +340,18 @@ func TestProvisioning_survives(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim := c.Device(t, "claim")
+	addTemplate(t, c, func(p *iottest.ProvisioningTemplate) { p.Policies = []string{iottest.DenyAllPolicy} })
+	late := c.Device(t, "8", iottest.Unregistered())
+	if err := errors.Join(c.AddProvisioningTemplate(iottest.ProvisioningTemplate{Name: "jitp", ThingName: "${AWS::IoT::Certificate::CommonName}"}),
+		c.RegisterCA(iottest.RegisteredCA{Template: "jitp"})); err != nil {
+		t.Fatal(err)
+	}
 	cl := claimClient(t, c, claim, "json")
 	made := wireFormats[0].call(cl, createTopic, nil, "accepted")
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	c = iottest.Start(t, func(o *iottest.Options) { o.Dir = dir })
-	addTemplate(t, c, nil)
 	cfg := c.TLSConfig(iottest.ALPNMQTTCA)
 	cfg.Certificates = []tls.Certificate{claim.TLSCertificate()}
 	nc, err := tls.Dial("tcp", c.Addr(), cfg)
@@ -359,5 +365,12 @@ func TestProvisioning_survives(t *testing.T) {
 		"parameters": map[string]string{"SerialNumber": "7"}}, "accepted")
 	if done["thingName"] != "thing-7" {
 		t.Errorf("answer %v", done)
+	}
+	registered := slices.IndexFunc(c.Devices(), func(d *iottest.Device) bool { return d.Name() == "thing-7" })
+	if registered < 0 || len(c.Devices()[registered].Policies()) != 1 {
+		t.Errorf("devices %v", c.Devices())
+	}
+	if connectWith(t, c, late.TLSCertificate(), "8") || !connectWith(t, c, late.TLSCertificate(), "8") {
+		t.Error("the CA was forgotten")
 	}
 }

@@ -144,7 +144,7 @@ func (d *deviceServices) init(o ServiceOptions) {
 func (c *Core) loadServices() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.loadShadows(), c.loadJobs(), c.loadCommands(), c.loadTokens())
+	return errors.Join(c.loadShadows(), c.loadJobs(), c.loadCommands(), c.loadTemplates(), c.loadAuthorities(), c.loadTokens())
 }
 
 // request is a message that reached a device service, or a call of the same meaning.

@@ -4,6 +4,7 @@ package iottest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -31,7 +32,7 @@ type ProvisioningTemplate struct {
 	Disabled bool
 	// Hook plays the pre-provisioning Lambda function. An error, a panic, or no return within 5 seconds on the core's
 	// clock refuses the device. It may be called from several goroutines at once.
-	Hook func(context.Context, *ProvisioningRequest) (*ProvisioningDecision, error)
+	Hook func(context.Context, *ProvisioningRequest) (*ProvisioningDecision, error) `json:"-"`
 
 	policies []*Policy
 }
@@ -56,13 +57,14 @@ type ProvisioningDecision struct {
 
 var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
 
-// AddProvisioningTemplate adds a template, or replaces the one of that name.
+// AddProvisioningTemplate adds a template, or replaces the one of that name. A core with a folder remembers it, unless it
+// has a hook, which cannot be stored.
 func (c *Core) AddProvisioningTemplate(t ProvisioningTemplate) error {
 	if !templateName.MatchString(t.Name) {
 		return fmt.Errorf("iottest: provisioning template %q: want 1 to 36 letters, digits, '-' and '_'", t.Name)
 	}
 	setDefault(&t.ThingName, "${SerialNumber}")
-	t.Parameters = slices.Clone(t.Parameters)
+	t.Parameters, t.policies = slices.Clone(t.Parameters), nil
 	for _, document := range t.Policies {
 		p, err := ParsePolicy(document)
 		if err != nil {
@@ -73,7 +75,33 @@ func (c *Core) AddProvisioningTemplate(t ProvisioningTemplate) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.device.templates[t.Name] = &t
+	if t.Hook != nil {
+		c.state.remove(bucketTemplates, t.Name)
+	} else {
+		c.state.put(bucketTemplates, t.Name, t)
+	}
 	return nil
+}
+
+const bucketTemplates = "templates"
+
+// loadTemplates restores the templates of the last run.
+func (c *Core) loadTemplates() error {
+	return c.state.load(bucketTemplates, func(name string, raw []byte) error {
+		t := &ProvisioningTemplate{}
+		if err := json.Unmarshal(raw, t); err != nil {
+			return err
+		}
+		for _, document := range t.Policies {
+			p, err := ParsePolicy(document)
+			if err != nil {
+				return err
+			}
+			t.policies = append(t.policies, p)
+		}
+		c.device.templates[name] = t
+		return nil
+	})
 }
 
 // ClaimPolicy is the policy of claim certificates: it allows to connect, to create certificates and to register with a

@@ -25,6 +25,7 @@ func (c *Control) routes() {
 	c.handle("POST /v1/clock", c.clock)
 	c.deviceRoutes()
 	c.serviceRoutes()
+	c.provisioningRoutes()
 }
 
 func (c *Control) status(*http.Request) (any, error) {
