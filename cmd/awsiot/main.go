@@ -43,6 +43,9 @@ func program() *cli.Program {
 		pubCommand(),
 		subCommand(),
 		doctorCommand(),
+		coreCommand(),
+		shadowCommand(),
+		jobsCommand(),
 		versionCommand(),
 		completionCommand(p),
 	}

@@ -109,7 +109,7 @@ func Define(set *cli.Flags) *Flags {
 		set.StringVar(&f.cognito.IdentityPoolID, "identity-pool-id", "", "`id` of a Cognito identity pool, of which this becomes a new guest")
 		set.StringVar(&f.alias.Endpoint, "credentials-endpoint", "", "host `name` of the credentials endpoint, for a role alias")
 		set.StringVar(&f.alias.RoleAlias, "role-alias", "", "`name` of the role alias, together with -cert and -key")
-		set.StringVar(&f.alias.ThingName, "thing", "", "`name` of the thing of the certificate")
+		set.StringVar(&f.alias.ThingName, "thing", "", "`name` of the thing, for a role alias, shadows and jobs")
 	})
 	set.Group("With a custom authorizer or a user name (-method custom-auth, websocket-custom-auth, broker)", func() {
 		set.StringVar(&f.authorizer.Name, "authorizer", "", "`name` of the custom authorizer")
@@ -127,6 +127,14 @@ func Define(set *cli.Flags) *Flags {
 
 // Named reports whether the client id was given, once Target has been called.
 func (f *Flags) Named() bool { return f.named }
+
+// Thing is the name of the thing: that of -thing, else the client id.
+func (f *Flags) Thing() string {
+	if f.alias.ThingName != "" {
+		return f.alias.ThingName
+	}
+	return f.ClientID
+}
 
 // Close releases what Target has opened.
 func (f *Flags) Close() {
