@@ -25,7 +25,8 @@ type rig struct {
 	sent map[*Operation]bool
 	last Result
 
-	departed int64
+	departed  int64
+	restoring []uint16 // identifiers of SUBSCRIBE packets that are not answered
 
 	events     []Event
 	messages   []string
