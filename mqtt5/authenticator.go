@@ -234,8 +234,9 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 			err = &DialError{Address: c.opts.Address, Err: e}
 		}
 	}()
-	packet := c.opts.Connect.clone()
+	packet := c.opts.Connect
 	if c.opts.PrepareConnect != nil {
+		packet = packet.clone() // it may change what the fields point to
 		if err := c.opts.PrepareConnect(ctx, &packet); err != nil {
 			return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}
 		}

@@ -212,7 +212,11 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 		c.engine.HurryStop(now, stop)
 		c.handlers.end()
 	}
-	c.forget(w) // the event may still refer to it
+	if w.completed {
+		c.done(w)
+	} else {
+		c.forget(w) // the event may still refer to it
+	}
 	c.unlock(now)
 	return err
 }
@@ -274,12 +278,13 @@ func (c *Client) WaitConnected(ctx context.Context) error {
 	c.connected = append(c.connected, w)
 	c.unlock(now)
 	now = c.wait(ctx, w)
-	defer c.forget(w)
+	err := w.result.Err
 	if !w.completed {
 		remove(&c.connected, w)
-		return ctx.Err()
+		err = ctx.Err()
 	}
-	return w.result.Err
+	c.done(w)
+	return err
 }
 
 // Settings returns what was negotiated for the current connection, or for the

@@ -85,8 +85,10 @@ func (s *sink) Notify(ev *engine.Event) {
 		}
 		e.stopped = c.takeStopped()
 	}
-	if e.stopped != nil || c.heard(ev) {
+	if c.heard(ev) {
 		c.events.Add(e)
+	} else {
+		completeAll(&e.stopped, nil)
 	}
 }
 

@@ -67,6 +67,7 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 	e.connectedAt = now
 	e.succeeded = true
 	e.stats.Connects++
+	e.patience = newPatience(e.settings.ServerKeepAlive, e.cfg.PingTimeout)
 	e.quota = int(e.settings.ReceiveMaximumFromServer)
 	if n := min(e.settings.TopicAliasMaximumToServer, e.aliasLimit()); n > 0 {
 		e.outAliases = &outboundAliases{mode: e.cfg.OutAliases, max: n}

@@ -263,6 +263,7 @@ type connection struct {
 	writes       uint64 // writes that were taken, never reset: numbers of old operations stay behind
 	ackWrite     uint64 // writes when an acknowledgement came last
 	flow         flow
+	patience     patience
 	paused       bool // the owner does not read
 	connectedAt  time.Duration
 	throttled    time.Duration // publishes wait until then; never: not throttled

@@ -84,14 +84,19 @@ func (f *flow) heard(now time.Duration) {
 	f.pinging, f.pingAlone, f.pingEnd, f.pingAt = false, false, 0, never
 }
 
-func (e *Engine) keepAliveInterval() time.Duration {
-	return time.Duration(e.settings.ServerKeepAlive) * time.Second
+// patience is how long to wait on one connection; zero without keep alive.
+type patience struct {
+	interval time.Duration // keep alive interval
+	ping     time.Duration // for the answer to a PINGREQ
+	stuck    time.Duration // for bytes to leave
+	look     time.Duration // between looks at whether bytes leave
 }
 
-// patience returns the ping timeout, and how long bytes may wait to leave.
-func (e *Engine) patience(interval time.Duration) (ping, stuck time.Duration) {
-	ping = min(e.cfg.PingTimeout, interval/2)
-	return ping, after(interval, ping)
+func newPatience(keepAliveSeconds uint16, pingTimeout time.Duration) patience {
+	interval := time.Duration(keepAliveSeconds) * time.Second
+	ping := min(pingTimeout, interval/2)
+	stuck := after(interval, ping)
+	return patience{interval, ping, stuck, stuck / looks}
 }
 
 // looks is how often a link on which bytes wait to leave is looked at, before
@@ -100,33 +105,24 @@ const looks = 32
 
 // flowDeadline returns when keepAlive has something to do.
 func (e *Engine) flowDeadline() time.Duration {
-	interval := e.keepAliveInterval()
-	if interval == 0 {
+	p, f := &e.patience, &e.flow
+	if p.interval == 0 {
 		return never
 	}
-	f := &e.flow
-	_, stuck := e.patience(interval)
-	d := never
-	if f.waiting() && (e.inFlight || f.pinging) {
-		d = min(after(max(f.movedAt, f.lookedAt), stuck/looks), after(f.movedAt, stuck))
-	} else if f.waiting() {
-		d = after(f.movedAt, stuck)
-	}
-	if ping := e.pingDeadline(interval); ping < d {
-		d = ping
+	d := min(e.pingDue(), e.answerDue())
+	if f.waiting() {
+		d = min(d, after(f.movedAt, p.stuck))
+		if e.inFlight || f.pinging {
+			d = min(d, after(max(f.movedAt, f.lookedAt), p.look))
+		}
 	}
 	return d
 }
 
-// pingDeadline returns when a PINGREQ is due, or its answer.
-func (e *Engine) pingDeadline(interval time.Duration) time.Duration {
-	return min(e.pingDue(interval), e.answerDue(interval))
-}
-
 // pingDue returns when to send a PINGREQ. One that waits for its write serves
 // all until then.
-func (e *Engine) pingDue(interval time.Duration) time.Duration {
-	f := &e.flow
+func (e *Engine) pingDue() time.Duration {
+	interval, f := e.patience.interval, &e.flow
 	switch {
 	case f.pinging && (f.pingEnd == 0 || e.inFlight):
 		return never
@@ -137,35 +133,32 @@ func (e *Engine) pingDue(interval time.Duration) time.Duration {
 }
 
 // answerDue returns when the answer to a PINGREQ is late.
-func (e *Engine) answerDue(interval time.Duration) time.Duration {
+func (e *Engine) answerDue() time.Duration {
 	f := &e.flow
 	if e.paused || f.pingAt == never {
 		return never
 	}
-	ping, stuck := e.patience(interval)
 	if f.pingAlone {
-		return after(f.pingAt, ping)
+		return after(f.pingAt, e.patience.ping)
 	}
-	return after(f.pingAt, stuck)
+	return after(f.pingAt, e.patience.stuck)
 }
 
 func (e *Engine) keepAlive(now time.Duration) {
-	interval := e.keepAliveInterval()
-	if interval == 0 {
+	if e.patience.interval == 0 {
 		return
 	}
 	f := &e.flow
 	f.lookedAt = now
-	_, stuck := e.patience(interval)
 	switch {
-	case f.waiting() && now >= after(f.movedAt, stuck):
+	case f.waiting() && now >= after(f.movedAt, e.patience.stuck):
 		// A DISCONNECT could not leave either.
 		e.conclude(now, &Event{Err: ErrPingTimeout})
 		e.beginClosing(now)
-	case now >= e.answerDue(interval):
+	case now >= e.answerDue():
 		// 0x8D is the server's to send (section 3.14.2.1), so plain failure.
 		e.disconnect(now, wire.UnspecifiedError, ErrPingTimeout)
-	case now >= e.pingDue(interval):
+	case now >= e.pingDue():
 		e.ping(now)
 	}
 }

@@ -530,7 +530,7 @@ func (s *simulation) checkConnected() {
 	if o := &s.tap; len(o.owed) > 0 && o.owed[0].answered || len(o.owedReleases) > 0 || len(o.owedCompletions) > 0 {
 		s.fail("forgotten acknowledgements: %+v, %+v, %+v", o.owed, o.owedReleases, o.owedCompletions)
 	}
-	if interval := e.keepAliveInterval(); interval > 0 && s.now-s.tap.lastSent > interval && s.deadline() > s.now {
+	if interval := e.patience.interval; interval > 0 && s.now-s.tap.lastSent > interval && s.deadline() > s.now {
 		s.fail("nothing was sent for %v", s.now-s.tap.lastSent)
 	}
 }
