@@ -58,6 +58,7 @@ type Client struct {
 	stopped     []*waiter // those that wait in Stop
 	connected   []*waiter // those that wait in WaitConnected
 	gaveUp      error     // why the client stopped by itself
+	saidGranted bool      // the log says that acknowledgements carry a granted QoS
 	ended       bool      // closed, and everything was given back
 
 	start starts // bound once: to start a goroutine then takes no allocation
@@ -283,7 +284,7 @@ func (c *Client) WaitConnected(ctx context.Context) error {
 		remove(&c.connected, w)
 		err = ctx.Err()
 	}
-	c.done(w)
+	c.forget(w) // not kept: most clients call this once
 	return err
 }
 

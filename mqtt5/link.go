@@ -149,7 +149,7 @@ func (l *link) opened(connect *wire.Connect, nc net.Conn, err error) bool {
 	case err == nil && l.current():
 		l.conn = nc
 		l.reader, l.writer = conn.NewReader(nc), conn.NewWriter(nc)
-		l.renewed = now
+		l.renewed = now - time.Hour // after the handshake it is renewed at once
 		c.engine.TransportOpened(now, connect)
 		l.writing = true
 		l.users++ // reader and writer

@@ -21,8 +21,8 @@ func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	if c.observers != nil {
 		c.observers.complete(c, c.loop.Now(), op, &r)
 	}
-	if r.Granted && !c.stats.noticedGranted {
-		c.stats.noticedGranted = true
+	if r.Granted && !c.saidGranted {
+		c.saidGranted = true
 		c.events.Add(event{value: grantedNotice{}})
 	}
 	switch w := op.Waiter.(type) {

@@ -208,10 +208,12 @@ func (c *Client) unhandled(m *Message) {
 func (c *Client) countUnhandled(m *Message) {
 	now := c.lock()
 	c.stats.unhandled++
-	n := c.stats.unhandled - c.stats.warned
-	warn := c.stats.warned == 0 || now-c.stats.warnedAt >= unhandledEvery
+	n, warn := c.stats.unhandled, true
+	if last := c.stats.warning; last != nil {
+		n, warn = n-last.count, now-last.at >= unhandledEvery
+	}
 	if warn {
-		c.stats.warned, c.stats.warnedAt = c.stats.unhandled, now
+		c.stats.warning = &unhandledWarning{at: now, count: c.stats.unhandled}
 	}
 	c.unlock(now)
 	if warn {

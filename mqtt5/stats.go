@@ -43,12 +43,16 @@ type Stats struct {
 // clientStats are the counters that the engine does not have. Client.mu guards
 // them.
 type clientStats struct {
-	rejected       uint64
-	pauses         uint64
-	unhandled      uint64
-	noticedGranted bool          // the log says that acknowledgements carry a granted QoS
-	warnedAt       time.Duration // when the log said last that messages were not handled; 0: never
-	warned         uint64        // how many there were then
+	rejected  uint64
+	pauses    uint64
+	unhandled uint64
+	warning   *unhandledWarning // nil: the log has none yet
+}
+
+// unhandledWarning is what the log said last of messages without a handler.
+type unhandledWarning struct {
+	at    time.Duration
+	count uint64 // Stats.UnhandledMessages then
 }
 
 // Stats returns a snapshot. Its cost grows with the operations in flight.

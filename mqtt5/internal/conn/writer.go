@@ -47,7 +47,8 @@ type Writer struct {
 
 	written  atomic.Int64
 	departed atomic.Int64
-	below    syscall.RawConn // of the socket under all layers; nil: unknown
+	below    syscall.RawConn  // of the socket under all layers; nil: unknown
+	measure  func(fd uintptr) // measureDeparted, bound once
 }
 
 // NewWriter returns a Writer.
@@ -58,6 +59,7 @@ func NewWriter(c net.Conn) *Writer {
 		w.joined, w.largest = joined, largestPiece-frameHeader
 	}
 	w.below = bottom(c)
+	w.measure = w.measureDeparted
 	return w
 }
 
@@ -153,7 +155,7 @@ func (w *Writer) Departed() int64 {
 	if w.below == nil {
 		return w.written.Load()
 	}
-	_ = w.below.Control(w.measureDeparted) // fails when the socket is closed: then nothing leaves any more
+	_ = w.below.Control(w.measure) // fails when the socket is closed: then nothing leaves any more
 	return w.departed.Load()
 }
 

@@ -88,15 +88,14 @@ func (f *flow) heard(now time.Duration) {
 type patience struct {
 	interval time.Duration // keep alive interval
 	ping     time.Duration // for the answer to a PINGREQ
-	stuck    time.Duration // for bytes to leave
-	look     time.Duration // between looks at whether bytes leave
 }
+
+// stuck returns how long bytes may wait to leave.
+func (p *patience) stuck() time.Duration { return p.interval + p.ping }
 
 func newPatience(keepAliveSeconds uint16, pingTimeout time.Duration) patience {
 	interval := time.Duration(keepAliveSeconds) * time.Second
-	ping := min(pingTimeout, interval/2)
-	stuck := after(interval, ping)
-	return patience{interval, ping, stuck, stuck / looks}
+	return patience{interval, min(pingTimeout, interval/2)}
 }
 
 // looks is how often a link on which bytes wait to leave is looked at, before
@@ -111,9 +110,9 @@ func (e *Engine) flowDeadline() time.Duration {
 	}
 	d := min(e.pingDue(), e.answerDue())
 	if f.waiting() {
-		d = min(d, after(f.movedAt, p.stuck))
+		d = min(d, after(f.movedAt, p.stuck()))
 		if e.inFlight || f.pinging {
-			d = min(d, after(max(f.movedAt, f.lookedAt), p.look))
+			d = min(d, after(max(f.movedAt, f.lookedAt), p.stuck()/looks))
 		}
 	}
 	return d
@@ -141,7 +140,7 @@ func (e *Engine) answerDue() time.Duration {
 	if f.pingAlone {
 		return after(f.pingAt, e.patience.ping)
 	}
-	return after(f.pingAt, e.patience.stuck)
+	return after(f.pingAt, e.patience.stuck())
 }
 
 func (e *Engine) keepAlive(now time.Duration) {
@@ -151,7 +150,7 @@ func (e *Engine) keepAlive(now time.Duration) {
 	f := &e.flow
 	f.lookedAt = now
 	switch {
-	case f.waiting() && now >= after(f.movedAt, e.patience.stuck):
+	case f.waiting() && now >= after(f.movedAt, e.patience.stuck()):
 		// A DISCONNECT could not leave either.
 		e.conclude(now, &Event{Err: ErrPingTimeout})
 		e.beginClosing(now)
