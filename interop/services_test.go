@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"testing"
 
@@ -23,13 +22,6 @@ import (
 // conversations are those of that SDK's own tests against the service.
 
 type object = map[string]any
-
-// with adds members to an object.
-func with(base, more object) object {
-	all := maps.Clone(base)
-	maps.Copy(all, more)
-	return all
-}
 
 // serviceClients are the clients of that SDK, connected as a device.
 func serviceClients(t *testing.T, c *iottest.Core, device *iottest.Device, version int) *node {
