@@ -21,7 +21,8 @@ import (
 // service accepts the statuses of commands.
 type service struct {
 	*requesttest.Conn
-	t *testing.T
+	t        *testing.T
+	requests *request.Client // of all executors: they have the same filters
 	// fault may spoil a report: "lose" it or its "answer", or reject it with a code.
 	fault func(n int) string
 
@@ -35,6 +36,11 @@ func newService(t *testing.T) *service {
 	s := &service{Conn: requesttest.New(), t: t}
 	s.OnPublish(s.handle)
 	t.Cleanup(func() { _ = s.Close() })
+	var err error
+	if s.requests, err = request.New(s, request.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.requests.Close(context.Background()) })
 	return s
 }
 
@@ -96,10 +102,6 @@ type running struct {
 
 func start(t *testing.T, s *service, o commands.Options) *running {
 	t.Helper()
-	requests, err := request.New(s, request.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &running{t: t, ended: make(chan error, 1)}
 	o.OnEvent = func(e commands.Event) {
 		r.mu.Lock()
@@ -113,17 +115,14 @@ func start(t *testing.T, s *service, o commands.Options) *running {
 		}
 		r.events = append(r.events, text)
 	}
-	x, err := commands.New(requests, commands.Thing("thermostat"), o)
+	x, err := commands.New(s.requests, commands.Thing("thermostat"), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	go func() { r.ended <- x.Run(ctx) }()
-	t.Cleanup(func() {
-		_ = r.stop()
-		_ = requests.Close(context.Background())
-	})
+	t.Cleanup(func() { _ = r.stop() })
 	synctest.Wait()
 	return r
 }

@@ -24,6 +24,7 @@ const base = "$aws/things/thermostat/jobs/"
 // service has the executions of one thing, as the Jobs service has them.
 type service struct {
 	*requesttest.Conn
+	requests *request.Client // of all runners: they have the same filters
 	// fault may spoil a request: "lose" it or its "answer", or reject it with a
 	// code of the service.
 	fault func(topic string) string
@@ -46,18 +47,18 @@ func newService(t *testing.T) *service {
 	s := &service{Conn: requesttest.New()}
 	s.OnPublish(s.handle)
 	t.Cleanup(func() { _ = s.Close() })
+	var err error
+	if s.requests, err = request.New(s, request.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.requests.Close(context.Background()) })
 	return s
 }
 
 // client returns a client of the service.
 func (s *service) client(t *testing.T) *jobs.Client {
 	t.Helper()
-	requests, err := request.New(s, request.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = requests.Close(context.Background()) })
-	c, err := jobs.NewClient(requests, "thermostat", jobs.Options{})
+	c, err := jobs.NewClient(s.requests, "thermostat", jobs.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,9 +35,18 @@ var decoder = func() cbor.DecMode {
 	return mode
 }()
 
+// encoder makes the same bytes of the same values.
+var encoder = func() cbor.EncMode {
+	mode, err := cbor.CoreDetEncOptions().EncMode()
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return mode
+}()
+
 func (f Format) encode(v any) ([]byte, error) {
 	if f == CBOR {
-		return cbor.Marshal(v)
+		return encoder.Marshal(v)
 	}
 	return json.Marshal(v)
 }
