@@ -127,10 +127,11 @@ var without = map[string][]string{
 	"bench": {`flow +20000 messages in`, `QoS 1, 256 bytes, 1 client, PublishAsync`, `received +20000`, `latency +p50 \S+, p90`,
 		`CPU .* of client and server`, `errors +0`, `lost +0`},
 	"localcore": nil, // runs until Ctrl-C
+	"agent":     nil, // has a test of its own
 }
 
 // interactive are samples that need more than to be run.
-var interactive = map[string]bool{"localcore": true}
+var interactive = map[string]bool{"agent": true, "localcore": true}
 
 func TestSamples_withoutFlags(t *testing.T) {
 	found, err := filepath.Glob("../../*/main.go")
