@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -36,9 +37,7 @@ func main() {
 }
 
 func run(ctx context.Context, app *sample.App, cert, key string) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, sample.Timeout)
-	defer cancel()
-	received := make(chan mqtt5.Message, app.Count+1)
+	received := make(chan mqtt5.Message, 16)
 	failed := make(chan error, 1)
 
 	// The options of app are the client id, handlers that print the lifecycle
@@ -63,13 +62,15 @@ func run(ctx context.Context, app *sample.App, cert, key string) (err error) {
 	if err := client.Start(); err != nil {
 		return err
 	}
-	if err := client.WaitConnected(ctx); errors.Is(err, mqtt5.ErrGaveUp) {
+	wait, cancel := context.WithTimeout(ctx, sample.Timeout)
+	defer cancel()
+	if err := client.WaitConnected(wait); errors.Is(err, mqtt5.ErrGaveUp) {
 		return <-failed
 	} else if err != nil {
 		return err
 	}
 
-	suback, err := client.Subscribe(ctx, &mqtt5.SubscribePacket{
+	suback, err := client.Subscribe(wait, &mqtt5.SubscribePacket{
 		Subscriptions: []mqtt5.Subscription{{TopicFilter: app.Topic, QoS: mqtt5.AtLeastOnce}},
 	})
 	if err != nil {
@@ -77,27 +78,45 @@ func run(ctx context.Context, app *sample.App, cert, key string) (err error) {
 	}
 	app.Printf("Subscribed to %s: %v", app.Topic, suback.ReasonCodes[0])
 
-	for i := 1; i <= app.Count; i++ {
-		_, err := client.Publish(ctx, &mqtt5.PublishPacket{
-			Topic: app.Topic, Payload: fmt.Appendf(nil, "%s [%d]", app.Message, i), QoS: mqtt5.AtLeastOnce,
-		})
-		if err != nil {
+	for i := 1; app.Count == 0 || i <= app.Count; i++ {
+		if err := exchange(ctx, app, client, received, i); err != nil {
 			return err
+		}
+		if app.Count == 0 { // until Ctrl-C
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
 		}
 	}
 	app.Printf("Published %d messages with QoS 1 to %s, all acknowledged.", app.Count, app.Topic)
 
-	for i := 1; i <= app.Count; i++ {
-		select {
-		case m := <-received:
-			app.Printf("Received %d of %d: %s: %s", i, app.Count, m.Topic, m.Payload)
-		case <-ctx.Done():
-			return fmt.Errorf("only %d of %d messages came back: %w", i-1, app.Count, context.Cause(ctx))
-		}
-	}
 	if _, err := client.Unsubscribe(ctx, &mqtt5.UnsubscribePacket{TopicFilters: []string{app.Topic}}); err != nil {
 		return err
 	}
 	app.Printf("Unsubscribed from %s.", app.Topic)
 	return nil
+}
+
+// exchange publishes a message and waits for it to come back.
+func exchange(ctx context.Context, app *sample.App, client *mqtt5.Client, received <-chan mqtt5.Message, i int) error {
+	ctx, cancel := context.WithTimeout(ctx, sample.Timeout)
+	defer cancel()
+	_, err := client.Publish(ctx, &mqtt5.PublishPacket{
+		Topic: app.Topic, Payload: fmt.Appendf(nil, "%s [%d]", app.Message, i), QoS: mqtt5.AtLeastOnce,
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case m := <-received:
+		if app.Count == 0 {
+			app.Printf("Received: %s: %s", m.Topic, m.Payload)
+		} else {
+			app.Printf("Received %d of %d: %s: %s", i, app.Count, m.Topic, m.Payload)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("message %d did not come back: %w", i, context.Cause(ctx))
+	}
 }
