@@ -3,10 +3,14 @@
 package iottest_test
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -201,4 +205,26 @@ func TestHTTPS_shadowsAndJobs(t *testing.T) {
 	call("POST", "/things/lamp/jobs/update-1", `{"status":"FAILED"}`, 409)
 	call("GET", "/things/lamp/jobs/none", "", 404)
 	call("GET", "/things/other/jobs", "", 403)
+}
+
+// A client that goes silent within a request, or between two, is not waited for.
+func TestHTTPS_deadlines(t *testing.T) {
+	c := iottest.Start(t, func(o *iottest.Options) { o.ConnectTimeout = 200 * time.Millisecond })
+	d := c.Device(t, "d")
+	for name, request := range map[string]string{
+		"nothing": "", "header": "POST /topics/a HTTP/1.1\r\nHost: x\r\n", "body": "POST /topics/a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+	} {
+		nc, err := tls.Dial("tcp", c.Addr(), d.TLSConfig(iottest.ALPNHTTPCA))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = nc.SetReadDeadline(time.Now().Add(30 * time.Second)) // against hanging tests only
+		if _, err := nc.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection stays open", name)
+		}
+		_ = nc.Close()
+	}
 }

@@ -57,7 +57,7 @@ func knownOperator(op string) bool {
 // check says what is wrong with a statement.
 func (r *rawStatement) check() error {
 	if r.Effect != "Allow" && r.Effect != "Deny" {
-		return fmt.Errorf("Effect must be Allow or Deny, is %q", r.Effect)
+		return fmt.Errorf("the Effect must be Allow or Deny, is %q", r.Effect)
 	}
 	if len(r.Action) == 0 || len(r.Resource) == 0 {
 		return errors.New("needs Action and Resource")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // stateFile is the file in [Options.Dir] that holds the state of a core.
@@ -43,7 +44,7 @@ func openState(dir string) (*state, error) {
 	path := filepath.Join(dir, stateFile)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bbolterrors.ErrTimeout):
 		return nil, fmt.Errorf("iottest: %s is in use: does another core run with this folder?", path)
 	case err != nil:
 		return nil, fmt.Errorf("iottest: open %s: %w", path, err)
