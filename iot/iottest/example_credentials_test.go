@@ -105,5 +105,5 @@ func ExampleServiceQuotas() {
 func ExampleParsePolicy() {
 	_, err := iottest.ParsePolicy(`{"Statement":[{"Effect":"Permit","Action":"iot:Connect","Resource":"*"}]}`)
 	fmt.Println(err)
-	// Output: iottest: policy statement 0: Effect must be Allow or Deny, is "Permit"
+	// Output: iottest: policy statement 0: the Effect must be Allow or Deny, is "Permit"
 }
