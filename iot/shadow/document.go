@@ -158,16 +158,23 @@ type sections[S any] struct {
 	Delta    *S `json:"delta"`
 }
 
-// message is everything that the messages of the service have in common.
-type message struct {
-	State       json.RawMessage `json:"state"`
-	Metadata    json.RawMessage `json:"metadata"`
-	Version     int64           `json:"version"`
-	Timestamp   int64           `json:"timestamp"`
-	ClientToken string          `json:"clientToken"`
-	Code        int             `json:"code"`
-	Message     string          `json:"message"`
+// message is everything that the messages of the service have in common. T is
+// the shape of the state, M that of the metadata.
+type message[T, M any] struct {
+	State       T      `json:"state"`
+	Metadata    M      `json:"metadata"`
+	Version     int64  `json:"version"`
+	Timestamp   int64  `json:"timestamp"`
+	ClientToken string `json:"clientToken"`
+	Code        int    `json:"code"`
+	Message     string `json:"message"`
 }
+
+// answer is an accepted get or update.
+type answer[S any] = message[sections[S], Metadata]
+
+// bare is a message of which only the common fields matter.
+type bare = message[json.RawMessage, json.RawMessage]
 
 // envelope is what the client sends.
 type envelope[S any] struct {
@@ -181,23 +188,11 @@ type stateUpdate[S any] struct {
 	Reported Field[S] `json:"reported,omitzero"`
 }
 
-// parse reads a message whose state, if any, has the shape of into.
-func parse(topic string, payload []byte, into any) (message, error) {
-	var m message
-	err := json.Unmarshal(payload, &m)
-	if err == nil && into != nil && len(m.State) > 0 {
-		err = json.Unmarshal(m.State, into)
-	}
-	if err != nil {
-		return m, &PayloadError{Topic: topic, Payload: payload, Err: err}
+// parse reads a message.
+func parse[T any](topic string, payload []byte) (*T, error) {
+	m := new(T)
+	if err := json.Unmarshal(payload, m); err != nil {
+		return nil, &PayloadError{Topic: topic, Payload: payload, Err: err}
 	}
 	return m, nil
-}
-
-func parseMetadata(data json.RawMessage) Metadata {
-	var m Metadata
-	if json.Unmarshal(data, &m) != nil {
-		return Metadata{} // the state counts, not its times
-	}
-	return m
 }

@@ -130,23 +130,22 @@ func (s *Shadow[S]) Get(ctx context.Context) (*Document[S], error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.call(ctx, "get", token, payload)
+	reply, err := s.call(ctx, "get", token, payload)
 	if err != nil {
 		return nil, err
 	}
-	var state sections[S]
-	m, err := parse(answer.Topic, answer.Payload, &state)
+	m, err := parse[answer[S]](reply.Topic, reply.Payload)
 	if err != nil {
 		return nil, err
 	}
 	return &Document[S]{
-		Desired:   state.Desired,
-		Reported:  state.Reported,
-		Delta:     state.Delta,
-		Metadata:  parseMetadata(m.Metadata),
+		Desired:   m.State.Desired,
+		Reported:  m.State.Reported,
+		Delta:     m.State.Delta,
+		Metadata:  m.Metadata,
 		Version:   m.Version,
 		Timestamp: epoch(m.Timestamp),
-		Raw:       answer.Payload,
+		Raw:       reply.Payload,
 	}, nil
 }
 
@@ -160,23 +159,22 @@ func (s *Shadow[S]) Update(ctx context.Context, update Update[S]) (*Accepted[S],
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.call(ctx, "update", token, payload)
+	reply, err := s.call(ctx, "update", token, payload)
 	if err != nil {
 		return nil, err
 	}
-	var state sections[S]
-	m, err := parse(answer.Topic, answer.Payload, &state)
+	m, err := parse[answer[S]](reply.Topic, reply.Payload)
 	if err != nil {
 		return nil, err
 	}
 	return &Accepted[S]{
-		Desired:     state.Desired,
-		Reported:    state.Reported,
-		Metadata:    parseMetadata(m.Metadata),
+		Desired:     m.State.Desired,
+		Reported:    m.State.Reported,
+		Metadata:    m.Metadata,
 		Version:     m.Version,
 		Timestamp:   epoch(m.Timestamp),
 		ClientToken: m.ClientToken,
-		Raw:         answer.Payload,
+		Raw:         reply.Payload,
 	}, nil
 }
 
@@ -225,11 +223,11 @@ func (s *Shadow[S]) Delete(ctx context.Context) (*Deleted, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.call(ctx, "delete", token, payload)
+	reply, err := s.call(ctx, "delete", token, payload)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parse(answer.Topic, answer.Payload, nil)
+	m, err := parse[bare](reply.Topic, reply.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +237,7 @@ func (s *Shadow[S]) Delete(ctx context.Context) (*Deleted, error) {
 // call sends a request and returns the accepted answer.
 func (s *Shadow[S]) call(ctx context.Context, operation, token string, payload []byte) (mqtt5.Message, error) {
 	accepted, rejected := s.accepted(operation), s.rejected(operation)
-	answer, err := s.requests.Do(ctx, &request.Request{
+	reply, err := s.requests.Do(ctx, &request.Request{
 		Topic:       s.topic(operation),
 		Payload:     payload,
 		Replies:     []request.Reply{accepted, rejected},
@@ -258,16 +256,16 @@ func (s *Shadow[S]) call(ctx context.Context, operation, token string, payload [
 		},
 	})
 	if err != nil {
-		return answer, s.failed(operation, err)
+		return reply, s.failed(operation, err)
 	}
-	if answer.Topic == accepted.Topic {
-		return answer, nil
+	if reply.Topic == accepted.Topic {
+		return reply, nil
 	}
-	m, err := parse(answer.Topic, answer.Payload, nil)
+	m, err := parse[bare](reply.Topic, reply.Payload)
 	if err != nil {
-		return answer, err
+		return reply, err
 	}
-	return answer, &Error{
+	return reply, &Error{
 		Operation:   operation,
 		Thing:       s.thing,
 		Shadow:      s.name,
@@ -280,7 +278,7 @@ func (s *Shadow[S]) call(ctx context.Context, operation, token string, payload [
 }
 
 func rejection(m *mqtt5.Message) int {
-	var body message
+	var body bare
 	if json.Unmarshal(m.Payload, &body) != nil {
 		return 0
 	}

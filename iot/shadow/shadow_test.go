@@ -307,7 +307,10 @@ func TestField(t *testing.T) {
 
 func TestMetadata_time(t *testing.T) {
 	t.Parallel()
-	m := parseMetadata([]byte(`{"desired":{"color":{"red":{"timestamp":1700000000}},"list":[{"timestamp":1700000001},{"timestamp":1700000002}]},"reported":{"on":{"timestamp":1700000003000}}}`))
+	var m Metadata
+	if err := json.Unmarshal([]byte(`{"desired":{"color":{"red":{"timestamp":1700000000}},"list":[{"timestamp":1700000001},{"timestamp":1700000002}]},"reported":{"on":{"timestamp":1700000003000}}}`), &m); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		section string
 		path    []string

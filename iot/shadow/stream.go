@@ -63,35 +63,33 @@ func stream[E any](requests Requester, topic string, options StreamOptions[E], p
 }
 
 func parseDelta[S any](m *mqtt5.Message) (*Delta[S], error) {
-	d := &Delta[S]{Raw: m.Payload}
-	body, err := parse(m.Topic, m.Payload, &d.State)
+	body, err := parse[message[S, json.RawMessage]](m.Topic, m.Payload)
 	if err != nil {
 		return nil, err
 	}
-	d.Metadata = body.Metadata
-	d.Version = body.Version
-	d.Timestamp = epoch(body.Timestamp)
-	d.ClientToken = body.ClientToken
-	return d, nil
+	return &Delta[S]{
+		State:       body.State,
+		Metadata:    body.Metadata,
+		Version:     body.Version,
+		Timestamp:   epoch(body.Timestamp),
+		ClientToken: body.ClientToken,
+		Raw:         m.Payload,
+	}, nil
 }
 
 func parseChange[S any](m *mqtt5.Message) (*Change[S], error) {
-	type snapshot struct {
-		State    sections[S]     `json:"state"`
-		Metadata json.RawMessage `json:"metadata"`
-		Version  int64           `json:"version"`
+	type change struct {
+		Previous    answer[S] `json:"previous"`
+		Current     answer[S] `json:"current"`
+		Timestamp   int64     `json:"timestamp"`
+		ClientToken string    `json:"clientToken"`
 	}
-	var body struct {
-		Previous    snapshot `json:"previous"`
-		Current     snapshot `json:"current"`
-		Timestamp   int64    `json:"timestamp"`
-		ClientToken string   `json:"clientToken"`
+	body, err := parse[change](m.Topic, m.Payload)
+	if err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(m.Payload, &body); err != nil {
-		return nil, &PayloadError{Topic: m.Topic, Payload: m.Payload, Err: err}
-	}
-	of := func(s snapshot) Snapshot[S] {
-		return Snapshot[S]{Desired: s.State.Desired, Reported: s.State.Reported, Metadata: parseMetadata(s.Metadata), Version: s.Version}
+	of := func(s answer[S]) Snapshot[S] {
+		return Snapshot[S]{Desired: s.State.Desired, Reported: s.State.Reported, Metadata: s.Metadata, Version: s.Version}
 	}
 	return &Change[S]{
 		Previous:    of(body.Previous),

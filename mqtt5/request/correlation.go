@@ -3,6 +3,7 @@
 package request
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -33,23 +34,16 @@ func (CorrelationData) Token(m *mqtt5.Message) (token string, found bool) {
 // The caller puts the token into the payload of the request.
 type JSONField string
 
-// Token returns the field, if the payload is a JSON document that has it.
+// Token returns the field, if the payload is a JSON object that has it. It does
+// not check the rest of the payload.
 func (f JSONField) Token(m *mqtt5.Message) (token string, found bool) {
-	data := json.RawMessage(m.Payload)
+	data := m.Payload
 	for name := range strings.SplitSeq(string(f), ".") {
-		var object map[string]json.RawMessage
-		if json.Unmarshal(data, &object) != nil {
-			return "", false
-		}
-		if data, found = object[name]; !found {
+		if data, found = member(data, name); !found {
 			return "", false
 		}
 	}
-	var text *string
-	if json.Unmarshal(data, &text) != nil || text == nil {
-		return "", false
-	}
-	return *text, true
+	return text(data)
 }
 
 // Uncorrelated is for services whose answers have no token: an answer belongs
@@ -59,3 +53,84 @@ type Uncorrelated struct{}
 
 // Token returns the empty token.
 func (Uncorrelated) Token(*mqtt5.Message) (token string, found bool) { return "", true }
+
+// member returns the value of a member of a JSON object without decoding the
+// others, which are most of an answer. Of several with one name it returns the
+// last, as package json does.
+func member(data []byte, name string) (value []byte, found bool) {
+	data, ok := after(data, '{')
+	for ok {
+		key, rest := element(data)
+		if data, ok = after(rest, ':'); !ok {
+			break
+		}
+		var v []byte
+		v, rest = element(data)
+		if k, isText := text(key); isText && k == name && len(v) > 0 {
+			value, found = v, true
+		}
+		data, ok = after(rest, ',')
+	}
+	return value, found
+}
+
+const space = " \t\r\n"
+
+// after returns what follows a delimiter, and false if data does not begin with
+// that.
+func after(data []byte, delimiter byte) (rest []byte, ok bool) {
+	data = bytes.TrimLeft(data, space)
+	if len(data) == 0 || data[0] != delimiter {
+		return nil, false
+	}
+	return data[1:], true
+}
+
+// element cuts the first value off. It finds the end of every valid one.
+func element(data []byte) (value, rest []byte) {
+	data = bytes.TrimLeft(data, space)
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				end := min(i+1, len(data))
+				return data[:end], data[end:]
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return data[:i], data[i:]
+			}
+			if depth--; depth == 0 {
+				return data[:i+1], data[i+1:]
+			}
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return data[:i], data[i:]
+			}
+		}
+	}
+	return data, nil
+}
+
+// text decodes a JSON string.
+func text(value []byte) (s string, ok bool) {
+	if len(value) < 2 || value[0] != '"' {
+		return "", false
+	}
+	plain := true
+	for _, b := range value[1 : len(value)-1] {
+		plain = plain && b >= ' ' && b < 0x80 && b != '\\' && b != '"'
+	}
+	if plain && value[len(value)-1] == '"' {
+		return string(value[1 : len(value)-1]), true
+	}
+	return s, json.Unmarshal(value, &s) == nil
+}

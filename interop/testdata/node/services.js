@@ -81,6 +81,21 @@ const calls = {
     streams[stream].close();
   },
 
+  // bench makes n calls, some of them at a time, and returns the time of each in microseconds.
+  async bench({ n, parallel, service, method, request }) {
+    const times = [];
+    let left = n;
+    const worker = async () => {
+      while (left-- > 0) {
+        const begin = process.hrtime.bigint();
+        await clients[service][method](request);
+        times.push(Number(process.hrtime.bigint() - begin) / 1000);
+      }
+    };
+    await Promise.all(Array.from({ length: parallel }, worker));
+    return { times };
+  },
+
   async disconnect() {
     for (const stream of Object.values(streams)) {
       stream.close();
