@@ -119,6 +119,7 @@ type Mirror[S any] struct {
 	asking    bool
 	sending   bool
 	applying  bool
+	gaps      int // counts the reasons to get the document
 	conflicts int // in a row
 	asks      retry
 	sends     retry

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -136,6 +137,38 @@ func TestMirror_deltaWithTheVersionOfAnAnswer(t *testing.T) {
 	}
 	if stale := r.gotDelta(parsedDelta{state: object{"b": "1"}, version: 4}); !stale {
 		t.Error("an older delta was taken")
+	}
+	r.local = object{"a": "2"}
+	u, _ = r.nextUpdate(true)
+	r.beginUpdate(u)
+	r.updateAccepted(9)
+	if stale := r.gotDelta(parsedDelta{state: object{"b": "3"}, version: 7}); stale || r.nextApply()["b"] != "3" {
+		t.Error("a delta that is older than an answer was dropped")
+	}
+}
+
+// Somebody else changed what the device reports, and the service asks for what
+// the device has: it reports that again, once.
+func TestMirror_repeatsAReport(t *testing.T) {
+	has := object{"a": "1"}
+	r := replica{local: has}
+	r.gotDocument(parsedDocument{reported: has, desired: has, version: 4})
+	if _, more := r.nextUpdate(true); more {
+		t.Fatal("there is something to report")
+	}
+	r.gotDelta(parsedDelta{state: object{"a": "1"}, version: 5})
+	if open := r.nextApply(); open != nil {
+		t.Errorf("the device is to apply %s, which it has", encode(open))
+	}
+	u, more := r.nextUpdate(true)
+	if !more || !equal(u.reported, has) {
+		t.Fatalf("the report is %s", encode(u.reported))
+	}
+	r.beginUpdate(u)
+	r.nextApply()
+	r.updateAccepted(6)
+	if _, more := r.nextUpdate(true); more || r.nextApply() != nil {
+		t.Error("it is reported again and again")
 	}
 }
 
@@ -327,6 +360,140 @@ func TestMirror_override(t *testing.T) {
 		b.must(m.WaitSynced(b.Context()))
 		b.has(`{"level":1,"on":false}`, `{"level":1,"on":false}`)
 		b.called(&c, `{"on":true}`, `{"level":1}`)
+	})
+}
+
+// A shadow that was deleted leaves its old deltas behind.
+func TestMirror_deltaOfADeletedShadow(t *testing.T) {
+	r := replica{}
+	r.gotDocument(parsedDocument{version: 7, delta: parsedDelta{version: 7}})
+	r.gotDocument(parsedDocument{})
+	if stale := r.gotDelta(parsedDelta{state: object{"a": "1"}, version: 6}); !stale {
+		t.Error("an old delta was taken")
+	}
+	if stale := r.gotDelta(parsedDelta{state: object{"a": "2"}, version: 8}); stale {
+		t.Error("the delta of the next shadow was dropped")
+	}
+	r.gotDocument(parsedDocument{version: 1}) // created again after more than 48 hours
+	if stale := r.gotDelta(parsedDelta{state: object{"a": "3"}, version: 2}); stale {
+		t.Error("the delta of a shadow with new numbers was dropped")
+	}
+}
+
+// A field is removed after a crash during the update that added it.
+func TestMirror_removalAfterACrash(t *testing.T) {
+	at := target{thing: "lamp"}
+	r := replica{synced: true, local: object{"a": "1"}}
+	u, _ := r.nextUpdate(false)
+	r.beginUpdate(u)
+	var next replica
+	if err := next.load(at, r.save(at)); err != nil {
+		t.Fatal(err)
+	}
+	next.local = merge(next.local, object{"a": nil})
+	next.gotDocument(parsedDocument{reported: object{"a": "1"}, version: 1})
+	if u, _ := next.nextUpdate(false); !equal(u.reported, object{"a": nil}) {
+		t.Errorf("the update is %s", encode(u.reported))
+	}
+}
+
+// Somebody else writes what the device reports; the version of the next update
+// shows it.
+func TestMirror_foreignReport(t *testing.T) {
+	run(t, func(b *bench) {
+		m := b.mirror(MirrorOptions[lamp]{})
+		defer m.Close()
+		b.must(m.Report(lamp{On: Value(true)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.set(`{"reported":{"on":false,"color":"red"}}`)
+		b.must(m.Report(lamp{Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{}`, `{"color":"red","level":1,"on":true}`)
+	})
+}
+
+// Others write so often that no version is right for long.
+func TestMirror_alwaysConflicts(t *testing.T) {
+	run(t, func(b *bench) {
+		b.set(`{"desired":{"on":true}}`)
+		b.service.reject = func(operation string, payload []byte) int {
+			if operation == "update" && strings.Contains(string(payload), `"version"`) {
+				return 409
+			}
+			return 0
+		}
+		m := b.mirror(MirrorOptions[lamp]{})
+		defer m.Close()
+		b.must(m.Report(lamp{Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"on":true}`, `{"level":1}`)
+	})
+}
+
+// A document from before a gap does not cover what was missed in it.
+func TestMirror_documentFromBeforeAGap(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		old := make(chan func(), 1)
+		b.conn.OnPublish(func(p *mqtt5.PublishPacket) error {
+			topic, payload := p.Topic, p.Payload
+			select {
+			case old <- func() { b.service.handle(topic, payload) }: // the first get takes its time
+			default:
+				b.service.handle(topic, payload)
+			}
+			return nil
+		})
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept})
+		defer m.Close()
+		synctest.Wait()
+		answer := <-old
+		b.service.mu.Lock()
+		b.service.shadow(simulated).exists = true
+		b.service.mu.Unlock()
+		old <- func() {}                        // later requests are answered at once
+		b.conn.Emit(&mqtt5.ConnectionSuccess{}) // the session is lost, and the request with it
+		b.service.set(simulated, `{"desired":{"on":true}}`)
+		answer()
+		b.must(m.WaitSynced(b.Context()))
+		b.called(&c, `{"on":true}`)
+	})
+}
+
+// A delta from before an override knows nothing of it.
+func TestMirror_deltaFromBeforeAnOverride(t *testing.T) {
+	r := replica{}
+	r.gotDocument(parsedDocument{version: 4, delta: parsedDelta{version: 4}})
+	r.local, r.override = object{"a": "mine"}, object{"a": "mine"}
+	u, _ := r.nextUpdate(true)
+	r.beginUpdate(u)
+	r.updateAccepted(6)
+	r.gotDelta(parsedDelta{state: object{"a": "theirs", "b": "2"}, version: 5})
+	if open := r.nextApply(); !equal(open, object{"b": "2"}) {
+		t.Errorf("to be applied: %s", encode(open))
+	}
+	r.gotDelta(parsedDelta{state: object{"a": "theirs"}, version: 7})
+	if open := r.nextApply(); !equal(open, object{"a": "theirs"}) {
+		t.Errorf("to be applied: %s", encode(open))
+	}
+}
+
+// A desired change that the device has overridden meanwhile is not applied.
+func TestMirror_overrideWins(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept})
+		defer m.Close()
+		b.must(m.Report(lamp{Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.conn.Disconnect(mqtt5.ErrConnectionLost)
+		synctest.Wait()
+		b.must(m.Override(lamp{Level: Value(5)}))
+		b.set(`{"desired":{"level":9}}`)
+		b.conn.Connect(false)
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"level":5}`, `{"level":5}`)
+		b.called(&c)
 	})
 }
 

@@ -13,6 +13,13 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
 )
 
+// unsync notes that the document has to be got again. What is being got now may
+// be too old. The caller holds mu.
+func (m *Mirror[S]) unsync() {
+	m.replica.synced = false
+	m.gaps++
+}
+
 // openStreams subscribes to what tells of changes. The caller does not hold mu.
 func (m *Mirror[S]) openStreams() error {
 	topics := map[string]func(topic string, payload []byte){"update/delta": m.onDelta, "delete/accepted": m.onDeleted}
@@ -61,20 +68,20 @@ func (m *Mirror[S]) onStream(round int, e request.StreamEvent) {
 	switch e.Kind {
 	case request.StreamEstablished, request.StreamReestablished:
 		m.up++
-		m.replica.synced = false
+		m.unsync()
 		m.asks.succeeded()
 		m.reopens.succeeded()
 	case request.StreamLost:
 		m.up--
-		m.replica.synced = false
+		m.unsync()
 	case request.StreamOverflowed:
-		m.replica.synced = false
+		m.unsync()
 	case request.StreamHalted:
 		m.report(fmt.Errorf("shadow: mirror of %s: %w", describe(m.shadow.thing, m.shadow.name), e.Err))
 		if errors.Is(e.Err, request.ErrClosed) {
 			break
 		}
-		m.replica.synced = false
+		m.unsync()
 		if !m.halted {
 			m.halted = true
 			m.reopens.failed(time.Now(), m.options.MinRetryDelay, m.options.MaxRetryDelay)
@@ -113,9 +120,9 @@ func (m *Mirror[S]) onDelta(topic string, payload []byte) {
 		return
 	case err != nil:
 		m.report(err)
-		m.replica.synced = false
+		m.unsync()
 	case m.replica.gotDelta(d):
-		m.replica.synced = false
+		m.unsync()
 	}
 	m.touched()
 	m.advance()
@@ -139,7 +146,7 @@ func (m *Mirror[S]) onChange(topic string, payload []byte) {
 		return
 	case err != nil:
 		m.report(&PayloadError{Topic: topic, Payload: payload, Err: err})
-		m.replica.synced = false
+		m.unsync()
 	default:
 		m.replica.gotChange(body.Current.State.Desired, body.Current.Version)
 	}
@@ -155,7 +162,7 @@ func (m *Mirror[S]) onDeleted(string, []byte) {
 	if m.closed {
 		return
 	}
-	m.replica.synced = false
+	m.unsync()
 	m.touched()
 	m.advance()
 }
@@ -217,12 +224,13 @@ func (m *Mirror[S]) advance() {
 		m.begin(m.reopen)
 	}
 	if m.options.Resync > 0 && m.replica.synced && !m.asking && !m.sending && due(m.nextSync) {
-		m.replica.synced = false
+		m.unsync()
 	}
 	if m.up == m.want && !m.replica.synced && !m.asking && !m.sending && due(m.asks.at) {
 		m.asking = true
 		m.replica.askedForDocument()
-		m.begin(m.ask)
+		gaps := m.gaps
+		m.begin(func() { m.ask(gaps) })
 	}
 	if !m.sending && !m.asking && !m.blocked {
 		if update, ok := m.replica.nextUpdate(m.versioned()); ok && due(m.sends.at) {
@@ -274,8 +282,8 @@ func (m *Mirror[S]) arm(now, next time.Time) {
 	}
 }
 
-// ask gets the document.
-func (m *Mirror[S]) ask() {
+// ask gets the document. It is of use if there is no other gap meanwhile.
+func (m *Mirror[S]) ask(gaps int) {
 	document, err := m.shadow.Get(m.ctx)
 	var parsed parsedDocument
 	if err == nil {
@@ -294,7 +302,7 @@ func (m *Mirror[S]) ask() {
 	case err != nil:
 		m.asks.failed(now, m.options.MinRetryDelay, m.options.MaxRetryDelay)
 		m.report(err)
-	case m.up != m.want: // a gap meanwhile
+	case m.gaps != gaps:
 	default:
 		m.asks.succeeded()
 		m.replica.gotDocument(parsed)
@@ -343,7 +351,7 @@ func (m *Mirror[S]) sent(version int64, err error, unsent bool) {
 	case errors.Is(err, ErrVersionConflict):
 		m.conflicts++
 		m.replica.updateFailed()
-		m.replica.synced = false
+		m.unsync()
 	case errors.As(err, &rejected) && rejected.Code < 500 || unsent:
 		m.replica.updateFailed()
 		m.blocked = errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInvalidRequest)

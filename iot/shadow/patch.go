@@ -202,7 +202,7 @@ func overlay(doc, patch object) object {
 
 // without returns doc without the leaves of o.
 func without(doc, o object) object {
-	out := maps.Clone(doc)
+	out := maps.Clone(doc) // nil if doc is
 	for k, v := range o {
 		a, isObject := out[k].(object)
 		b, both := v.(object)

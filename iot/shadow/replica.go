@@ -35,6 +35,12 @@ type replica struct {
 	applying             object // being applied; survives a crash
 	interrupted          bool   // applying is from before a crash
 
+	// overridden are the desired fields that accepted updates of the device have
+	// set since the last document, the last of them with version overriddenAt:
+	// deltas from before know nothing of them.
+	overridden   object
+	overriddenAt int64
+
 	synced       bool
 	version      int64 // highest version seen since the last document
 	lastDelta    int64 // version of wanted
@@ -67,6 +73,9 @@ func (r *replica) gotDelta(d parsedDelta) (stale bool) {
 }
 
 func (r *replica) take(d parsedDelta) {
+	if d.version < r.overriddenAt {
+		d.state = without(d.state, r.overridden)
+	}
 	r.wanted, r.wantedMeta, r.lastDelta = d.state, d.meta, d.version
 	r.version = max(r.version, d.version)
 }
@@ -85,15 +94,12 @@ type parsedDocument struct {
 }
 
 // gotDocument takes the answer to a get, or the zero document if there is none.
+// No update is in flight.
 func (r *replica) gotDocument(d parsedDocument) {
-	known := overlay(r.base, r.inFlight)
-	r.local = adopt(r.local, known, d.reported)
+	r.local = adopt(r.local, r.base, d.reported)
 	r.base = merge(nil, d.reported)
-	if r.inFlightOverride != nil {
-		r.override = compose(r.inFlightOverride, r.override)
-	}
-	r.inFlight, r.inFlightOverride = nil, nil
 	r.version, r.lastAccepted = d.version, 0
+	r.overridden, r.overriddenAt = nil, 0
 	if r.sinceGet > d.version {
 		r.version = r.sinceGet // the delta that is newer than the document stays
 	} else {
@@ -251,6 +257,12 @@ func (r *replica) beginUpdate(o outgoing) {
 // updateAccepted takes the answer to the update in flight.
 func (r *replica) updateAccepted(version int64) {
 	r.base = merge(r.base, r.inFlight)
+	if r.inFlightOverride != nil {
+		r.overridden, r.overriddenAt = compose(r.overridden, r.inFlightOverride), version
+		if r.lastDelta < version {
+			r.wanted = without(r.wanted, r.inFlightOverride)
+		}
+	}
 	r.inFlight, r.inFlightOverride = nil, nil
 	r.version = max(r.version, version)
 	r.lastAccepted = version

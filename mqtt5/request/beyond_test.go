@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,6 +44,34 @@ func TestRequest_noHeadOfLineBlocking(t *testing.T) {
 		blocked.pending()
 		first.release()
 		blocked.pending()
+	})
+}
+
+// A request that needs less room overtakes one that needs more, but not for ever.
+func TestRequest_roomIsFair(t *testing.T) {
+	run(t, request.Options{MaxSubscriptions: 3}, func(r *rig) {
+		r.listen("stream")
+		holder := r.start("held")
+		large := r.start("large/1", "large/2")
+		overtaken := 0
+		for i := range 20 {
+			small := r.start(fmt.Sprint("small/", i))
+			if r.sent(fmt.Sprint("SUBSCRIBE small/", i)) {
+				overtaken++
+			}
+			large.pending()
+			small.release()
+		}
+		if overtaken < 2 || overtaken == 20 {
+			r.Errorf("overtaken %d times", overtaken)
+		}
+		if r.sent("SUBSCRIBE large/1 large/2") {
+			r.Error("subscribed beyond the budget")
+		}
+		holder.release()
+		if !r.sent("SUBSCRIBE large/1 large/2") {
+			r.Errorf("packets %q", r.conn.Log())
+		}
 	})
 }
 

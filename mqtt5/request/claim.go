@@ -93,14 +93,10 @@ func (c *Client) grantClaims() {
 		return
 	}
 	now := time.Now()
-	wanted := make(map[key]bool)
 	var next time.Time
 	s.queue = slices.DeleteFunc(s.queue, func(k *call) bool {
 		free := true
 		for _, key := range k.claim.keys {
-			if wanted[key] {
-				free = false
-			}
 			if held := s.byKey[key]; held != nil && (held.call != nil || now.Before(held.freeAt)) {
 				free = false
 				if held.call == nil && (next.IsZero() || held.freeAt.Before(next)) {
@@ -109,9 +105,6 @@ func (c *Client) grantClaims() {
 			}
 		}
 		if !free {
-			for _, key := range k.claim.keys {
-				wanted[key] = true
-			}
 			return false
 		}
 		for _, key := range k.claim.keys {

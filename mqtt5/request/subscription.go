@@ -69,6 +69,7 @@ type lease struct {
 	call    *call   // or
 	stream  *Stream // one of them is set
 	granted bool
+	passed  int // by leases that came later and needed room, too
 	err     error
 	subs    []*subscription
 }
@@ -94,9 +95,14 @@ func (c *Client) enqueueLease(l *lease) error {
 	return l.err
 }
 
-// grantRoom grants queued leases. Those that need no new filter are granted at
-// once, the others in the order of the queue, so that none starves.
+// maxPassed is how many leases that need less room may overtake one that waits
+// for room, so that it does not wait for ever.
+const maxPassed = 8
+
+// grantRoom grants queued leases, in the order of the queue. Those that need no
+// new filter, or fewer than there is room for, do not wait for the others.
 func (c *Client) grantRoom() {
+	var waiting []*lease // for room
 	blocked := false
 	c.subscriptions.queue = slices.DeleteFunc(c.subscriptions.queue, func(l *lease) bool {
 		missing := 0
@@ -106,11 +112,17 @@ func (c *Client) grantRoom() {
 			}
 		}
 		if missing > 0 && (blocked || missing > c.opts.MaxSubscriptions-len(c.byFilter)) {
-			if !blocked {
+			if len(waiting) == 0 {
 				c.evict(l, missing-(c.opts.MaxSubscriptions-len(c.byFilter)))
 			}
-			blocked = true
+			waiting = append(waiting, l)
+			blocked = blocked || l.passed >= maxPassed
 			return false
+		}
+		if missing > 0 {
+			for _, w := range waiting {
+				w.passed++
+			}
 		}
 		if err := c.grant(l); err != nil {
 			l.fail(err)
