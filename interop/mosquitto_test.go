@@ -14,7 +14,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// mosquitto is a running mosquitto with a listener for each transport.
+// mosquitto is a running mosquitto with a listener for each transport; that of WebSockets is before it.
 type mosquitto struct {
 	broker
 	authority               *authority
@@ -54,7 +54,14 @@ func startMosquitto(t *testing.T) *mosquitto {
 		},
 		refusedWith: []mqtt5.ConnectReasonCode{mqtt5.ConnectNotAuthorized, mqtt5.ConnectBadUsernameOrPassword},
 	}}
-	startProgram(t, "mosquitto", func() (*program, error) { return m.configure(path, dir) })
+	var running *program
+	startProgram(t, "mosquitto", func() (p *program, err error) {
+		running, err = m.configure(path, dir)
+		return running, err
+	})
+	wantLoopback(t, running.pid)
+	m.ws = webSocketFront(t, func() string { return m.tcp }, nil)
+	m.wss = webSocketFront(t, func() string { return m.tcp }, &id)
 	return m
 }
 
@@ -85,8 +92,6 @@ func (m *mosquitto) configure(path, dir string) (*program, error) {
 		{&m.tcp, nil},
 		{&m.tls, secure},
 		{&m.mtls, append([]string{"require_certificate true"}, secure...)},
-		{&m.ws, []string{"protocol websockets"}},
-		{&m.wss, append([]string{"protocol websockets"}, secure...)},
 	} {
 		port, err := freePort()
 		if err != nil {

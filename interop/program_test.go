@@ -21,6 +21,7 @@ type program struct {
 	arguments   []string
 	environment []string // nil: that of the test
 	addresses   []string // on which it will listen
+	pid         int      // once it runs
 }
 
 // startProgram runs a broker until the end of the test. configure is called once for each attempt.
@@ -47,6 +48,7 @@ func (p *program) run(t *testing.T, name string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	p.pid = cmd.Process.Pid
 	exited := make(chan struct{})
 	go func() {
 		_ = cmd.Wait()
