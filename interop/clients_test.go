@@ -67,6 +67,7 @@ func splitAddr(t *testing.T, addr string) (string, int) {
 	return host, n
 }
 
+// with joins two objects.
 func with(all, more object) object {
 	out := object{}
 	for _, m := range []object{all, more} {
