@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/elliptic"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -199,5 +200,79 @@ func TestPool_cancelRaces(t *testing.T) {
 	wg.Wait()
 	if s := tok.Stats(); s.InUse != 0 || s.Waiting != 0 || s.Open > 2 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// barePool is a pool whose sessions are numbers.
+func barePool(limit int) (p *pool, shut *[]uint) {
+	p, shut = &pool{}, &[]uint{}
+	opened := uint(0)
+	p.init(limit, func(_ context.Context, generation uint64) (session, error) {
+		opened++
+		return session{handle: opened, generation: generation}, nil
+	}, func(s session) { *shut = append(*shut, s.handle) })
+	return p, shut
+}
+
+// A session that was in use while everything was dropped is closed when it is given back, and not used again.
+func TestPool_sessionFromBeforeReset(t *testing.T) {
+	p, shut := barePool(1)
+	s, err := p.acquire(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.reset(p.currentGeneration())
+	p.release(s, true)
+	if len(*shut) != 1 || (*shut)[0] != s.handle || p.stats() != (SessionStats{Limit: 1}) {
+		t.Errorf("closed %v, %+v", *shut, p.stats())
+	}
+	again, err := p.acquire(context.Background())
+	if err != nil || again.handle == s.handle || again.generation != p.currentGeneration() {
+		t.Errorf("got %+v, %v", again, err)
+	}
+}
+
+// A waiter whose context ends at the moment of its grant loses nothing: neither a session nor the right to open one.
+func TestPool_grantAtContextEnd(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		cancelled := 0
+		for range 2000 {
+			p, _ := barePool(1)
+			s, _ := p.acquire(context.Background())
+			ctx, cancel := context.WithCancel(context.Background())
+			result := make(chan error, 1)
+			go func() {
+				got, err := p.acquire(ctx)
+				if err == nil {
+					p.release(got, true)
+				}
+				result <- err
+			}()
+			for p.stats().Waiting == 0 {
+				runtime.Gosched()
+			}
+			// The context ends while the grant is being given: whichever the waiter sees first.
+			p.mu.Lock()
+			cancel()
+			runtime.Gosched()
+			g := grant{session: s, ok: true, generation: p.generation}
+			if open { // as drop does for a session that is gone
+				g = grant{generation: p.generation}
+			}
+			p.next() <- g
+			p.mu.Unlock()
+			if err := <-result; err != nil {
+				cancelled++
+			}
+			if st := p.stats(); st.InUse != 0 || st.Waiting != 0 || !open && st.Open != 1 {
+				t.Fatalf("right to open %v: %+v", open, st)
+			}
+			if cancelled == 50 {
+				break
+			}
+		}
+		if cancelled == 0 {
+			t.Error("the context never came first")
+		}
 	}
 }
