@@ -39,6 +39,7 @@ type Client struct {
 	engine      *engine.Engine
 	link        *link           // of the present attempt or connection; nil at rest
 	timer       eventloop.Timer // runs onTimer
+	suspend     eventloop.SuspendWatch
 	armed       time.Duration   // when timer fires; never if not armed
 	events      delivery.Lane[event]
 	completions delivery.Lane[completion]
@@ -102,6 +103,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 		c.exchange = new(exchange)
 	}
 	c.timer.Init(c.loop, c.onTimer)
+	c.suspend.Start(c.loop, c.onSuspend)
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))
 	c.start = starts{deliver: func() { c.deliver() }, handle: c.handleMessage}
@@ -237,6 +239,14 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// RetryNow ends the delay before the next attempt to connect, for instance
+// because a network has come up. Without such a delay it does nothing.
+func (c *Client) RetryNow() {
+	now := c.lock()
+	defer c.unlock(now)
+	c.engine.RetryNow(now)
+}
+
 // State returns where the client is.
 func (c *Client) State() State {
 	c.mu.Lock()
@@ -301,6 +311,7 @@ func (c *Client) end() {
 	c.ended = true
 	c.handlers.end()
 	c.timer.Stop()
+	c.suspend.Stop()
 	c.loop.Unpin()
 	if c.own != nil {
 		go c.own.Close() // not from a goroutine that the loop may wait for

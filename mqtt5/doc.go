@@ -10,9 +10,10 @@
 // wait for the server's answer as long as their context allows;
 // [Client.PublishAsync] does not wait.
 //
-// Received messages, lifecycle events and the results of PublishAsync are
-// handed over in order, one at a time, on a goroutine that does nothing else:
-// handlers may block, and may call the client and wait for its operations.
+// Received messages, lifecycle events and the results of PublishAsync each come
+// in order, one at a time; none of the three waits for another, except that the
+// messages of a connection follow its OnConnectionSuccess. Handlers may block,
+// and may call the client and wait for its operations.
 //
 // The package knows nothing of AWS. Package iot of this SDK builds clients for
 // AWS IoT Core with each of its ways to authenticate.

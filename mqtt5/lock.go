@@ -85,6 +85,15 @@ func (c *Client) onTimer() {
 	c.unlock(now)
 }
 
+// onSuspend runs on the loop after the machine was asleep: the link is probably
+// dead, and the delay before the next attempt is over.
+func (c *Client) onSuspend(time.Duration) {
+	now := c.lock()
+	c.engine.Probe(now)
+	c.engine.RetryNow(now)
+	c.unlock(now)
+}
+
 // departed returns how many bytes of the present connection have left.
 func (c *Client) departed() int64 {
 	c.mu.Lock()

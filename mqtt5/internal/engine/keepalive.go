@@ -84,9 +84,9 @@ func (f *flow) heard(now time.Duration) {
 	f.pinging, f.pingAlone, f.pingEnd, f.pingAt = false, false, 0, never
 }
 
-// patience is how long to wait on one connection; zero without keep alive.
+// patience is how long to wait on one connection.
 type patience struct {
-	interval time.Duration // keep alive interval
+	interval time.Duration // keep alive interval; 0: none
 	ping     time.Duration // for the answer to a PINGREQ
 }
 
@@ -95,6 +95,9 @@ func (p *patience) stuck() time.Duration { return p.interval + p.ping }
 
 func newPatience(keepAliveSeconds uint16, pingTimeout time.Duration) patience {
 	interval := time.Duration(keepAliveSeconds) * time.Second
+	if interval == 0 {
+		return patience{ping: pingTimeout} // for Probe
+	}
 	return patience{interval, min(pingTimeout, interval/2)}
 }
 
@@ -105,7 +108,7 @@ const looks = 32
 // flowDeadline returns when keepAlive has something to do.
 func (e *Engine) flowDeadline() time.Duration {
 	p, f := &e.patience, &e.flow
-	if p.interval == 0 {
+	if p.interval == 0 && !f.pinging {
 		return never
 	}
 	d := min(e.pingDue(), e.answerDue())
@@ -123,7 +126,7 @@ func (e *Engine) flowDeadline() time.Duration {
 func (e *Engine) pingDue() time.Duration {
 	interval, f := e.patience.interval, &e.flow
 	switch {
-	case f.pinging && (f.pingEnd == 0 || e.inFlight):
+	case interval == 0, f.pinging && (f.pingEnd == 0 || e.inFlight):
 		return never
 	case f.pinging || e.paused: // the server goes on counting
 		return after(f.lastSent, interval)
@@ -144,10 +147,10 @@ func (e *Engine) answerDue() time.Duration {
 }
 
 func (e *Engine) keepAlive(now time.Duration) {
-	if e.patience.interval == 0 {
+	f := &e.flow
+	if e.patience.interval == 0 && !f.pinging {
 		return
 	}
-	f := &e.flow
 	f.lookedAt = now
 	switch {
 	case f.waiting() && now >= after(f.movedAt, e.patience.stuck()):
@@ -158,6 +161,14 @@ func (e *Engine) keepAlive(now time.Duration) {
 		// 0x8D is the server's to send (section 3.14.2.1), so plain failure.
 		e.disconnect(now, wire.UnspecifiedError, ErrPingTimeout)
 	case now >= e.pingDue():
+		e.ping(now)
+	}
+}
+
+// Probe finds out now whether the link is alive, for instance because the
+// machine was suspended.
+func (e *Engine) Probe(now time.Duration) {
+	if e.state == Connected && !e.flow.pinging {
 		e.ping(now)
 	}
 }

@@ -196,3 +196,33 @@ func TestPingWhileReadingIsPaused(t *testing.T) {
 	r.pass(3 * time.Second)
 	r.state(Disconnecting)
 }
+
+func TestProbe(t *testing.T) {
+	for _, keepAlive := range []uint16{0, 1200} {
+		r := alive(t, keepAlive, &Config{PingTimeout: 3 * time.Second})
+		r.pass(time.Minute)
+		r.e.Probe(r.now)
+		r.wrote("PINGREQ")
+		r.receive(wiretest.AppendPingresp(nil))
+		r.pass(10 * time.Second)
+		r.state(Connected)
+		r.e.Probe(r.now)
+		r.e.Probe(r.now) // one is enough
+		r.wrote("PINGREQ")
+		r.pass(3 * time.Second)
+		if ev := r.event(EventDisconnected); ev.Err != ErrPingTimeout {
+			t.Errorf("event %+v", ev)
+		}
+	}
+}
+
+func TestRetryNow(t *testing.T) {
+	r := newRig(t, &Config{MinDelay: time.Hour, MaxDelay: time.Hour})
+	r.connect(&connack)
+	r.e.RetryNow(r.now)
+	r.state(Connected)
+	r.cut()
+	r.state(Waiting)
+	r.e.RetryNow(r.now)
+	r.state(Connecting)
+}

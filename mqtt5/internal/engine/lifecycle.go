@@ -82,6 +82,14 @@ func (e *Engine) HurryStop(now time.Duration, stop uint64) {
 	}
 }
 
+// RetryNow ends the delay before the next attempt.
+func (e *Engine) RetryNow(now time.Duration) {
+	if e.state == Waiting {
+		e.deadline = now
+		e.stateDeadline(now)
+	}
+}
+
 // RetryAsked reports whether the question of a Failed event is still open.
 func (e *Engine) RetryAsked(run uint64) bool { return e.asked && e.run == run }
 
