@@ -20,6 +20,8 @@ type router struct {
 	mu   sync.RWMutex
 	root *node
 	n    int
+	// shares counts the calls of Listen and Receive that share a subscription.
+	shares map[string]int
 }
 
 type node struct {
