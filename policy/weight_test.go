@@ -29,8 +29,8 @@ func main() {
 // library, and the bytes of a stripped program for linux/amd64, that a program
 // may have which connects with a certificate.
 const (
-	maxPackages = 35
-	maxProgram  = 7_900_000
+	maxPackages = 30
+	maxProgram  = 7_300_000
 )
 
 func TestWeight_certificateOnly(t *testing.T) {
