@@ -31,6 +31,7 @@ type Client struct {
 	observers *observers // nil: none
 	router    router     // has a lock of its own
 	gate      *eventloop.Gate
+	durable   *durable         // nil: no store
 	own       *eventloop.Group // nil if the loops are shared
 
 	// mu guards everything below. It is never held across I/O or user code. It is
@@ -72,7 +73,9 @@ type starts struct {
 }
 
 // NewClient returns a client that is at rest. It fails with a
-// [*ValidationError] if the options are not valid.
+// [*ValidationError] if the options are not valid. With a store it reads the
+// session from there, and fails with the error of the store or with
+// [ErrStoreMismatch].
 func NewClient(options ClientOptions) (*Client, error) {
 	if err := options.Validate(); err != nil {
 		return nil, err
@@ -110,6 +113,10 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.events.Init((*laneLock)(c), c.handleEvent, nil)
 	c.completions.Init((*laneLock)(c), c.handleCompletion, &completions)
 	c.messages.Init(orDefault(opts.MaxPendingMessages, 1024), opts.BorrowPayloads)
+	if err := c.openDurable(); err != nil {
+		c.end()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -226,8 +233,10 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 
 // Close ends the client for good, at once: no DISCONNECT is sent, so the
 // server publishes the will. What is not completed fails with [ErrClosed]. Use
-// [Client.Stop] before it for an orderly end. Closing twice does nothing.
+// [Client.Stop] before it for an orderly end. With a store it waits until what
+// was accepted is stored; the store can be closed then. Closing twice does nothing.
 func (c *Client) Close() error {
+	defer c.durable.close()
 	now := c.lock()
 	defer c.unlock(now)
 	c.engine.Close(now)

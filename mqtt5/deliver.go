@@ -93,6 +93,9 @@ type completion struct {
 	retain   bool
 	final    bool // err is what the user gets already
 	sent     bool
+
+	durability Durability
+	forwarded  bool
 }
 
 // completions holds the memory of completions that wait, for all clients: one
@@ -131,7 +134,8 @@ func (c *Client) handleCompletion(done completion) {
 		}
 		*c.borrowed = publishResult{}
 		p := wire.Publish{Topic: done.topic, QoS: done.qos, Retain: done.retain}
-		done.callback(c.publishResult(c.borrowed, &p, engine.Result{Reason: done.reason, Ack: done.ack}))
+		done.callback(c.publishResult(c.borrowed, &p, engine.Result{Reason: done.reason, Ack: done.ack,
+			Durability: uint8(done.durability), Forwarded: done.forwarded}))
 	}
 }
 

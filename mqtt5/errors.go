@@ -66,6 +66,9 @@ var (
 	ErrNoAuthentication = engine.ErrNoAuthentication
 	// ErrAuthentication: enhanced authentication failed.
 	ErrAuthentication = engine.ErrAuthentication
+	// ErrMessageExpired: the message expiry interval of a stored publish had passed
+	// before it could be sent.
+	ErrMessageExpired = engine.ErrMessageExpired
 	// ErrGaveUp: [ClientOptions.ShouldRetry] ended the attempts to connect.
 	ErrGaveUp = errors.New("mqtt5: gave up connecting")
 

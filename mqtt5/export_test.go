@@ -12,8 +12,11 @@ func (c *Client) SetRandom(uniform func(n int64) int64) {
 }
 
 // SetIdentifierBase makes packet identifiers of a client that was not started
-// begin after base.
+// begin after base. Clients with a store keep theirs.
 func (c *Client) SetIdentifierBase(base uint16) {
+	if c.durable != nil {
+		return // the engine has the session already
+	}
 	c.config.IdentifierBase = base
 	c.engine = engine.New(&c.config, (*sink)(c))
 }

@@ -36,6 +36,9 @@ func (c *Client) release(now time.Duration, idle bool) {
 	if todo.Dial {
 		c.dial()
 	}
+	if todo.Load != 0 {
+		c.durable.startLoad(todo.Load)
+	}
 	c.link.resume(now)
 	c.events.Wake()
 	c.completions.Wake()

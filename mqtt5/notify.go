@@ -31,7 +31,7 @@ func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	case callback:
 		p := &op.Publish
 		c.completions.Add(completion{callback: w, topic: p.Topic, ack: r.Ack, err: r.Err, reason: r.Reason,
-			qos: p.QoS, retain: p.Retain, sent: op.Sent()})
+			qos: p.QoS, retain: p.Retain, sent: op.Sent(), durability: Durability(r.Durability), forwarded: r.Forwarded})
 	}
 }
 
@@ -71,12 +71,16 @@ func (s *sink) Notify(ev *engine.Event) {
 	switch ev.Kind {
 	case engine.EventSucceeded:
 		completeAll(&c.connected, nil)
+		c.durable.connected(ev.Settings.SessionExpiryInterval)
 		if c.opts.OnConnectionSuccess != nil {
 			c.connections++
 			e.connection = c.connections
 			c.messages.Hold(c.connections)
 		}
 	case engine.EventDisconnected, engine.EventFailed:
+		if ev.Kind == engine.EventDisconnected {
+			c.durable.connected(c.engine.Settings().SessionExpiryInterval)
+		}
 		c.renewed(&renewalLost{ev})
 	case engine.EventStopped:
 		ev.Err = c.gaveUp
@@ -143,6 +147,10 @@ func (c *Client) handleEvent(ev event) {
 	switch v := ev.value.(type) {
 	case *engine.Event:
 		c.handleLifecycle(v)
+	case *Undelivered:
+		c.handleUndelivered(v)
+	case *StoreFailed:
+		c.handleStoreFailed(v)
 	case grantedNotice:
 		c.log.Warn("the server acknowledges publishes with a granted QoS instead of success; it counts as success")
 	}

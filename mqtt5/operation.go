@@ -22,6 +22,13 @@ type callback func(*PublishResult, error)
 // Other failures are an [*OperationError], which matches [ErrNotSent] or
 // [ErrOutcomeUnknown], or a [*ValidationError].
 //
+// With a store ([ClientOptions.Durable]) a message of QoS 1 or 2 is stored before
+// it is sent. The result has its [Durability], and with ReturnWhenStored the call
+// does not wait for the server. A message that could not be stored fails with
+// the error of the store. One that was stored when Stop or Close ended the call
+// stays in the store, and is sent by the next connection of this or another
+// client with that store.
+//
 // When ctx ends first, a message that was not sent yet is withdrawn. One that
 // was sent stays part of the session: the client goes on with it, and the
 // error matches ErrOutcomeUnknown.
@@ -38,9 +45,10 @@ func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishRe
 	if err := c.validatePublish(packet, &w); err != nil {
 		return nil, err
 	}
+	kept := c.durable.kept(&w)
 	now := c.lock()
 	op := c.engine.NewOperation(engine.KindPublish)
-	op.Publish = w
+	op.Publish, op.Kept = w, kept
 	r, sent, err := c.perform(ctx, now, op)
 	if err != nil {
 		return nil, operationError("publish", sent, err)
@@ -76,10 +84,14 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 		w = wirePublish(packet)
 		err = c.validatePublish(packet, &w)
 	}
+	var kept *engine.Kept
+	if err == nil {
+		kept = c.durable.kept(&w)
+	}
 	now := c.lock()
 	if err == nil {
 		op := c.engine.NewOperation(engine.KindPublish)
-		op.Publish = w
+		op.Publish, op.Kept = w, kept
 		if completed != nil {
 			op.Waiter = callback(completed)
 		}
@@ -228,8 +240,11 @@ type publishResult struct {
 // publishResult fills res from what the engine says of a publish. It does not
 // fail for lack of anything but the server's consent.
 func (c *Client) publishResult(res *publishResult, p *wire.Publish, r engine.Result) (*PublishResult, error) {
-	res.Puback = nil
-	if p.QoS == 0 {
+	res.PublishResult = PublishResult{Stage: StageDone, Durability: Durability(r.Durability)}
+	if r.Forwarded {
+		res.Stage = StageStored
+	}
+	if p.QoS == 0 || r.Forwarded {
 		return &res.PublishResult, nil
 	}
 	res.puback = PubackPacket{ReasonCode: PubackReasonCode(r.Reason)}

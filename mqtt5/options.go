@@ -126,6 +126,11 @@ type ClientOptions struct {
 	// Authenticator adds enhanced authentication. Nil: none.
 	Authenticator Authenticator
 
+	// Durable keeps publishes of QoS 1 and 2 and the QoS 2 state of both directions in
+	// a store, so that they survive the end of the process. It needs
+	// Connect.ClientID; QoS 2 needs [SessionRejoinAlways], too.
+	Durable StoreOptions
+
 	SessionBehavior    SessionBehavior
 	OfflineQueuePolicy OfflineQueuePolicy
 	TopicAliasing      TopicAliasOptions
@@ -206,6 +211,11 @@ type ClientOptions struct {
 	// OnResubscribe is called with what became of the filters after a
 	// Resubscribe.
 	OnResubscribe func(*Resubscription)
+	// OnUndelivered is called when a publish that was stored, and that no call
+	// waits for, is not delivered. Nil: it is only logged.
+	OnUndelivered func(*Undelivered)
+	// OnStoreFailed is called when the store has failed. Nil: it is only logged.
+	OnStoreFailed func(*StoreFailed)
 	// OnPanic is told of panics in handlers, which are recovered. Nil: they
 	// are only logged.
 	OnPanic func(*PanicError)
@@ -285,6 +295,12 @@ func (o *ClientOptions) Validate() error {
 	}
 	if low, high := orDefault(o.MinReconnectDelay, defaultMinDelay), orDefault(o.MaxReconnectDelay, defaultMaxDelay); low > high {
 		v.add("MaxReconnectDelay", "is below MinReconnectDelay", "")
+	}
+	if o.Durable.Store != nil && o.Connect.ClientID == "" {
+		v.add("Connect.ClientID", "is required with a store: the session belongs to it", "")
+	}
+	if o.Durable.OnFailure > MemoryWhenNotStored {
+		v.add("Durable.OnFailure", "is unknown", "")
 	}
 	if o.MaxPendingMessages < 0 {
 		v.add("MaxPendingMessages", "is negative", "")

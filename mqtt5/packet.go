@@ -146,9 +146,25 @@ type PubackPacket struct {
 
 // PublishResult is what became of a publish.
 type PublishResult struct {
-	// Puback is the server's answer. Nil for QoS 0, which has none.
+	// Puback is the server's answer. Nil for QoS 0, which has none, and if Stage
+	// is StageStored.
 	Puback *PubackPacket
+	// Stage is how far the publish got.
+	Stage PublishStage
+	// Durability is how the publish was stored before it was sent.
+	Durability Durability
 }
+
+// PublishStage is how far a publish got when a call about it returned.
+type PublishStage uint8
+
+// The stages that a call may wait for.
+const (
+	// StageDone: written to the transport (QoS 0) or acknowledged by the server.
+	StageDone PublishStage = iota
+	// StageStored: in the store, to be sent as soon as possible.
+	StageStored
+)
 
 // Subscription is one topic filter of a [SubscribePacket], and how its
 // messages are to be sent (section 3.8.3.1).

@@ -37,13 +37,19 @@ type Store interface {
 	// that starts after its ID continues behind it.
 	Iterate(kind RecordKind, from uint64, yield func(StoreRecord) bool) error
 
-	// Count returns the number of records of a kind and the bytes of their
-	// bodies, without reading the records.
-	Count(kind RecordKind) (records int, bytes int64)
+	// Count counts the records of a kind without reading them.
+	Count(kind RecordKind) StoreCount
 
 	// Close makes everything that was committed durable and releases the store.
 	// Later calls fail with [ErrStoreClosed]. Closing twice does nothing.
 	Close() error
+}
+
+// StoreCount counts the records of one kind.
+type StoreCount struct {
+	Records int
+	Bytes   int64  // of their bodies
+	LastID  uint64 // the highest of their IDs; 0: none
 }
 
 // RecordKind is the kind of a [StoreRecord].
@@ -54,8 +60,8 @@ type RecordKind uint8
 const (
 	// RecordSession describes the session: one record with ID 0.
 	RecordSession RecordKind = iota + 1
-	// RecordFilter is a topic filter that the client has to subscribe to again
-	// when the server has lost the session.
+	// RecordFilter has the topic filters that the client has to subscribe to again
+	// when the server has lost the session: one record with ID 0.
 	RecordFilter
 	// RecordReceived is a QoS 2 message from the server that is not released:
 	// its ID is the packet identifier, and it has no body.
@@ -139,6 +145,8 @@ var (
 	ErrStoreIO = errors.New("mqtt5: store failed")
 	// ErrStoreCorrupt: the store holds something else than what was written.
 	ErrStoreCorrupt = errors.New("mqtt5: store is damaged")
+	// ErrStoreMismatch: the store belongs to another client identifier or server.
+	ErrStoreMismatch = errors.New("mqtt5: store belongs to another session")
 	// ErrStoreVersion: the store was written by a newer version of this SDK.
 	ErrStoreVersion = errors.New("mqtt5: store has a newer format")
 )

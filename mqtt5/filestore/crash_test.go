@@ -110,7 +110,7 @@ func read(s *Store) (contents, error) {
 		if err != nil {
 			return nil, err
 		}
-		if have, _ := s.Count(kind); have != n {
+		if have := s.Count(kind).Records; have != n {
 			return nil, fmt.Errorf("kind %d: Count is %d, but %d records in order", kind, have, n)
 		}
 	}

@@ -104,6 +104,19 @@ func (x *index) remove(id uint64) (old location) {
 	return old
 }
 
+// last returns the highest ID.
+func (x *index) last() uint64 {
+	if len(x.chunks) == 0 {
+		return 0
+	}
+	c := x.chunks[len(x.chunks)-1]
+	slot := chunkSize - 1
+	for c.at[slot].segment == 0 {
+		slot--
+	}
+	return c.base*chunkSize + uint64(slot)
+}
+
 // setState keeps the state of a record that exists. An empty one takes no memory.
 func (x *index) setState(id uint64, state []byte) {
 	if len(state) == 0 {

@@ -138,14 +138,15 @@ func open(fs fileSystem, path string, opts Options) (*Store, error) {
 // file returns the path of a segment, for errors.
 func (s *Store) file(number uint32) string { return filepath.Join(s.path, segmentName(number)) }
 
-// Count returns the number of records of a kind and the bytes of their bodies.
-func (s *Store) Count(kind mqtt5.RecordKind) (records int, bytes int64) {
+// Count counts the records of a kind.
+func (s *Store) Count(kind mqtt5.RecordKind) mqtt5.StoreCount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if x := s.indexes[kind]; x != nil {
-		return x.records, x.bytes
+	x := s.indexes[kind]
+	if x == nil {
+		return mqtt5.StoreCount{}
 	}
-	return 0, 0
+	return mqtt5.StoreCount{Records: x.records, Bytes: x.bytes, LastID: x.last()}
 }
 
 // Info describes the store.

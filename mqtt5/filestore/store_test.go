@@ -94,11 +94,11 @@ func TestStore(t *testing.T) {
 		if diff := cmp.Diff(session, records(t, s, mqtt5.RecordSession, 0)); diff != "" {
 			t.Errorf("session (-want +got):\n%s", diff)
 		}
-		if n, size := s.Count(mqtt5.RecordPublish); n != 3 || size != 7 {
-			t.Errorf("%d records, %d bytes", n, size)
+		if n := s.Count(mqtt5.RecordPublish); n != (mqtt5.StoreCount{Records: 3, Bytes: 7, LastID: math.MaxUint64}) {
+			t.Errorf("%+v", n)
 		}
-		if n, size := s.Count(mqtt5.RecordFilter); n != 0 || size != 0 {
-			t.Errorf("%d filters, %d bytes", n, size)
+		if n := s.Count(mqtt5.RecordFilter); n != (mqtt5.StoreCount{}) {
+			t.Errorf("filters: %+v", n)
 		}
 	}
 	look(s)
@@ -137,7 +137,7 @@ func TestIterate_stops(t *testing.T) {
 	if n != 500 {
 		t.Errorf("%d records", n)
 	}
-	if n, _ := s.Count(mqtt5.RecordPublish); n != 500 {
+	if n := s.Count(mqtt5.RecordPublish).Records; n != 500 {
 		t.Errorf("%d records left", n)
 	}
 }
@@ -534,7 +534,7 @@ func TestCommit_group(t *testing.T) {
 		if d := time.Since(begin); d > 22*time.Second {
 			t.Errorf("took %v of syncs of 1 s", d)
 		}
-		if n, _ := s.Count(mqtt5.RecordPublish); n != 640 {
+		if n := s.Count(mqtt5.RecordPublish).Records; n != 640 {
 			t.Errorf("%d records", n)
 		}
 		s.Close()

@@ -19,9 +19,10 @@ type Config[T any] struct {
 	// err. No lock is held.
 	Done func(through uint64, err error)
 	// Again reports whether a change of a batch that failed is to be written
-	// with the next one, before what was added since. Done does not wait for
-	// it. Nil: none is.
+	// with the next one, before what was added since. Nil: none is.
 	Again func(T) bool
+	// Retry is when such changes are written if nothing else is. 0: never.
+	Retry time.Duration
 	// Size returns about how many bytes a change takes. Nil: 0.
 	Size func(T) int
 
@@ -49,7 +50,8 @@ type Committer[T any] struct {
 	again   []T    // of failed batches
 	running bool
 	closed  bool
-	timer   *time.Timer   // of Linger; nil: not armed
+	retry   bool          // it is time to write again
+	timer   *time.Timer   // of Linger or Retry; nil: not armed
 	idle    chan struct{} // closed when the goroutine ends; nil if nobody waits
 }
 
@@ -99,7 +101,7 @@ func (c *Committer[T]) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopTimer()
-	c.urgent = c.added
+	c.urgent, c.retry = c.added, true
 	c.start()
 }
 
@@ -112,12 +114,15 @@ func (c *Committer[T]) stopTimer() {
 
 // start starts the goroutine if it has something to do. The caller holds mu.
 func (c *Committer[T]) start() {
-	if !c.running && c.urgent > c.taken {
+	if !c.running && c.due() {
 		c.stopTimer()
 		c.running = true
 		go c.run()
 	}
 }
+
+// due reports whether there is something to write now.
+func (c *Committer[T]) due() bool { return c.urgent > c.taken || c.retry && len(c.again) > 0 }
 
 // Close writes what was added, waits for that, and lets nothing be added any
 // more. It must not be called from Write or Done.
@@ -125,7 +130,7 @@ func (c *Committer[T]) Close() {
 	c.mu.Lock()
 	c.closed = true
 	c.stopTimer()
-	c.urgent = c.added
+	c.urgent, c.retry = c.added, true
 	c.start()
 	if !c.running {
 		c.mu.Unlock()
@@ -158,10 +163,14 @@ func (c *Committer[T]) run() {
 func (c *Committer[T]) take() (batch []T, through uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.urgent <= c.taken {
+	if !c.due() {
 		c.running = false
-		if len(c.changes) > 0 && c.timer == nil {
+		switch {
+		case c.timer != nil || c.closed:
+		case len(c.changes) > 0:
 			c.timer = time.AfterFunc(c.cfg.Linger, c.Flush)
+		case len(c.again) > 0 && c.cfg.Retry > 0:
+			c.timer = time.AfterFunc(c.cfg.Retry, c.Flush)
 		}
 		if c.idle != nil {
 			close(c.idle)
@@ -169,6 +178,7 @@ func (c *Committer[T]) take() (batch []T, through uint64) {
 		}
 		return nil, 0
 	}
+	c.retry = false
 	n := c.fit()
 	batch = append(c.again, c.changes[:n]...)
 	c.again = nil

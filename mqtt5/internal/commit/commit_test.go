@@ -148,6 +148,24 @@ func TestWrite_failure(t *testing.T) {
 	})
 }
 
+func TestWrite_failureRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.fail[1] = errors.New("disk full")
+		cfg := d.config()
+		cfg.Again = func(i int) bool { return i%2 == 0 }
+		cfg.Retry = 10 * time.Second
+		c := New(cfg)
+		c.Add(1, 2)
+		sleep(10 * time.Second)
+		check(t, "before the time", d.written(), [][]int{{1, 2}})
+		sleep(3 * time.Second)
+		check(t, "after the time", d.written(), [][]int{{1, 2}, {2}})
+		c.Close()
+		check(t, "done", d.done, []uint64{2, 2})
+	})
+}
+
 func TestBatch_bounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk()

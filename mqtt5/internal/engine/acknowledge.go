@@ -96,8 +96,8 @@ func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
 			e.stats.UnknownAcks++
 			return nil
 		}
-		if op.phase != phaseReleased {
-			return violation(f.Type, "MQTT-4.3.3-5", "PUBCOMP before PUBREC")
+		if op.phase != phaseReleased || op.Kept != nil && op.Kept.pending {
+			return violation(f.Type, "MQTT-4.3.3-5", "PUBCOMP before PUBREL")
 		}
 		if a.ReasonCode == wire.PacketIdentifierNotFound {
 			// Normal after a lost PUBCOMP: the server had finished with it.
@@ -149,6 +149,7 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 		if a.ReasonCode < 0x80 {
 			e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID, ReasonCode: wire.PacketIdentifierNotFound})
 		}
+	case op.phase == phaseReleased && op.Kept != nil && op.Kept.pending:
 	case op.phase == phaseReleased:
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
 	case a.ReasonCode >= 0x80: // [MQTT-4.4.0-2]
@@ -167,7 +168,9 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 		op.phase = phaseReleased
 		op.sentAt, op.end = now, 0
 		e.released.pushBack(op)
-		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
+		if !e.keepReleased(op) {
+			e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
+		}
 	}
 	return nil
 }
@@ -222,6 +225,7 @@ func (e *Engine) receiveSubscribeAck(now time.Duration, f *wire.Frame) *wire.Err
 	} else {
 		e.filters.removed(op.Unsubscribe, a.ReasonCodes)
 	}
+	e.keepFilters()
 	e.settle(op, Result{SubscribeAck: a})
 	e.planRestore(now)
 	return nil

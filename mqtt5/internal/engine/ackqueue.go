@@ -38,6 +38,7 @@ type ackRecord struct {
 	qos    uint8
 	state  ackState
 	reason wire.ReasonCode
+	kept   uint64 // number of the change that PUBREC waits for; 0: none yet
 }
 
 // push appends a message and returns its number, from 1.
@@ -88,8 +89,12 @@ func (q *ackQueue) unanswered(id uint16) bool { return q.pubrecs.has(id) }
 
 // flush writes the answers that are given, up to the first that is not.
 func (q *ackQueue) flush(e *Engine) {
+	q.keep(e)
 	for q.head < len(q.records) && q.records[q.head].state == ackGiven {
 		r := &q.records[q.head]
+		if r.kept > e.keeping.stored {
+			break // the store does not know yet that it was handled
+		}
 		a := &wire.Ack{PacketID: r.id, ReasonCode: r.reason} // stays on the stack
 		if r.detail != nil {
 			a.ReasonString, a.UserProperties = r.detail.ReasonString, r.detail.UserProperties
@@ -117,6 +122,18 @@ func (q *ackQueue) flush(e *Engine) {
 			q.records = nil
 		} else {
 			q.records = q.records[:0]
+		}
+	}
+}
+
+// keep tells the store of the QoS 2 messages whose PUBREC is next.
+func (q *ackQueue) keep(e *Engine) {
+	if !e.keeps() {
+		return
+	}
+	for i := q.head; i < len(q.records) && q.records[i].state == ackGiven; i++ {
+		if r := &q.records[i]; r.qos == 2 && r.reason < 0x80 && r.kept == 0 && !e.received.has(r.id) {
+			r.kept = e.keepReceived(r.id)
 		}
 	}
 }
@@ -155,6 +172,9 @@ func (e *Engine) keepUnfinished() {
 		case ackGiven:
 			if r.reason < 0x80 {
 				e.received.add(r.id) // handled: only its PUBREC was lost
+				if r.kept == 0 {
+					e.keepReceived(r.id)
+				}
 			}
 		case ackHeld:
 			e.disinherit(number)
@@ -209,6 +229,7 @@ func (e *Engine) finishThrough(n uint64) {
 		}
 		if u.heir == 0 {
 			e.received.add(u.id) // if it comes again, it was handled
+			e.keepReceived(u.id)
 		} else {
 			e.acks.answer(u.heir)
 		}

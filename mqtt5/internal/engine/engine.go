@@ -92,6 +92,16 @@ type Config struct {
 	// brokers keep those of both directions in one table, and their own start at 1.
 	IdentifierBase uint16
 
+	// Keep takes a change for the store; the owner calls Stored when it is
+	// stored. Nil: there is no store. Undelivered is called when a kept publish
+	// that nobody waits for fails. Both are called like the methods of Sink.
+	Keep        func(*Change)
+	Undelivered func(op *Operation, r Result)
+	// KeepFilters takes all subscriptions that the client wants to have, after
+	// each change. It is not about a numbered change. Nil: they are not kept.
+	KeepFilters func([]Filter)
+	MemoryOnly  bool // a publish that cannot be stored is sent all the same
+
 	Uniform func(n int64) int64 // uniform in [0, n)
 	Buffer  func() []byte       // an empty outbound buffer; nil: allocate
 }
@@ -101,6 +111,7 @@ type Todo struct {
 	Close    bool          // abort the attempt or close the transport; answer with TransportClosed
 	Dial     bool          // then begin an attempt; answer with TransportOpened or TransportFailed
 	Write    bool          // begin a write with TakeOutput; none is in flight
+	Load     uint64        // load publishes from the store, from this ID on; answer with Loaded; 0: none
 	Deadline time.Duration // when to call Tick at the latest; the largest duration: never
 }
 
@@ -112,6 +123,8 @@ type Result struct {
 	Granted      bool // the server answered a publish with a granted QoS, which counts as success
 	Ack          *wire.Ack
 	SubscribeAck *wire.SubscribeAck
+	Durability   uint8 // of a kept publish
+	Forwarded    bool  // it completes because it is stored
 }
 
 // EventKind is the kind of a lifecycle event.
@@ -194,6 +207,7 @@ type Engine struct {
 	lifecycle
 	session
 	operations
+	keeping keeping
 	connection
 	stats   Stats
 	scratch *Message // of Receive; made for the first PUBLISH
@@ -301,7 +315,12 @@ func (e *Engine) Settings() Settings { return e.settings }
 
 // Todo returns what the owner has to do now, and forgets Close and Dial.
 func (e *Engine) Todo(now time.Duration) Todo {
-	todo := Todo{Close: e.closeDue, Dial: e.dialDue, Write: e.canWrite(now)}
+	var load uint64
+	if e.keeps() {
+		load = e.takeLoad()
+		e.prepare(now)
+	}
+	todo := Todo{Load: load, Close: e.closeDue, Dial: e.dialDue, Write: e.canWrite(now)}
 	e.closeDue, e.dialDue = false, false
 	todo.Deadline = e.nextDeadline()
 	return todo

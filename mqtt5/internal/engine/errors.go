@@ -10,6 +10,7 @@ import (
 // Conditions that operations, connections and calls end with. Package mqtt5
 // exports those that users meet, under the same names.
 var (
+	ErrMessageExpired     = errors.New("mqtt5: message expired before it could be sent")
 	ErrClosed             = errors.New("mqtt5: client is closed")
 	ErrStopRequested      = errors.New("mqtt5: stop was requested")
 	ErrOfflinePolicy      = errors.New("mqtt5: dropped by the offline queue policy while not connected")

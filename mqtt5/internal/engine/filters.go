@@ -159,6 +159,7 @@ func (e *Engine) mayRestore(s *subscription) bool {
 		return true
 	}
 	e.filters.forget(s.TopicFilter)
+	e.keepFilters()
 	r := e.filters.report()
 	r.Refused = append(r.Refused, RefusedFilter{Filter: s.TopicFilter, Err: err})
 	return false
@@ -190,6 +191,7 @@ func (e *Engine) restored(op *Operation, r Result) {
 				continue
 			}
 			f.forget(name)
+			e.keepFilters()
 			round := f.report()
 			round.Refused = append(round.Refused, RefusedFilter{Filter: name, Code: code, Text: r.SubscribeAck.ReasonString})
 		}

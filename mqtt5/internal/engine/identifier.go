@@ -48,6 +48,21 @@ func (t *identifiers) allocate(op *Operation) uint16 {
 	return uint16((t.base+i)%maxIdentifiers + 1)
 }
 
+// take lets an operation hold an identifier of a restored session. It reports
+// whether that was free.
+func (t *identifiers) take(id uint16, op *Operation) bool {
+	if id == 0 || t.holder(id) != nil {
+		return false
+	}
+	i := t.index(id)
+	for len(t.slots) <= i {
+		t.slots = append(t.slots, make([]*Operation, min(max(len(t.slots), 16), maxIdentifiers-len(t.slots)))...)
+	}
+	t.slots[i] = op
+	t.used++
+	return true
+}
+
 // index returns where an identifier is kept.
 func (t *identifiers) index(id uint16) int {
 	return (int(id) - 1 - t.base%maxIdentifiers + maxIdentifiers) % maxIdentifiers

@@ -26,6 +26,7 @@ type phase uint8
 const (
 	phaseNew       phase = iota // not submitted, or finished
 	phaseQueued                 // in publishes or requests: no packet identifier yet
+	phaseParked                 // in parked: the store has it, and others that come first
 	phaseResend                 // in resend: has its identifier of the resumed session
 	phaseWritten                // in written: QoS 0 publish in the write in flight
 	phaseSent                   // in sent: PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for its first acknowledgement
@@ -46,6 +47,9 @@ type Operation struct {
 	Waiter any
 	// Submitted is when Submit took the operation over.
 	Submitted time.Duration
+
+	// Kept makes a publish durable; nil: it is not.
+	Kept *Kept
 
 	Publish     wire.Publish      // KindPublish
 	Subscribe   *wire.Subscribe   // KindSubscribe
@@ -72,8 +76,9 @@ type Operation struct {
 }
 
 // Sent reports whether the operation may have reached the server. When an
-// operation fails, it tells "not sent" from "outcome unknown".
-func (op *Operation) Sent() bool { return op.sent }
+// operation fails, it tells "not sent" from "outcome unknown". What is left in a
+// store is sent later.
+func (op *Operation) Sent() bool { return op.sent || op.Kept != nil && op.Kept.left }
 
 // identifier returns where the packet identifier of the operation is kept.
 func (op *Operation) identifier() *uint16 {

@@ -105,6 +105,9 @@ func (e *Engine) TakeOutput(now time.Duration, out *Output) bool {
 	e.inFlight = true // what is refused now must not look as if nothing were written
 	out.buf, e.control = e.control, nil
 	for out.hasRoom() {
+		if e.keeps() {
+			e.prepare(now)
+		}
 		op := e.next(now)
 		if op == nil {
 			break

@@ -18,6 +18,9 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 		return ErrOfflinePolicy
 	}
 	op.size = uint32(op.encodedSize())
+	if op.Kept != nil {
+		op.size = uint32(len(op.Kept.Record))
+	}
 	if e.full(op) && !e.makeRoom(op) {
 		e.checkStarved(now)
 		return ErrQueueFull
@@ -31,7 +34,11 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	e.stats.IncompleteBytes += int64(op.size)
 	e.limited++
 	e.limitedSize += int64(op.size)
-	e.enqueue(op)
+	if op.Kept != nil {
+		e.keepPublish(op)
+	} else {
+		e.enqueue(op)
+	}
 	e.checkStall(now)
 	return nil
 }
@@ -43,6 +50,9 @@ func (e *Engine) enqueue(op *Operation) {
 		return
 	}
 	e.publishes.pushBack(op)
+	if op.needsBinding() {
+		e.keeping.unbound++
+	}
 	if op.Publish.QoS == 0 {
 		e.queuedQoS0++
 		e.bytesQoS0 += int64(op.size)
@@ -58,6 +68,9 @@ func (e *Engine) dequeue(op *Operation) {
 	case op.phase == phaseResend:
 		e.resend.remove(op)
 		return
+	case op.phase == phaseParked:
+		e.unpark(op)
+		return
 	case op.restoring:
 		e.restores.remove(op)
 		return
@@ -67,6 +80,9 @@ func (e *Engine) dequeue(op *Operation) {
 	}
 	if e.droppable == op {
 		e.droppable = op.next
+	}
+	if op.needsBinding() {
+		e.keeping.unbound--
 	}
 	if op.Publish.QoS == 0 {
 		e.queuedQoS0--
@@ -106,6 +122,9 @@ func (e *Engine) makeRoom(op *Operation) bool {
 
 // survives reports whether an operation may wait for a connection.
 func (e *Engine) survives(op *Operation) bool {
+	if op.Kept != nil {
+		return true
+	}
 	switch e.cfg.Offline {
 	case FailAllOnDisconnect:
 		return false
@@ -121,7 +140,7 @@ func (e *Engine) survives(op *Operation) bool {
 // completes with cause, too, but the session keeps it; its payload is copied,
 // since the caller is free to reuse it.
 func (e *Engine) Cancel(now time.Duration, op *Operation, cause error) (withdrawn bool) {
-	withdrawn = op.phase == phaseQueued || op.phase == phaseResend && !op.handed
+	withdrawn = op.phase == phaseQueued || op.phase == phaseParked || op.phase == phaseResend && !op.handed
 	if withdrawn {
 		e.dequeue(op)
 		e.finish(op, Result{Err: cause})
@@ -143,7 +162,7 @@ func (e *Engine) orphan(op *Operation, cause error) {
 		op.own()
 	}
 	e.account(op)
-	e.complete(op, Result{Err: cause})
+	e.complete(op, Result{Err: cause, Forwarded: cause == nil})
 	op.Waiter = nil
 }
 
@@ -152,6 +171,9 @@ func (e *Engine) complete(op *Operation, r Result) {
 	if op.restoring {
 		e.restored(op, r)
 		return
+	}
+	if op.Kept != nil {
+		r.Durability = op.Kept.Durability
 	}
 	e.sink.Complete(op, r)
 }
@@ -179,6 +201,7 @@ type answered struct {
 
 // end completes an operation unless that was done before, and takes it back.
 func (e *Engine) end(op *Operation, r Result) {
+	e.unkeep(op, r)
 	if !op.orphaned {
 		e.account(op)
 		e.complete(op, r)

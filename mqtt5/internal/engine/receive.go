@@ -174,6 +174,9 @@ func (e *Engine) receivePubrel(a *wire.Ack) *wire.Error {
 		answer.ReasonCode = wire.PacketIdentifierNotFound
 	}
 	e.answering.remove(id)
+	if e.unkeepReceived(id) {
+		return nil // Stored answers
+	}
 	e.writeAck(wire.TypePubcomp, &answer)
 	return nil
 }

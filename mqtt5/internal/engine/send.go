@@ -35,6 +35,9 @@ func (e *Engine) next(now time.Duration) *Operation {
 			publish = nil
 		}
 	}
+	if publish != nil && !e.ready(publish) {
+		publish = nil
+	}
 	switch {
 	case publish == nil:
 		return request
@@ -107,6 +110,7 @@ func (e *Engine) refuse(op *Operation, err error) {
 func (e *Engine) sendPublish(now time.Duration, op *Operation, out *Output) {
 	p := op.Publish
 	p.Dup = op.handed // not after a lost session, where it starts over
+	p.Properties = op.remainingExpiry(now, p.Properties)
 	e.outAliases.resolve(&p)
 	size := int(op.size)
 	if p.TopicAlias != 0 || op.Publish.TopicAlias != 0 {
@@ -120,6 +124,7 @@ func (e *Engine) sendPublish(now time.Duration, op *Operation, out *Output) {
 	if p.QoS > 0 && p.PacketID == 0 {
 		p.PacketID = e.ids.allocate(op)
 		op.Publish.PacketID = p.PacketID
+		e.keepSent(op)
 	}
 	op.referenced = len(p.Payload) >= referenceSize
 	if op.referenced {

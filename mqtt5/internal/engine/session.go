@@ -13,12 +13,23 @@ import (
 func (e *Engine) failAll(cause error) {
 	e.droppable, e.queuedQoS0, e.bytesQoS0 = nil, 0, 0
 	for _, l := range [...]*list{&e.publishes, &e.requests} {
+		var stay list
 		for op := l.popFront(); op != nil; op = l.popFront() {
+			if op.Kept != nil {
+				op.Kept.left = true
+			}
+			if op.Kept != nil && !e.closed {
+				e.orphan(op, cause)
+				stay.pushBack(op)
+				continue
+			}
 			op.phase = phaseNew
 			e.finish(op, Result{Err: cause})
 		}
+		*l = stay
 	}
-	keep := e.cfg.Session == SessionRejoinAlways && !e.closed
+	e.failParked(cause)
+	keep := (e.cfg.Session == SessionRejoinAlways || e.keeps()) && !e.closed
 	for op := e.resend.head; op != nil; {
 		next := op.next
 		e.failInFlight(op, cause, keep)
@@ -39,6 +50,9 @@ func (e *Engine) failAll(cause error) {
 // failInFlight completes a publish at a stop, and keeps it for the session if
 // that may go on and the server knows its identifier.
 func (e *Engine) failInFlight(op *Operation, cause error, keep bool) {
+	if op.Kept != nil {
+		op.Kept.left = true
+	}
 	if keep && op.handed {
 		e.orphan(op, cause)
 		return
@@ -134,6 +148,7 @@ func (e *Engine) abandon(op *Operation, cause error) {
 		e.account(op)
 		e.sink.Complete(op, Result{Err: cause})
 	}
+	e.unkeep(op, Result{Err: cause})
 	e.unlimit(op)
 	*op = Operation{Kind: KindPublish, phase: phaseAbandoned, orphaned: true, sent: true, handed: true,
 		Publish: wire.Publish{PacketID: op.Publish.PacketID, QoS: op.Publish.QoS}}
@@ -170,6 +185,9 @@ func (e *Engine) poisonous(op *Operation) bool {
 // then PUBLISH, both in their original order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
 func (e *Engine) resumeSession(now time.Duration) {
 	for op := e.released.head; op != nil; op = op.next {
+		if op.Kept != nil && op.Kept.pending {
+			continue // Stored sends it
+		}
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: op.Publish.PacketID})
 		op.sentAt, op.end = now, 0
 	}
@@ -183,6 +201,7 @@ func (e *Engine) discardSession() {
 	e.ids.clear()
 	e.received.clear()
 	e.unfinished = nil
+	e.unbind()
 	for e.released.head != nil {
 		op := e.released.head
 		e.released.remove(op)
@@ -193,10 +212,11 @@ func (e *Engine) discardSession() {
 		op.Publish.PacketID = 0
 		op.handed = false
 		switch {
-		case op.orphaned || op.Publish.QoS == 2 && op.sent || e.cfg.Offline == FailAllOnDisconnect:
+		case op.Publish.QoS == 2 && op.sent, op.Kept == nil && (op.orphaned || e.cfg.Offline == FailAllOnDisconnect):
 			e.finish(op, Result{Err: ErrSessionLost})
 		default:
 			op.phase = phaseQueued
+			e.keepQueued(op)
 			again.pushBack(op)
 		}
 	}
@@ -207,6 +227,7 @@ func (e *Engine) discardSession() {
 // resetConnection forgets what belongs to one connection only.
 func (e *Engine) resetConnection(now time.Duration) {
 	e.keepUnfinished()
+	e.keeping.completing = nil
 	inFlight := e.inFlight
 	e.connection = connection{settings: e.settings, acks: e.acks.next(), writes: e.writes, throttled: never}
 	e.flow.reset(now)
