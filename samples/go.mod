@@ -11,6 +11,7 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/iot v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5/filestore v0.1.0
 	github.com/google/go-cmp v0.7.0
 	go.uber.org/zap v1.28.0
 	software.sslmate.com/src/go-pkcs12 v0.7.4
@@ -49,4 +50,5 @@ replace (
 	github.com/gocrt/aws-iot-device-sdk-go/iot => ../iot
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest => ../iot/iottest
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5/filestore => ../mqtt5/filestore
 )

@@ -107,6 +107,7 @@ var without = map[string][]string{
 		`-1 got [1-9]\d* messages and \S+-2 got [1-9]`, `Unsubscribed from \$share/`, `Event: stopped`},
 	"offline-queue": {`Unplugging`, `Published 10 messages without a network; 10 operations wait`, `QoS 0 does not wait: mqtt5: publish: .*not sent`,
 		`session present: true`, `All 10 messages are acknowledged`, `Received 10 of 10`, `Event: stopped`},
+	"persistent": {`Killed the device; it had accepted \d+ messages`, `All \d+ messages arrived`, `Event: stopped`},
 	"shadow": {
 		`An application wants {"on":true,"level":80}`, `The lamp is switched on: true`, `The lamp has level 80`, `The lamp has level 100`,
 		`Error: level -1: shadow: desired change refused`, `presses the button`, `"reported":{"level":30,"on":false}`, `Event: stopped`,
