@@ -11,6 +11,7 @@ require (
 	github.com/gocrt/aws-iot-device-sdk-go/iot v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/iot/iottest v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5/filestore v0.1.0
 	github.com/google/go-cmp v0.7.0
 	go.uber.org/zap v1.28.0
 	software.sslmate.com/src/go-pkcs12 v0.7.4

@@ -226,6 +226,39 @@ func TestPubSub(t *testing.T) {
 	}
 }
 
+// What is published without a network is sent by the next run.
+func TestPub_spool(t *testing.T) {
+	core := iottest.Start(t)
+	to := target(t, core, "spooler")
+	s := start(t, append([]string{"sub", "a/#"}, target(t, core, "subscriber")...)...)
+	s.next(s.errs, "subscribed to a/#")
+	spool := filepath.Join(t.TempDir(), "spool")
+	args := func(rest ...string) []string { return append(append([]string{"pub", "-spool", spool}, rest...), to...) }
+	core.StopListening()
+	_, errs, status := run(t, "", args("a/b", "one", "-timeout", "1s")...)
+	if status != 0 || !strings.Contains(errs, "3 bytes to a/b: stored") || !strings.Contains(errs, "1 messages stay in") {
+		t.Fatalf("without network: status %d, %q", status, errs)
+	}
+	if err := core.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	_, errs, status = run(t, "", args("a/b", "two")...)
+	if status != 0 || !strings.Contains(errs, "is acknowledged") {
+		t.Fatalf("with network: status %d, %q", status, errs)
+	}
+	for _, want := range []string{"one", "two"} {
+		if line := s.next(s.lines, ""); !strings.Contains(line, want) {
+			t.Errorf("got %s, want %s", line, want)
+		}
+	}
+	s.end()
+	for _, wrong := range [][]string{{"pub", "-spool", spool, "a", "x", "-endpoint", "localhost"}, args("a", "x", "-qos", "0")} {
+		if _, errs, status := run(t, "", wrong...); status != 2 || !strings.Contains(errs, "-spool") {
+			t.Errorf("%q: status %d, %q", wrong, status, errs)
+		}
+	}
+}
+
 func TestSub_forms(t *testing.T) {
 	core := iottest.Start(t)
 	for _, tt := range []struct {

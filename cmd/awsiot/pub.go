@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/cmd/internal/cli"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/filestore"
 )
 
 // pub is what the flags of "awsiot pub" ask for.
@@ -29,6 +31,9 @@ type pub struct {
 	responseTopic string
 	expiry        time.Duration
 	properties    []mqtt5.UserProperty
+
+	spool string
+	store *filestore.Store
 }
 
 func pubCommand() *cli.Command {
@@ -46,6 +51,7 @@ func pubCommand() *cli.Command {
 				set.StringVar(&p.contentType, "content-type", "", "`type` of the content, such as application/json")
 				set.StringVar(&p.responseTopic, "response-topic", "", "`topic` for answers")
 				set.DurationVar(&p.expiry, "expiry", 0, "`time` after which the message is worth nothing")
+				set.StringVar(&p.spool, "spool", "", "`directory` where messages wait that cannot be sent now: the next run with it sends them")
 				set.Func("property", "user property, `NAME=VALUE`; may be repeated", func(v string) error {
 					name, value, ok := strings.Cut(v, "=")
 					if !ok {
@@ -63,7 +69,7 @@ func pubCommand() *cli.Command {
 	}
 }
 
-func (p *pub) run(ctx context.Context, args []string) error {
+func (p *pub) run(ctx context.Context, args []string) (err error) {
 	switch {
 	case len(args) == 0:
 		return cli.Usagef("the TOPIC is missing")
@@ -73,24 +79,40 @@ func (p *pub) run(ctx context.Context, args []string) error {
 		return cli.Usagef("-qos %d: it is 0, 1 or 2", p.qos)
 	case len(args) == 2 && (p.file != "" || p.lines), p.file != "" && p.lines:
 		return cli.Usagef("MESSAGE, -file and -lines exclude each other")
+	case p.spool != "" && p.qos == 0:
+		return cli.Usagef("-spool keeps messages of QoS 1 and 2 only")
 	case p.expiry < 0 || p.expiry > 0 && p.expiry < time.Second || p.expiry > math.MaxUint32*time.Second:
 		return cli.Usagef("-expiry %v: it is a second or more", p.expiry)
 	}
-	defer p.close()
+	defer func() {
+		p.close()
+		err = p.closeSpool(err)
+	}()
+	open := p.open
+	if p.spool != "" {
+		open = func(context.Context, ...iot.Option) error { return p.openSpool() }
+	}
 	if p.lines {
-		if err := p.open(ctx); err != nil {
+		if err := open(ctx); err != nil {
 			return err
 		}
-		return p.each(ctx, args[0])
+		err = p.each(ctx, args[0])
+	} else {
+		payload, err := p.payload(args[1:])
+		if err != nil {
+			return err
+		}
+		if err := open(ctx); err != nil {
+			return err
+		}
+		if err := p.publish(ctx, args[0], payload); err != nil {
+			return err
+		}
 	}
-	payload, err := p.payload(args[1:])
-	if err != nil {
-		return err
+	if err == nil && p.spool != "" {
+		p.drain(ctx)
 	}
-	if err := p.open(ctx); err != nil {
-		return err
-	}
-	return p.publish(ctx, args[0], payload)
+	return err
 }
 
 // payload is the one message.
@@ -194,6 +216,8 @@ func bytesOf(n int) string {
 // outcome says what the server acknowledged.
 func outcome(r *mqtt5.PublishResult, qos int) string {
 	switch {
+	case r != nil && r.Stage == mqtt5.StageStored:
+		return "stored"
 	case qos == 0:
 		return "sent with QoS 0, which the server does not acknowledge"
 	case r != nil && r.Puback != nil && r.Puback.ReasonCode == mqtt5.PubackNoMatchingSubscribers:

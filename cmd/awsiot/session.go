@@ -24,8 +24,11 @@ type session struct {
 	retry   bool
 	timeout time.Duration
 
-	client *mqtt5.Client
-	lost   chan error // the connection ended without our doing, and none will follow
+	client   *mqtt5.Client
+	endpoint string
+	begun    time.Time
+	failed   chan error // why the first attempt failed, if there is no other
+	lost     chan error // the connection ended without our doing, and none will follow
 
 	mu        sync.Mutex
 	connected int
@@ -45,11 +48,21 @@ func defineSession(set *cli.Flags) *session {
 
 // open connects.
 func (s *session) open(ctx context.Context, options ...iot.Option) error {
+	if err := s.start(options...); err != nil {
+		return err
+	}
+	return s.await(ctx)
+}
+
+// start makes the client and has it connect.
+func (s *session) start(options ...iot.Option) error {
 	t, err := s.flags.Target()
 	if err != nil {
 		return err
 	}
+	s.endpoint = t.Endpoint
 	failed := make(chan error, 1)
+	s.failed = failed
 	options = append(append(t.Options, options...),
 		iot.WithOnConnectionSuccess(func(e *mqtt5.ConnectionSuccess) {
 			s.mu.Lock()
@@ -86,28 +99,30 @@ func (s *session) open(ctx context.Context, options ...iot.Option) error {
 	if s.client, err = iot.NewClient(t.Endpoint, t.Method, options...); err != nil {
 		return err
 	}
-	begun := time.Now()
-	done := s.progress("connecting to " + t.Endpoint)
+	s.begun = time.Now()
+	return s.client.Start()
+}
+
+// await waits for the connection.
+func (s *session) await(ctx context.Context) error {
+	done := s.progress("connecting to " + s.endpoint)
 	defer func() { done() }()
-	if err := s.client.Start(); err != nil {
-		return err
-	}
 	wait, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	if s.retry {
 		wait = ctx
 	}
-	err = s.client.WaitConnected(wait)
+	err := s.client.WaitConnected(wait)
 	done()
 	switch {
 	case errors.Is(err, mqtt5.ErrGaveUp):
-		return <-failed
+		return <-s.failed
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no connection to %s within %v; give more time with -timeout, or ask `awsiot doctor` with the same flags", t.Endpoint, s.timeout)
+		return fmt.Errorf("no connection to %s within %v; give more time with -timeout, or ask `awsiot doctor` with the same flags", s.endpoint, s.timeout)
 	case err != nil:
 		return err
 	}
-	s.sayf("connected to %s as %s in %v", t.Endpoint, s.client.Settings().ClientID, time.Since(begun).Round(time.Millisecond))
+	s.sayf("connected to %s as %s in %v", s.endpoint, s.client.Settings().ClientID, time.Since(s.begun).Round(time.Millisecond))
 	return nil
 }
 
