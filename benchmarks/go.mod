@@ -6,6 +6,7 @@ require (
 	github.com/eclipse/paho.golang v0.23.0
 	github.com/gocrt/aws-iot-device-sdk-go/io v0.1.0
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 v0.1.0
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5/filestore v0.1.0
 )
 
 require (
@@ -16,4 +17,5 @@ require (
 replace (
 	github.com/gocrt/aws-iot-device-sdk-go/io => ../io
 	github.com/gocrt/aws-iot-device-sdk-go/mqtt5 => ../mqtt5
+	github.com/gocrt/aws-iot-device-sdk-go/mqtt5/filestore => ../mqtt5/filestore
 )
