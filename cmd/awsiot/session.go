@@ -28,7 +28,6 @@ type session struct {
 	endpoint string
 	begun    time.Time
 	failed   chan error // why the first attempt failed, if there is no other
-	lost     chan error // the connection ended without our doing, and none will follow
 
 	mu        sync.Mutex
 	connected int
@@ -36,7 +35,7 @@ type session struct {
 
 // defineSession defines the flags of commands that connect.
 func defineSession(set *cli.Flags) *session {
-	s := &session{flags: connect.Define(set), lost: make(chan error, 1)}
+	s := &session{flags: connect.Define(set)}
 	set.Group("What is said about it", func() {
 		set.BoolVar(&s.quiet, "q", false, "say nothing but errors")
 		set.BoolVar(&s.flags.Verbose, "v", false, "log what the layers of the connection do")

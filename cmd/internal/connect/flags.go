@@ -37,19 +37,19 @@ type Flags struct {
 	ca, serverName, proxy string
 	plaintext             bool
 
-	cert, key            string
-	bundle, password     string
-	store                string
-	library, token       string
-	keyLabel, pinEnv     string
-	slot                 int
-	region, awsProfile   string
-	cognito              credentials.CognitoOptions
-	alias                credentials.X509Options
-	authorizer           iot.CustomAuthorizer
-	username, passwordOf string
-	noProfile            bool
-	named                bool
+	cert, key          string
+	bundle, password   string
+	store              string
+	library, token     string
+	keyLabel, pinEnv   string
+	slot               int
+	region, awsProfile string
+	cognito            credentials.CognitoOptions
+	alias              credentials.X509Options
+	authorizer         iot.CustomAuthorizer
+	username           string
+	noProfile          bool
+	named              bool
 
 	closers []func()
 }
@@ -180,7 +180,7 @@ func (f *Flags) complete() error {
 		}
 	}
 	if name, ok := strings.CutPrefix(f.password, "env:"); ok {
-		if f.passwordOf = name; os.Getenv(name) == "" {
+		if os.Getenv(name) == "" {
 			return cli.Usagef("-password env:%s: the variable is not set", name)
 		}
 		f.password = os.Getenv(name)
