@@ -41,7 +41,7 @@ type Client struct {
 	link        *link           // of the present attempt or connection; nil at rest
 	timer       eventloop.Timer // runs onTimer
 	suspend     eventloop.SuspendWatch
-	armed       time.Duration   // when timer fires; never if not armed
+	armed       time.Duration // when timer fires; never if not armed
 	events      delivery.Lane[event]
 	completions delivery.Lane[completion]
 	messages    delivery.Messages
