@@ -30,6 +30,7 @@ type Client struct {
 	loop      *eventloop.Loop
 	observers *observers // nil: none
 	router    router     // has a lock of its own
+	listeners listeners  // likewise
 	gate      *eventloop.Gate
 	durable   *durable         // nil: no store
 	own       *eventloop.Group // nil if the loops are shared

@@ -72,7 +72,7 @@ func (s *sink) Notify(ev *engine.Event) {
 	case engine.EventSucceeded:
 		completeAll(&c.connected, nil)
 		c.durable.connected(ev.Settings.SessionExpiryInterval)
-		if c.opts.OnConnectionSuccess != nil {
+		if c.opts.OnConnectionSuccess != nil || c.listeners.any() {
 			c.connections++
 			e.connection = c.connections
 			c.messages.Hold(c.connections)
@@ -114,6 +114,9 @@ func (c *Client) takeStopped() (waiting []*waiter) {
 // lane for nothing would be a good part of what a connect costs.
 func (c *Client) heard(ev *engine.Event) bool {
 	o, logs := c.opts, c.log.Core().Enabled
+	if c.listeners.any() {
+		return true
+	}
 	switch ev.Kind {
 	case engine.EventConnecting:
 		return o.OnAttemptingConnect != nil || logs(zap.DebugLevel)
@@ -171,13 +174,10 @@ func (c *Client) eventHandled(ev event) {
 func (c *Client) handleLifecycle(ev *engine.Event) {
 	switch ev.Kind {
 	case engine.EventConnecting:
-		defer c.recovered("OnAttemptingConnect")
 		if entry := c.log.Check(zap.DebugLevel, "connecting"); entry != nil { // else the fields are made for nothing
 			entry.Write(zap.String("address", c.opts.Address), zap.Int("attempt", ev.Attempt))
 		}
-		if c.opts.OnAttemptingConnect != nil {
-			c.opts.OnAttemptingConnect(&AttemptingConnect{Attempt: ev.Attempt})
-		}
+		tell(c, "OnAttemptingConnect", c.opts.OnAttemptingConnect, &AttemptingConnect{Attempt: ev.Attempt})
 	case engine.EventSucceeded:
 		if entry := c.log.Check(zap.InfoLevel, "connected"); entry != nil {
 			entry.Write(zap.String("address", c.opts.Address), zap.String("client_id", ev.Settings.ClientID),
@@ -186,29 +186,20 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 		if ev.Lost > 0 {
 			c.log.Warn("the server has no session: subscriptions are gone", zap.Int("subscriptions", ev.Lost))
 		}
-		defer c.recovered("OnConnectionSuccess")
-		if c.opts.OnConnectionSuccess != nil {
-			c.opts.OnConnectionSuccess(&ConnectionSuccess{
-				Connack: connackPacket(ev.Connack), Settings: negotiatedSettings(ev.Settings), Attempt: ev.Attempt,
-				LostSubscriptions: ev.Lost})
-		}
+		tell(c, "OnConnectionSuccess", c.opts.OnConnectionSuccess, &ConnectionSuccess{
+			Connack: connackPacket(ev.Connack), Settings: negotiatedSettings(ev.Settings), Attempt: ev.Attempt,
+			LostSubscriptions: ev.Lost})
 	case engine.EventFailed:
 		c.handleFailure(ev)
 	case engine.EventDisconnected:
 		d := &Disconnection{Err: c.eventError(ev), Disconnect: disconnectPacket(ev.Disconnect), WillRetry: ev.Retry, Delay: ev.Delay}
 		c.log.Info("disconnected", zap.String("address", c.opts.Address), zap.Error(d.Err), zap.Bool("will_retry", d.WillRetry), zap.Duration("delay", d.Delay))
-		defer c.recovered("OnDisconnection")
-		if c.opts.OnDisconnection != nil {
-			c.opts.OnDisconnection(d)
-		}
+		tell(c, "OnDisconnection", c.opts.OnDisconnection, d)
 	case engine.EventResubscribed:
 		c.handleResubscribed(ev)
 	case engine.EventStopped:
 		c.log.Info("stopped", zap.Error(ev.Err))
-		defer c.recovered("OnStopped")
-		if c.opts.OnStopped != nil {
-			c.opts.OnStopped(&Stopped{Err: ev.Err})
-		}
+		tell(c, "OnStopped", c.opts.OnStopped, &Stopped{Err: ev.Err})
 	}
 }
 
@@ -216,12 +207,7 @@ func (c *Client) handleFailure(ev *engine.Event) {
 	f := &ConnectionFailure{Err: c.eventError(ev), Connack: connackPacket(ev.Connack), Attempt: ev.Attempt, WillRetry: ev.Retry, Delay: ev.Delay}
 	c.log.Warn("connection attempt failed", zap.String("address", c.opts.Address), zap.Error(f.Err),
 		zap.Int("attempt", f.Attempt), zap.Bool("will_retry", f.WillRetry), zap.Duration("delay", f.Delay))
-	func() {
-		defer c.recovered("OnConnectionFailure")
-		if c.opts.OnConnectionFailure != nil {
-			c.opts.OnConnectionFailure(f)
-		}
-	}()
+	tell(c, "OnConnectionFailure", c.opts.OnConnectionFailure, f)
 	if c.opts.ShouldRetry != nil && ev.Retry {
 		c.askRetry(ev, f)
 	}

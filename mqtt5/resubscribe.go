@@ -26,10 +26,7 @@ func (c *Client) handleResubscribed(ev *engine.Event) {
 	if r.Err != nil || r.Refused != nil {
 		c.log.Warn("not all subscriptions are restored", zap.Error(r.Err), zap.Int("restored", len(r.Restored)), zap.Int("refused", len(r.Refused)))
 	}
-	defer c.recovered("OnResubscribe")
-	if c.opts.OnResubscribe != nil {
-		c.opts.OnResubscribe(r)
-	}
+	tell(c, "OnResubscribe", c.opts.OnResubscribe, r)
 }
 
 func (c *Client) refusedFilter(r engine.RefusedFilter) error {
