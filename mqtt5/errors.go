@@ -178,6 +178,9 @@ type HangupError struct {
 	BeforeConnack bool
 	// Hint names the usual causes; "" if none is known.
 	Hint string
+	// Err is what the transport said, such as the close frame of a WebSocket
+	// connection; nil if nothing more is known.
+	Err error
 }
 
 func (e *HangupError) Error() string {
@@ -185,11 +188,17 @@ func (e *HangupError) Error() string {
 	if e.BeforeConnack {
 		s = "mqtt5: server closed the connection instead of answering CONNECT"
 	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
 	if e.Hint != "" {
 		s += "; " + e.Hint
 	}
 	return s
 }
+
+// Unwrap returns what the transport said.
+func (e *HangupError) Unwrap() error { return e.Err }
 
 // Is matches [ErrHangup].
 func (e *HangupError) Is(target error) bool { return target == ErrHangup }

@@ -24,17 +24,18 @@ import (
 // link that the engine has given up is no longer Client.link; what its
 // goroutines report is ignored then.
 type link struct {
-	client  *Client
-	conn    net.Conn           // set before the reader starts
-	cancel  context.CancelFunc // of the dial; nil before and after
-	turn    eventloop.Waiter   // for a slot of the gate
-	slot    bool               // holds one
-	users   int                // goroutines that may touch conn, plus a turn that is awaited
-	closing bool
-	writing bool          // somebody writes, or is about to
-	paused  bool          // the reader waits for resumed
-	resumed chan struct{} // one slot; made when needed
-	start   func()        // write, bound once: to start it then takes no allocation
+	client   *Client
+	conn     net.Conn           // set before the reader starts
+	cancel   context.CancelFunc // of the dial; nil before and after
+	turn     eventloop.Waiter   // for a slot of the gate
+	slot     bool               // holds one
+	users    int                // goroutines that may touch conn, plus a turn that is awaited
+	closing  bool
+	finished bool          // a DISCONNECT was written
+	writing  bool          // somebody writes, or is about to
+	paused   bool          // the reader waits for resumed
+	resumed  chan struct{} // one slot; made when needed
+	start    func()        // write, bound once: to start it then takes no allocation
 
 	// For the reader.
 	reader  *conn.Reader
@@ -58,13 +59,13 @@ func (c *Client) dial() {
 // current reports whether what happens on l still matters.
 func (l *link) current() bool { return l.client.link == l && !l.closing }
 
-// close begins to close the link; TransportClosed follows when its last
-// goroutine is gone. The caller holds mu.
-func (l *link) close() {
+// close begins to close the link, finished if a DISCONNECT was written;
+// TransportClosed follows when its last goroutine is gone. The caller holds mu.
+func (l *link) close(finished bool) {
 	if l == nil || l.closing {
 		return
 	}
-	l.closing = true
+	l.closing, l.finished = true, finished
 	l.wakeReader()
 	if l.conn != nil {
 		l.users++
@@ -79,8 +80,16 @@ func (l *link) close() {
 	}
 }
 
+// aborter is a connection that can end without announcing it: the server then
+// publishes the will.
+type aborter interface{ Abort() error }
+
 func (l *link) closeConn() {
-	l.conn.Close()
+	if conn, ok := l.conn.(aborter); ok && !l.finished {
+		conn.Abort()
+	} else {
+		l.conn.Close()
+	}
 	now := l.client.lock()
 	l.leave(now)
 	l.client.unlock(now)

@@ -31,7 +31,7 @@ func (c *Client) release(now time.Duration, idle bool) {
 	}
 	todo := c.engine.Todo(now)
 	if todo.Close {
-		c.link.close()
+		c.link.close(todo.Finished)
 	}
 	if todo.Dial {
 		c.dial()

@@ -239,7 +239,7 @@ func (c *Client) eventError(ev *engine.Event) error {
 		return &DisconnectError{Packet: disconnectPacket(ev.Disconnect),
 			Hint: c.hint(Refusal{Operation: "disconnect", Subject: c.opts.Connect.ClientID, ReasonCode: uint8(ev.Disconnect.ReasonCode)})}
 	case ev.Err == ErrHangup:
-		return &HangupError{BeforeConnack: ev.Kind == engine.EventFailed,
+		return &HangupError{BeforeConnack: ev.Kind == engine.EventFailed, Err: ev.Detail,
 			Hint: c.hint(Refusal{Operation: "hangup", Subject: c.opts.Connect.ClientID})}
 	}
 	if e, ok := ev.Err.(*wire.Error); ok {

@@ -187,6 +187,20 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// Abort closes the connection without a close frame, so that the server sees a
+// lost connection instead of a client that has finished. It is idempotent, also
+// with Close.
+func (c *Conn) Abort() error {
+	if c.closed.Swap(true) {
+		return nil
+	}
+	err := c.conn.Close()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 

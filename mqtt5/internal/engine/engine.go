@@ -109,6 +109,7 @@ type Config struct {
 // Todo is everything that the owner has to do after a call.
 type Todo struct {
 	Close    bool          // abort the attempt or close the transport; answer with TransportClosed
+	Finished bool          // with Close: a DISCONNECT was written; else the server has to see a lost connection
 	Dial     bool          // then begin an attempt; answer with TransportOpened or TransportFailed
 	Write    bool          // begin a write with TakeOutput; none is in flight
 	Load     uint64        // load publishes from the store, from this ID on; answer with Loaded; 0: none
@@ -147,6 +148,7 @@ type Event struct {
 	Kind       EventKind
 	Attempt    int           // connection attempts since the last success or start, from 1
 	Err        error         // Failed, Disconnected: the first cause. Resubscribed: why a part is still to be done
+	Detail     error         // Failed, Disconnected with ErrHangup: what the transport said; nil: nothing more
 	Retry      bool          // Failed, Disconnected: another attempt follows
 	Delay      time.Duration // Failed, Disconnected: the time until it
 	Run        uint64        // Failed: to be given to AnswerRetry
@@ -273,6 +275,7 @@ type connection struct {
 	expired      int    // of those in flight, how many passed their ack timeout
 	control      []byte // packets to send before any operation
 	greeted      bool   // CONNECT was written
+	finished     bool   // DISCONNECT was written
 	inFlight     bool   // a write is in flight
 	writes       uint64 // writes that were taken, never reset: numbers of old operations stay behind
 	ackWrite     uint64 // writes when an acknowledgement came last
@@ -320,7 +323,7 @@ func (e *Engine) Todo(now time.Duration) Todo {
 		load = e.takeLoad()
 		e.prepare(now)
 	}
-	todo := Todo{Load: load, Close: e.closeDue, Dial: e.dialDue, Write: e.canWrite(now)}
+	todo := Todo{Close: e.closeDue, Finished: e.finished, Dial: e.dialDue, Write: e.canWrite(now), Load: load}
 	e.closeDue, e.dialDue = false, false
 	todo.Deadline = e.nextDeadline()
 	return todo

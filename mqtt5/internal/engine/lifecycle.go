@@ -211,12 +211,16 @@ func (e *Engine) TransportFailed(now time.Duration, err error) {
 // TransportError tells that reading or writing failed; io.EOF means that the
 // server closed the connection.
 func (e *Engine) TransportError(now time.Duration, err error) {
+	ev := &Event{Err: err}
 	if errors.Is(err, io.EOF) {
-		err = ErrHangup
+		ev.Err = ErrHangup
+		if err != io.EOF {
+			ev.Detail = err
+		}
 	}
 	switch e.state {
 	case Handshake, Connected:
-		e.conclude(now, &Event{Err: err})
+		e.conclude(now, ev)
 		e.beginClosing(now)
 	case Disconnecting:
 		e.beginClosing(now)

@@ -144,6 +144,7 @@ func (e *Engine) WriteDone(now time.Duration) {
 		e.checkDrained(now)
 	case Disconnecting:
 		if len(e.control) == 0 {
+			e.finished = true
 			e.beginClosing(now)
 		}
 	}
