@@ -29,7 +29,7 @@ func main() {
 // library, and the bytes of a stripped program for linux/amd64, that a program
 // may have which connects with a certificate.
 const (
-	maxPackages = 30
+	maxPackages = 31
 	maxProgram  = 7_300_000
 )
 
