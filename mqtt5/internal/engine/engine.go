@@ -233,6 +233,7 @@ type lifecycle struct {
 	backoff    backoff
 	run        uint64 // counts the questions of AskRetry, and the stops
 	asked      bool   // Waiting: for AnswerRetry
+	waited     bool   // Waiting: the delay is over
 }
 
 // session is the part of the state that the server may keep over connections.
@@ -388,9 +389,11 @@ func (e *Engine) stateDeadline(now time.Duration) {
 	case Closing:
 		e.transportGone(now)
 	case Waiting:
-		if !e.asked {
-			e.beginConnecting(now)
+		if e.asked {
+			e.waited = true
+			break
 		}
+		e.beginConnecting(now)
 	}
 }
 

@@ -105,7 +105,7 @@ func (e *Engine) AnswerRetry(now time.Duration, run uint64, retry bool) {
 		e.Stop(now, nil, 0)
 	case e.state == Waiting && now >= e.deadline:
 		e.stateDeadline(now)
-	case e.state == Waiting && e.deadline == never: // the delay is over
+	case e.state == Waiting && e.waited:
 		e.beginConnecting(now)
 	}
 }
@@ -332,6 +332,7 @@ func (e *Engine) transportGone(now time.Duration) {
 		return
 	}
 	e.state = Waiting
+	e.waited = false
 	e.deadline = after(now, e.delay)
 }
 

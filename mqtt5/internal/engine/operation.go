@@ -45,6 +45,8 @@ type Operation struct {
 
 	// Waiter belongs to the caller. The engine only carries it.
 	Waiter any
+	// Handler tells that it is the work of a handler, which a stop waits for.
+	Handler bool
 	// Submitted is when Submit took the operation over.
 	Submitted time.Duration
 

@@ -116,6 +116,7 @@ func (e *Engine) TakeOutput(now time.Duration, out *Output) bool {
 	}
 	if out.Len() == 0 {
 		e.inFlight = false
+		e.checkDrained(now) // what was refused may have been the last
 		return false
 	}
 	e.stats.BytesOut += uint64(out.Len())

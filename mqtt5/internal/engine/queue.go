@@ -11,7 +11,7 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	switch {
 	case e.closed:
 		return ErrClosed
-	case e.stopping:
+	case e.stopping && !(e.draining && op.Handler):
 		return ErrStopRequested
 	}
 	if e.state != Connected && !e.survives(op) {
