@@ -67,6 +67,9 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 	if c.opts.Authenticator == nil {
 		return ErrNoAuthentication
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	x := c.exchange
 	now := c.lock()
 	for c.engine.State() == engine.Connected && (x.authenticating || x.renewing || len(x.renewals) > 0) {
@@ -149,6 +152,21 @@ func (l *link) awaitConfirmation(now time.Duration) time.Duration {
 }
 
 func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {
+	ends := true
+	defer func() {
+		if ends { // the goroutine; the next one in Reauthenticate gets its turn
+			now := c.lock()
+			c.exchange.renewing = false
+			completeAll(&c.exchange.next, nil)
+			c.unlock(now)
+		}
+	}()
+	data, err = c.callBegin(ctx)
+	ends = false
+	return data, err
+}
+
+func (c *Client) callBegin(ctx context.Context) (data []byte, err error) {
 	err = ErrAuthentication // if it panics
 	defer c.recovered("Authenticator")
 	if data, err = c.opts.Authenticator.Begin(ctx); err != nil {
@@ -161,12 +179,20 @@ func (c *Client) beginExchange(ctx context.Context) (data []byte, err error) {
 // no lane, so that a handler may wait for an exchange.
 func (c *Client) runAuthenticator() {
 	x := c.exchange
+	answers := false
+	defer func() {
+		if answers { // the authenticator has ended the goroutine
+			go c.runAuthenticator()
+		}
+	}()
 	now := c.lock()
 	for len(x.challenges) > 0 {
 		ch := x.challenges[0]
 		x.challenges = x.challenges[1:]
 		c.unlock(now)
+		answers = true
 		c.authenticate(ch)
+		answers = false
 		now = c.lock()
 	}
 	x.challenges = nil
@@ -192,16 +218,19 @@ func (c *Client) renewed(err error) {
 
 // authenticate runs the authenticator on a challenge.
 func (c *Client) authenticate(ch *challenge) {
-	reply, err := []byte(nil), error(nil)
-	func() {
-		defer c.recovered("Authenticator")
-		err = ErrAuthentication // if it panics
-		if ch.done {
-			err = c.opts.Authenticator.Finish(ch.data)
-		} else {
-			reply, err = c.opts.Authenticator.Continue(ch.data)
-		}
-	}()
+	var reply []byte
+	err := error(ErrAuthentication) // if the authenticator panics, or ends the goroutine
+	defer func() { c.authenticated(ch, reply, err) }()
+	defer c.recovered("Authenticator")
+	if ch.done {
+		err = c.opts.Authenticator.Finish(ch.data)
+	} else {
+		reply, err = c.opts.Authenticator.Continue(ch.data)
+	}
+}
+
+// authenticated takes what the authenticator said to a challenge.
+func (c *Client) authenticated(ch *challenge, reply []byte, err error) {
 	if err != nil && !errors.Is(err, ErrAuthentication) {
 		err = errors.Join(ErrAuthentication, err)
 	}
@@ -221,6 +250,8 @@ func (c *Client) authenticate(ch *challenge) {
 		c.renewed(nil)
 	}
 }
+
+var errGoexit = errors.New("mqtt5: the goroutine of the attempt was ended")
 
 var errNoConnection = errors.New("mqtt5: Dial returned neither a connection nor an error")
 

@@ -52,7 +52,6 @@ type Client struct {
 	handlers    handlerContext
 	handling    context.Context // of the message handlers that run; only for who runs them
 	borrowed    *publishResult  // of the callback that runs; likewise
-	observed    *observed       // what observers have yet to be told; nil: there are none
 	stats       clientStats
 	exchange    *exchange // of AUTH packets; nil without an Authenticator
 	waiting     []*waiter // goroutines that wait for the client
@@ -62,6 +61,7 @@ type Client struct {
 	connected   []*waiter // those that wait in WaitConnected
 	gaveUp      error     // why the client stopped by itself
 	saidGranted bool      // the log says that acknowledgements carry a granted QoS
+	untold      int32     // Stopped events that are not handled yet
 	ended       bool      // closed, and everything was given back
 
 	start starts // bound once: to start a goroutine then takes no allocation
@@ -100,9 +100,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.loop = group.Next()
 	c.loop.Pin()
 	c.gate = group.Gate()
-	if c.observers = observersOf(opts); c.observers != nil {
-		c.observed = new(observed)
-	}
+	c.observers = newObservers(c, opts)
 	if opts.Authenticator != nil {
 		c.exchange = new(exchange)
 	}
@@ -207,7 +205,8 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	w.early = fromHandler
 	c.stopped = append(c.stopped, w)
 	stop, err := c.engine.Stop(now, disconnect, drainUntil)
-	if err != nil || stop == 0 {
+	w.joined = stop == 0 && err == nil && !fromHandler && c.untold > 0
+	if stop == 0 && !w.joined {
 		remove(&c.stopped, w)
 		c.done(w)
 		c.unlock(now)

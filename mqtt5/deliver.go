@@ -114,10 +114,10 @@ func (c *Client) handleMessage(d *delivery.Message) {
 	if d.Properties != nil {
 		m.setProperties(d.Properties)
 	}
+	defer c.route(&m) // even if an observer ends the goroutine
 	if c.observers != nil {
 		c.observers.message(c, &m)
 	}
-	c.route(&m)
 }
 
 // handleCompletion runs the callback of a PublishAsync.

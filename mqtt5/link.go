@@ -134,17 +134,28 @@ func (l *link) open() {
 	c.engine.DialStarted(now)
 	c.unlock(now)
 
-	connect, nc, err := c.connectTransport(ctx)
-	cancel()
+	var connect *wire.Connect
+	var nc net.Conn
+	err := error(&DialError{Address: c.opts.Address, Err: errGoexit})
+	defer func() { // also if the user's code ends the goroutine
+		cancel()
+		l.begin(connect, nc, err)
+	}()
+	connect, nc, err = c.connectTransport(ctx)
+}
+
+// begin takes the result of the dial, and gives the slot back once the CONNECT
+// is written.
+func (l *link) begin(connect *wire.Connect, nc net.Conn, err error) {
 	if l.opened(connect, nc, err) {
 		go l.read()
 		l.writeAll()
 	} else if nc != nil {
 		nc.Close()
 	}
-	now = c.lock()
+	now := l.client.lock()
 	l.giveSlot()
-	c.unlock(now)
+	l.client.unlock(now)
 }
 
 // opened reports the result of the dial to the engine. If it returns true, the
@@ -216,7 +227,7 @@ func (l *link) writeAll() {
 func (l *link) tryWrite(now time.Duration) {
 	c := l.client
 	if !c.engine.TakeOutput(now, &l.out) {
-		c.mu.Unlock()
+		c.unlock(now) // what was due has been refused, and somebody may be told
 		return
 	}
 	l.writing = true

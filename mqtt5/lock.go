@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/conn"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 )
 
@@ -42,6 +43,9 @@ func (c *Client) release(now time.Duration, idle bool) {
 	c.link.resume(now)
 	c.events.Wake()
 	c.completions.Wake()
+	if c.observers != nil {
+		c.observers.lane.Wake()
+	}
 	if c.messages.Start() {
 		go c.start.deliver()
 	}
@@ -49,16 +53,12 @@ func (c *Client) release(now time.Duration, idle bool) {
 	if c.engine.State() == engine.Closed && !c.ended {
 		c.end()
 	}
-	write := todo.Write && c.link.mayWrite()
-	if write && idle && c.link.writer.Tries() && !c.observed.pending() {
-		c.link.tryWrite(now)
-		return
-	}
-	if write {
+	if todo.Write && c.link.mayWrite() {
+		if idle && c.link.writer.Tries() {
+			c.link.tryWrite(now)
+			return
+		}
 		c.link.startWriter()
-	}
-	if c.observed.pending() {
-		c.observe()
 	}
 	c.mu.Unlock()
 }
@@ -76,9 +76,12 @@ func (c *Client) arm(at time.Duration) {
 
 // onTimer runs on the loop.
 func (c *Client) onTimer() {
-	departed := c.departed()
+	l, departed := c.departed()
 	now := c.lock()
 	c.armed = never
+	if c.link != l {
+		departed = 0 // it was that of another connection
+	}
 	c.engine.Tick(now, departed)
 	if check := c.messages.CheckAt(); check != 0 && now >= check {
 		c.engine.AcknowledgeThrough(now, c.messages.Handled())
@@ -97,15 +100,20 @@ func (c *Client) onSuspend(time.Duration) {
 	c.unlock(now)
 }
 
-// departed returns how many bytes of the present connection have left.
-func (c *Client) departed() int64 {
+// departed returns how many bytes have left on the present connection. It asks
+// the system, so it is called without mu.
+func (c *Client) departed() (*link, int64) {
 	c.mu.Lock()
 	l := c.link
-	c.mu.Unlock()
-	if l == nil || l.writer == nil {
-		return 0
+	var w *conn.Writer
+	if l != nil {
+		w = l.writer
 	}
-	return l.writer.Departed()
+	c.mu.Unlock()
+	if w == nil {
+		return l, 0
+	}
+	return l, w.Departed()
 }
 
 // laneLock is the mutex of the client for the lanes.

@@ -42,6 +42,16 @@ const collected = 64
 func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message], error) {
 	ctx, cancel := context.WithCancel(ctx)
 	items := make(chan collectedMessage, collected)
+	leaveAll := func() { // what nobody takes any more must not hold back other acknowledgements
+		for {
+			select {
+			case next := <-items:
+				c.leftOver(&next)
+			default:
+				return
+			}
+		}
+	}
 	remove, err := c.Handle(filter, func(handling context.Context, m Message) {
 		if c.opts.BorrowPayloads {
 			m = m.Clone()
@@ -50,12 +60,14 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message]
 		next.ack, _ = m.TakeAck()
 		select {
 		case items <- next:
+			if ctx.Err() != nil { // the loop has ended, perhaps before
+				leaveAll()
+			}
+			return
 		case <-ctx.Done():
 		case <-handling.Done():
 		}
-		if ctx.Err() != nil {
-			c.leftOver(&next)
-		}
+		c.leftOver(&next)
 	})
 	if err != nil {
 		cancel()
@@ -63,14 +75,7 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message]
 	}
 	context.AfterFunc(ctx, func() {
 		remove()
-		for { // what nobody takes any more must not hold back other acknowledgements
-			select {
-			case next := <-items:
-				c.leftOver(&next)
-			default:
-				return
-			}
-		}
+		leaveAll()
 	})
 	return func(yield func(Message) bool) {
 		defer cancel()
@@ -98,8 +103,9 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message]
 // [ClientOptions.BorrowPayloads] the messages are clones.
 func (c *Client) Channel(ctx context.Context, filter string, size int) (<-chan Message, error) {
 	ch := make(chan Message, size)
-	remove, err := c.Handle(filter, func(_ context.Context, m Message) {
+	remove, err := c.Handle(filter, func(handling context.Context, m Message) {
 		if ctx.Err() != nil {
+			c.countUnhandled(&m)
 			return
 		}
 		if c.opts.BorrowPayloads {
@@ -107,8 +113,11 @@ func (c *Client) Channel(ctx context.Context, filter string, size int) (<-chan M
 		}
 		select {
 		case ch <- m:
+			return
 		case <-ctx.Done():
+		case <-handling.Done():
 		}
+		c.countUnhandled(&m)
 	})
 	if err != nil {
 		return nil, err

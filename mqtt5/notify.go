@@ -4,6 +4,7 @@ package mqtt5
 
 import (
 	"errors"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -55,6 +56,7 @@ func (s *sink) Deliver(m *engine.Message) {
 type event struct {
 	value      any
 	connection uint64    // whose messages wait until it was handled; 0: none
+	stop       bool      // the client has stopped
 	stopped    []*waiter // callers of Stop that wait until it was handled
 }
 
@@ -89,11 +91,14 @@ func (s *sink) Notify(ev *engine.Event) {
 		}
 		e.stopped = c.takeStopped()
 	}
-	if c.heard(ev) {
-		c.events.Add(e)
-	} else {
+	if !c.heard(ev) {
 		completeAll(&e.stopped, nil)
+		return
 	}
+	if e.stop = ev.Kind == engine.EventStopped; e.stop {
+		c.untold++
+	}
+	c.events.Add(e)
 }
 
 // takeStopped returns the callers of Stop that wait for OnStopped, and ends the
@@ -108,6 +113,17 @@ func (c *Client) takeStopped() (waiting []*waiter) {
 	}
 	c.stopped = nil
 	return waiting
+}
+
+// completeJoined ends the wait of the callers of Stop that came when the client
+// had stopped, and OnStopped had not returned.
+func (c *Client) completeJoined() {
+	c.stopped = slices.DeleteFunc(c.stopped, func(w *waiter) bool {
+		if w.joined {
+			w.complete(engine.Result{}, false)
+		}
+		return w.joined
+	})
 }
 
 // heard reports whether a handler or the log is told of an event. Starting the
@@ -162,12 +178,17 @@ func (c *Client) handleEvent(ev event) {
 // eventHandled lets go on what waits for the handler of an event, even if that
 // ends its goroutine.
 func (c *Client) eventHandled(ev event) {
-	if ev.connection == 0 && ev.stopped == nil {
+	if ev.connection == 0 && !ev.stop {
 		return
 	}
 	now := c.lock()
 	c.messages.Open(ev.connection)
 	completeAll(&ev.stopped, nil)
+	if ev.stop {
+		if c.untold--; c.untold == 0 {
+			c.completeJoined()
+		}
+	}
 	c.unlock(now)
 }
 

@@ -3,16 +3,17 @@
 package mqtt5
 
 import (
+	"sync"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/delivery"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
 )
 
 // The observers let metrics and tracing watch a client without a dependency
-// here. Their methods are called without any lock, on whichever goroutine of the
-// client or its caller has the news: they must return at once. Those of
-// OperationObserver and StateObserver are called one at a time, in order, beside
-// those of MessageObserver.
+// here. Those of OperationObserver and StateObserver are called one at a time, in
+// order, and delay no handler. Those of MessageObserver are called with the
+// handlers of the message.
 type (
 	// OperationObserver is told of each operation that completes.
 	OperationObserver interface {
@@ -74,20 +75,16 @@ type observers struct {
 	operations OperationObserver
 	messages   MessageObserver
 	states     StateObserver
+	lane       delivery.Lane[observation]
 }
 
-func observersOf(o *ClientOptions) *observers {
+func newObservers(c *Client, o *ClientOptions) *observers {
 	if o.OperationObserver == nil && o.MessageObserver == nil && o.StateObserver == nil {
 		return nil
 	}
-	return &observers{o.OperationObserver, o.MessageObserver, o.StateObserver}
-}
-
-// observed is what the observers have yet to be told, in order. Client.mu
-// guards it.
-type observed struct {
-	queue, spare []observation
-	telling      bool // some goroutine is in observe
+	list := &observers{operations: o.OperationObserver, messages: o.MessageObserver, states: o.StateObserver}
+	list.lane.Init((*laneLock)(c), c.observe, &observations)
+	return list
 }
 
 // observation is an operation if it has one, else a state.
@@ -96,28 +93,11 @@ type observation struct {
 	state     StateObservation
 }
 
-func (o *observed) pending() bool { return o != nil && len(o.queue) > 0 && !o.telling }
+// observations holds the memory of observations that wait, for all clients.
+var observations sync.Pool
 
-// observe tells the observers. The caller holds mu, which is released
-// meanwhile.
-func (c *Client) observe() {
-	o := c.observed
-	o.telling = true
-	for len(o.queue) > 0 {
-		batch := o.queue
-		o.queue, o.spare = o.spare[:0], nil
-		c.mu.Unlock()
-		for i := range batch {
-			c.tell(&batch[i])
-		}
-		clear(batch)
-		c.mu.Lock()
-		o.spare = batch
-	}
-	o.telling = false
-}
-
-func (c *Client) tell(o *observation) {
+// observe tells an observer, on the lane of observations.
+func (c *Client) observe(o observation) {
 	defer c.recovered("Observer")
 	if o.operation.Operation != "" {
 		c.observers.operations.ObserveOperation(o.operation)
@@ -140,7 +120,7 @@ func (o *observers) complete(c *Client, now time.Duration, op *engine.Operation,
 		obs.Topic, obs.QoS, obs.PayloadBytes = op.Publish.Topic, QoS(op.Publish.QoS), len(op.Publish.Payload)
 		obs.ReasonCode = PubackReasonCode(r.Reason)
 	}
-	c.observed.queue = append(c.observed.queue, observation{operation: obs})
+	o.lane.Add(observation{operation: obs})
 }
 
 func (o *observers) message(c *Client, m *Message) {
@@ -163,6 +143,6 @@ func (o *observers) notify(c *Client, ev *engine.Event) {
 	if o.states == nil || int(ev.Kind) >= len(observedEvents) {
 		return
 	}
-	c.observed.queue = append(c.observed.queue, observation{
+	o.lane.Add(observation{
 		state: StateObservation{Event: observedEvents[ev.Kind], Attempt: ev.Attempt, Err: ev.Err, Delay: ev.Delay}})
 }

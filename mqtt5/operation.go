@@ -95,7 +95,7 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 		if completed != nil {
 			op.Waiter = callback(completed)
 		}
-		if err = c.engine.Submit(now, op); err != nil {
+		if err = c.submitNow(now, op); err != nil {
 			c.engine.Discard(op)
 			c.stats.rejected++
 			err = operationError("publish", false, err)
@@ -160,7 +160,7 @@ func (c *Client) Unsubscribe(ctx context.Context, packet *UnsubscribePacket) (*U
 // perform releases.
 func (c *Client) perform(ctx context.Context, now time.Duration, op *engine.Operation) (r engine.Result, sent bool, err error) {
 	w := c.begin(ctx)
-	op.Waiter = w
+	op.Waiter, op.Handler = w, w.handler
 	w.op = op
 	if err := c.submit(now, op, w); err != nil {
 		c.stats.rejected++
@@ -187,7 +187,7 @@ func (c *Client) perform(ctx context.Context, now time.Duration, op *engine.Oper
 // submit gives the operation to the engine, or queues its waiter for room.
 func (c *Client) submit(now time.Duration, op *engine.Operation, w *waiter) error {
 	if len(c.room) == 0 {
-		err := c.engine.Submit(now, op)
+		err := c.submitNow(now, op)
 		if !errors.Is(err, ErrQueueFull) || c.opts.QueueFullPolicy != BlockWhenFull {
 			return err
 		}
@@ -196,6 +196,17 @@ func (c *Client) submit(now time.Duration, op *engine.Operation, w *waiter) erro
 	}
 	c.room = append(c.room, w)
 	return nil
+}
+
+// submitNow gives the operation to the engine. While a stop waits, it takes only
+// what handlers do.
+func (c *Client) submitNow(now time.Duration, op *engine.Operation) error {
+	err := c.engine.Submit(now, op)
+	if err == ErrStopRequested && !op.Handler && inHandler() {
+		op.Handler = true
+		err = c.engine.Submit(now, op)
+	}
+	return err
 }
 
 // admit submits the operations that wait for room, oldest first.

@@ -20,6 +20,7 @@ type waiter struct {
 	handler   bool              // it is a handler: what it waits for lies behind other messages
 	asked     bool              // it has to find that out
 	early     bool              // in Stop: it does not wait for OnStopped
+	joined    bool              // in Stop: it waits for OnStopped alone
 }
 
 // maxWaiters bounds the waiters that a client keeps for reuse.
