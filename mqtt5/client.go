@@ -217,14 +217,13 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	}
 	c.unlockAndWrite(now)
 	now = c.wait(ctx, w)
-	if !w.completed {
-		err = ctx.Err()
-		c.engine.HurryStop(now, stop)
-		c.handlers.end()
-	}
 	if w.completed {
 		c.done(w)
 	} else {
+		err = ctx.Err()
+		if c.engine.HurryStop(now, stop) { // else handlers may be those after a Start
+			c.handlers.end()
+		}
 		c.forget(w) // the event may still refer to it
 	}
 	c.unlock(now)

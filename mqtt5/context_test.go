@@ -188,4 +188,37 @@ func TestHandlerContext(t *testing.T) {
 			t.Errorf("contexts %v", contexts)
 		}
 	})
+	bubble(t, "a stop that was over does not end it after a start", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		var ended, entered bool
+		release := make(chan struct{})
+		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
+			o.OnStopped = func(*mqtt5.Stopped) { <-release }
+			o.OnMessage = func(ctx context.Context, _ mqtt5.Message) {
+				entered = true
+				select {
+				case <-ctx.Done():
+					ended = true
+				case <-time.After(time.Hour):
+				}
+			}
+		})
+		ctx, cancel := context.WithTimeout(d.ctx, 10*time.Second)
+		defer cancel()
+		stop := d.do(func() error { return d.Stop(ctx, nil) })
+		joined := d.do(func() error { return d.Stop(ctx, nil) })
+		want(t, "start", d.Start(), nil)
+		time.Sleep(time.Second)
+		want(t, "subscribe", d.subscribe(d.ctx, "in").wait(), nil)
+		srv.Publish(mqtttest.Publish{Topic: "in"})
+		want(t, "stop", stop.wait(), context.DeadlineExceeded)
+		want(t, "joined stop", joined.wait(), context.DeadlineExceeded)
+		release <- struct{}{} // the message waits for OnConnectionSuccess, and that for OnStopped
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !entered || ended {
+			t.Errorf("entered %v, ended %v", entered, ended)
+		}
+		close(release)
+	})
 }

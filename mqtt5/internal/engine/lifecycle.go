@@ -74,12 +74,16 @@ func (e *Engine) Stop(now time.Duration, packet *wire.Disconnect, drainUntil tim
 	return e.stops, nil
 }
 
-// HurryStop ends the waiting of the stop with that number, if it is under way
-// still. A later Start keeps its effect.
-func (e *Engine) HurryStop(now time.Duration, stop uint64) {
-	if e.stopping && e.stops == stop && e.draining {
+// HurryStop ends the waiting of the stop with that number, and reports whether
+// it is under way still. A later Start keeps its effect.
+func (e *Engine) HurryStop(now time.Duration, stop uint64) bool {
+	if !e.stopping || e.stops != stop {
+		return false
+	}
+	if e.draining {
 		e.stateDeadline(now)
 	}
+	return true
 }
 
 // RetryNow ends the delay before the next attempt.
