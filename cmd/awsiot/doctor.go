@@ -100,7 +100,7 @@ func (d *doctor) run(ctx context.Context, args []string) error {
 		p.report(report, note)
 	}
 	if report.Err() != nil {
-		return cli.Silent
+		return cli.ErrReported
 	}
 	return nil
 }

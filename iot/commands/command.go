@@ -47,9 +47,6 @@ func (c *Command) Progress(ctx context.Context, code, description string) error 
 // returns an error then ends with TIMED_OUT. It also ends with the executor.
 type Handler func(ctx context.Context, c *Command) (Result, error)
 
-// nameField is where the default of Options.Name looks.
-const nameField = "command"
-
 // nameOf finds the name of a command in the field "command" of its payload.
 func nameOf(c *Command) string {
 	var fields struct {

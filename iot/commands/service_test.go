@@ -167,6 +167,4 @@ func object(t *testing.T, data []byte) map[string]any {
 	return m
 }
 
-var background = context.Background()
-
 const long = time.Hour

@@ -304,7 +304,7 @@ func TestJobs_documents(t *testing.T) {
 		}
 		return document.U
 	}
-	if describe() == describe() {
+	if first, second := describe(), describe(); first == second {
 		t.Error("the same URL twice")
 	}
 	if b, err := c.DescribeJobExecution("a", "j", nil); err != nil || strings.Contains(string(b), "jobDocument") {

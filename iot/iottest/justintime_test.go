@@ -23,8 +23,10 @@ func TestRegisterCA_provisioning(t *testing.T) {
 		t.Fatal(err)
 	}
 	early := c.Device(t, "early", iottest.Unregistered())
-	if connectWith(t, c, early.TLSCertificate(), "x") || connectWith(t, c, early.TLSCertificate(), "x") {
-		t.Fatal("connected before the CA was registered")
+	for range 2 {
+		if connectWith(t, c, early.TLSCertificate(), "x") {
+			t.Fatal("connected before the CA was registered")
+		}
 	}
 	if err := c.RegisterCA(iottest.RegisteredCA{Template: "jitp", Delay: time.Minute}); err != nil {
 		t.Fatal(err)
@@ -48,8 +50,10 @@ func TestRegisterCA_provisioning(t *testing.T) {
 		t.Error(err)
 	}
 	expired := c.Device(t, "old", iottest.Unregistered(), iottest.WithValidity(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)))
-	if connectWith(t, c, expired.TLSCertificate(), "x") || connectWith(t, c, expired.TLSCertificate(), "x") {
-		t.Error("connected with an expired certificate")
+	for range 2 {
+		if connectWith(t, c, expired.TLSCertificate(), "x") {
+			t.Error("connected with an expired certificate")
+		}
 	}
 	if err := c.RegisterCA(iottest.RegisteredCA{Certificate: d.X509()}); err == nil {
 		t.Error("a CA that is none")

@@ -127,7 +127,6 @@ type Mirror[S any] struct {
 	reopens   retry
 	blocked   bool // the service will not take what there is to send, until it changes
 	timer     *time.Timer
-	timerAt   time.Time
 	nextSync  time.Time
 
 	saves  saves

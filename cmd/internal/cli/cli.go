@@ -49,8 +49,8 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // Usagef returns a UsageError.
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
 
-// Silent is an error that has been reported already.
-var Silent = errors.New("failed")
+// ErrReported is an error that has been reported already.
+var ErrReported = errors.New("failed")
 
 // Run runs the subcommand that args name and returns the status of the process:
 // 0, 1 if it failed, 2 if the command line is wrong. explain words an error.
@@ -94,7 +94,7 @@ func (p *Program) Run(ctx context.Context, args []string, explain func(error) st
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, Silent):
+	case errors.Is(err, ErrReported):
 		return 1
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.Stderr, "%s %s: %v; see `%s %s -h`\n", p.Name, c.Name, err, p.Name, c.Name)

@@ -312,7 +312,7 @@ var mistakes = []mistake{
 		o, _ := startProxy(t, core, "http")
 		o.Password = "hush"
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
-	}, nil, iot.StageProxy, `407|authentication`, `check user name and password`},
+	}, nil, iot.StageProxy, `407|authentication`, `check the proxy's user name and password`},
 	{"wrong password of the SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "socks5")
 		o.Password = "hush"
