@@ -239,6 +239,8 @@ func (c *Client) Close() error {
 	now := c.lock()
 	defer c.unlock(now)
 	c.engine.Close(now)
+	c.handlers.over = true
+	c.handlers.end()
 	for _, w := range c.room {
 		w.complete(engine.Result{Err: ErrClosed}, false)
 	}
@@ -317,7 +319,6 @@ func (c *Client) Settings() NegotiatedSettings {
 // end gives back what a closed client holds.
 func (c *Client) end() {
 	c.ended = true
-	c.handlers.end()
 	c.timer.Stop()
 	c.suspend.Stop()
 	c.loop.Unpin()

@@ -221,4 +221,24 @@ func TestHandlerContext(t *testing.T) {
 		}
 		close(release)
 	})
+	bubble(t, "of messages that are handled after the client was closed", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		handled := 0
+		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
+			o.OnMessage = func(ctx context.Context, _ mqtt5.Message) {
+				<-ctx.Done()
+				handled++
+			}
+		})
+		want(t, "subscribe", d.subscribe(d.ctx, "in").wait(), nil)
+		for range 4 {
+			srv.Publish(mqtttest.Publish{Topic: "in"})
+			time.Sleep(time.Second) // each is taken for itself
+		}
+		d.Close()
+		synctest.Wait()
+		if handled != 4 {
+			t.Errorf("%d handlers of 4 have returned", handled)
+		}
+	})
 }

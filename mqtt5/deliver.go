@@ -62,6 +62,7 @@ func (c *Client) relieve() {
 type handlerContext struct {
 	ctx    context.Context
 	cancel context.CancelFunc
+	over   bool // the client is closed: there is none that has not ended
 }
 
 // handlerKey marks contexts of handlers.
@@ -71,6 +72,9 @@ func (h *handlerContext) current() context.Context {
 	if h.ctx == nil {
 		h.ctx, h.cancel = context.WithCancel(context.WithValue(context.Background(), handlerKey{}, true))
 	}
+	if h.over {
+		h.cancel()
+	}
 	return h.ctx
 }
 
@@ -78,7 +82,7 @@ func (h *handlerContext) current() context.Context {
 func (h *handlerContext) end() {
 	if h.cancel != nil {
 		h.cancel()
-		*h = handlerContext{}
+		h.ctx, h.cancel = nil, nil
 	}
 }
 

@@ -157,7 +157,7 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 	default:
 		// The server owns the message: from now on only the identifier
 		// matters [MQTT-4.3.3-6].
-		if op.expired && op.charged {
+		if op.expired {
 			e.expired--
 		}
 		op.expired = false

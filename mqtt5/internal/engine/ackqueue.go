@@ -176,8 +176,6 @@ func (e *Engine) keepUnfinished() {
 					e.keepReceived(r.id)
 				}
 			}
-		case ackHeld:
-			e.disinherit(number)
 		}
 	}
 	for i := range e.unfinished {

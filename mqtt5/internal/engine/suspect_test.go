@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
@@ -293,4 +294,36 @@ func TestExpiredPubrelOfAResumedSession(t *testing.T) {
 		t.Errorf("%d expired, quota %d", r.e.expired, r.e.quota)
 	}
 	r.state(Connected)
+}
+
+// TestAckTimeoutCountsFromTheDeparture keeps a packet in the machine for longer
+// than its ack timeout.
+func TestAckTimeoutCountsFromTheDeparture(t *testing.T) {
+	r := reach(t, Connected, &Config{AckTimeout: 10 * time.Second})
+	op := r.publish("a", 1)
+	r.take()
+	r.pass(time.Minute)
+	r.open(op)
+	r.e.WriteDone(r.now)
+	r.tick() // now it has left
+	r.pass(9 * time.Second)
+	r.open(op)
+	r.pass(11 * time.Second)
+	r.failed(op, ErrAckTimeout)
+}
+
+// TestRefusalEndsWhatCounts refuses QoS 2 messages with the least failure: they
+// do not count against the Receive Maximum any more.
+func TestRefusalEndsWhatCounts(t *testing.T) {
+	for _, reason := range []wire.ReasonCode{0x80, 0x83, 0x99} {
+		r := newRig(t, &Config{})
+		r.connectAs(&wire.Connect{ClientID: "c", ReceiveMaximum: ptr(uint16(1))}, &connack)
+		for n := range uint16(3) {
+			r.message(2, n+1)
+			r.hold(uint64(n + 1))
+			r.must(r.e.Acknowledge(r.now, uint64(n+1), reason, nil))
+			r.flush()
+		}
+		r.state(Connected)
+	}
 }
