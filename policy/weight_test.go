@@ -30,7 +30,7 @@ func main() {
 // may have which connects with a certificate.
 const (
 	maxPackages = 31
-	maxProgram  = 7_300_000
+	maxProgram  = 7_500_000
 )
 
 func TestWeight_certificateOnly(t *testing.T) {
