@@ -35,6 +35,9 @@ var foreign = []string{
 	importRoot + "/http", importRoot + "/auth", importRoot + "/iot",
 }
 
+// TestConsumer protects users from what only works inside the repository: modules
+// that do not build from their packed form, replacements, and foreign modules in
+// the graph of somebody who needs MQTT only.
 func TestConsumer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds with a module cache of its own")
@@ -109,7 +112,7 @@ func outside(t *testing.T, tmp string) []string {
 	)
 }
 
-// The program installs by its path and version, as it will once it is published.
+// TestInstall protects the command of the README: the program installs by its path and version, as it will once it is published.
 func TestInstall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds with a module cache of its own")

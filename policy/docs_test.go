@@ -54,7 +54,7 @@ func (tr *tree) blocks(t *testing.T, name string) []block {
 	return found
 }
 
-// TestDocsCommands checks that what the documentation tells the reader to run is
+// TestDocsCommands protects readers from commands that do not work. It checks that what the documentation tells the reader to run is
 // there, and that the first two commands of the README are the two that matter.
 func TestDocsCommands(t *testing.T) {
 	tree := repository(t)
@@ -94,7 +94,7 @@ var (
 	span = regexp.MustCompile("`[^`\n]+`")
 )
 
-// TestDocsLinks checks links between files, and to headings in them.
+// TestDocsLinks protects readers from links that lead nowhere. It checks links between files, and to headings in them.
 func TestDocsLinks(t *testing.T) {
 	tree := repository(t)
 	for _, name := range tree.markdown() {
@@ -139,7 +139,7 @@ func (tr *tree) anchors(t *testing.T, name string) map[string]bool {
 	return found
 }
 
-// TestDocsExamples compiles every Go block that is a whole program, as if it
+// TestDocsExamples protects readers from programs that do not compile. It compiles every Go block that is a whole program, as if it
 // were one more sample.
 func TestDocsExamples(t *testing.T) {
 	tree := repository(t)

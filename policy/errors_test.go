@@ -87,7 +87,7 @@ func receiver(d *ast.FuncDecl) string {
 	return id.Name
 }
 
-// TestDocsErrors wants every error in docs/errors.md, in the first column of a
+// TestDocsErrors protects users from errors that nobody explains. It wants every error in docs/errors.md, in the first column of a
 // table, and none there that does not exist.
 func TestDocsErrors(t *testing.T) {
 	const name = "docs/errors.md"

@@ -12,15 +12,10 @@ import (
 	"testing"
 )
 
-// Lines per file. A file that grows beyond holds more than one concept.
-const (
-	maxLines     = 600
-	maxTestLines = 900
-)
-
 // maxBytes is far above any source text and below any program that was committed by mistake.
 const maxBytes = 512 << 10
 
+// TestLicence protects users who copy a single file: it says what they may do with it.
 func TestLicence(t *testing.T) {
 	tree := repository(t)
 	const header = "// SPDX-License-Identifier: Apache-2.0\n\n"
@@ -34,20 +29,7 @@ func TestLicence(t *testing.T) {
 	}
 }
 
-func TestFileLength(t *testing.T) {
-	tree := repository(t)
-	for _, name := range tree.goFiles() {
-		limit := maxLines
-		if strings.HasSuffix(name, "_test.go") {
-			limit = maxTestLines
-		}
-		if n := bytes.Count(tree.read(t, name), []byte("\n")); n > limit {
-			t.Errorf("%s has %d lines, more than %d", name, n, limit)
-		}
-	}
-}
-
-// TestPackageDoc wants one package comment per package, in doc.go where users
+// TestPackageDoc protects readers of pkg.go.dev and of import lines. It wants one package comment per package, in doc.go where users
 // look for it, and a name that says what the package holds.
 func TestPackageDoc(t *testing.T) {
 	tree := repository(t)
@@ -110,6 +92,8 @@ var words = []*regexp.Regexp{
 // examples are access keys that AWS documents as not real.
 var examples = regexp.MustCompile(`(AK` + `IA|AS` + `IA)[A-Z2-7]*EXAMPLE`)
 
+// TestWords protects the history, which keeps everything, from secrets, built files
+// and what is true on one machine only.
 func TestWords(t *testing.T) {
 	tree := repository(t)
 	for _, name := range tree.files {

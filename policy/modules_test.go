@@ -56,6 +56,8 @@ func allows(list []string, name string) bool {
 	return slices.Contains(list, "*") || slices.Contains(list, name)
 }
 
+// TestArrows protects users from dependencies that they did not ask for: whoever
+// requires one module gets those that the arrows lead to, and no other.
 func TestArrows(t *testing.T) {
 	tree := repository(t)
 	for _, name := range tree.goFiles() {
@@ -80,6 +82,8 @@ func TestArrows(t *testing.T) {
 	}
 }
 
+// TestCgo protects cross-compilation and static programs: all modules but
+// io/pkcs11 build without a C compiler.
 func TestCgo(t *testing.T) {
 	tree := repository(t)
 	for _, name := range tree.goFiles() {
@@ -97,6 +101,8 @@ func TestCgo(t *testing.T) {
 	}
 }
 
+// TestWorkspace protects developers from a workspace that behaves differently
+// from the modules that users get.
 func TestWorkspace(t *testing.T) {
 	tree := repository(t)
 	work := tree.work
@@ -122,6 +128,8 @@ func TestWorkspace(t *testing.T) {
 	}
 }
 
+// TestGoMod protects users from a go.mod that asks for a newer Go than promised or
+// for siblings of another version, and developers from modules that do not build alone.
 func TestGoMod(t *testing.T) {
 	tree := repository(t)
 	for _, module := range tree.modules {
@@ -185,7 +193,8 @@ func TestGoMod(t *testing.T) {
 	}
 }
 
-// TestDirectDependenciesHaveReasons fails when a module requires something that
+// TestDirectDependenciesHaveReasons protects the module graph from additions that
+// nobody weighed: it fails when a module requires something that
 // docs/dependencies.md does not explain.
 func TestDirectDependenciesHaveReasons(t *testing.T) {
 	tree := repository(t)

@@ -26,7 +26,7 @@ func (tr *tree) readme(t *testing.T) string {
 	return tr.blocks(t, "README.md")[i].text
 }
 
-// TestReadme runs the program of the README: against an embedded AWS IoT Core it
+// TestReadme protects the first five minutes of a new user. It runs the program of the README: against an embedded AWS IoT Core it
 // prints its message; with an endpoint that is none it says so at once.
 func TestReadme(t *testing.T) {
 	if testing.Short() {
@@ -101,7 +101,7 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestErrorsByText wants each text of the table in docs/errors.md to be one that
+// TestErrorsByText protects those who search for the text they see. It wants each text of the table in docs/errors.md to be one that
 // the SDK, or the standard library below it, really says.
 func TestErrorsByText(t *testing.T) {
 	tree := repository(t)

@@ -16,7 +16,7 @@ import (
 // secretField matches the names of fields that hold secrets.
 var secretField = regexp.MustCompile(`^(Password|Secret.*|SessionToken|TokenValue|TokenSignature|PIN|RawQuery|Logins|Command)$`)
 
-// A public type with a secret in a field says itself how it is formatted, by every verb and as JSON: fmt and encoding/json
+// TestSecretsAreNotFormatted protects secrets from logs and error texts: a public type with a secret in a field says itself how it is formatted, by every verb and as JSON: fmt and encoding/json
 // print the fields of all others.
 func TestSecretsAreNotFormatted(t *testing.T) {
 	tr := repository(t)

@@ -33,6 +33,8 @@ const (
 	maxProgram  = 7_500_000
 )
 
+// TestWeight_certificateOnly protects small devices from a program that grows
+// unnoticed.
 func TestWeight_certificateOnly(t *testing.T) {
 	tree := repository(t)
 	dir := filepath.Join(tree.root, "samples") // the module that may import anything
