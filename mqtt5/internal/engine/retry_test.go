@@ -119,6 +119,9 @@ func TestAskRetry(t *testing.T) {
 			r.e.AnswerRetry(r.now, ev.Run, true)
 			r.state(Connecting)
 		}
+		ev := r.failAttempt() // and this one is answered in time
+		r.e.AnswerRetry(r.now, ev.Run, true)
+		r.state(Waiting)
 	})
 }
 
