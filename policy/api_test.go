@@ -28,7 +28,10 @@ func TestAPI(t *testing.T) {
 		name := "docs/api/" + strings.ReplaceAll(module, "/", "-") + ".txt"
 		now, err := api.Read(filepath.Join(tree.root, filepath.FromSlash(module)))
 		if err != nil {
-			t.Fatal(err)
+			// The others may say why: the change that this module does not compile with.
+			t.Error(err)
+			want[name] = true
+			continue
 		}
 		if now == "" { // programs only
 			continue
