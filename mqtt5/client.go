@@ -53,6 +53,7 @@ type Client struct {
 	handling    context.Context // of the message handlers that run; only for who runs them
 	borrowed    *publishResult  // of the callback that runs; likewise
 	stats       clientStats
+	record      connectionRecord
 	exchange    *exchange // of AUTH packets; nil without an Authenticator
 	waiting     []*waiter // goroutines that wait for the client
 	idle        []*waiter // for reuse
@@ -106,6 +107,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	}
 	c.timer.Init(c.loop, c.onTimer)
 	c.suspend.Start(c.loop, c.onSuspend)
+	c.record.changed = c.loop.Now()
 	c.config = opts.engineConfig()
 	c.engine = engine.New(&c.config, (*sink)(c))
 	c.start = starts{deliver: func() { c.deliver() }, handle: c.handleMessage}

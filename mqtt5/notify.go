@@ -69,6 +69,7 @@ func (s *sink) Notify(ev *engine.Event) {
 	if c.observers != nil {
 		c.observers.notify(c, ev)
 	}
+	c.record.note(c.loop.Now(), ev)
 	e := event{value: ev}
 	switch ev.Kind {
 	case engine.EventSucceeded:

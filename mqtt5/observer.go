@@ -8,6 +8,7 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/delivery"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
 // The observers let metrics and tracing watch a client without a dependency
@@ -143,6 +144,10 @@ func (o *observers) notify(c *Client, ev *engine.Event) {
 	if o.states == nil || int(ev.Kind) >= len(observedEvents) {
 		return
 	}
+	err := ev.Err
+	if e, ok := err.(*wire.Error); ok {
+		err = protocolError(e)
+	}
 	o.lane.Add(observation{
-		state: StateObservation{Event: observedEvents[ev.Kind], Attempt: ev.Attempt, Err: ev.Err, Delay: ev.Delay}})
+		state: StateObservation{Event: observedEvents[ev.Kind], Attempt: ev.Attempt, Err: err, Delay: ev.Delay}})
 }

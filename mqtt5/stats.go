@@ -17,6 +17,8 @@ type Stats struct {
 
 	// QueuedOperations are incomplete operations that are not sent yet.
 	QueuedOperations int
+	// QueueAge is how long the oldest of them has waited; 0 if there is none.
+	QueueAge time.Duration
 	// PendingMessages were received and wait for the handlers.
 	PendingMessages int
 
@@ -66,6 +68,7 @@ func (c *Client) Stats() Stats {
 		UnackedOperations:        e.Unacked,
 		UnackedOperationBytes:    e.UnackedBytes,
 		QueuedOperations:         e.Queued,
+		QueueAge:                 c.engine.QueueAge(c.loop.Now()),
 		PendingMessages:          c.messages.Pending(),
 		PacketsSent:              e.PacketsOut,
 		PacketsReceived:          e.PacketsIn,

@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"auth":            {"io"},
 	"mqtt5":           {"io"},
 	"mqtt5/filestore": {"mqtt5"},
+	"mqtt5/mqttotel":  {"mqtt5"},
 	"iot":             {"io", "http", "auth", "mqtt5"},
 	"iot/iottest":     {},
 	"policy":          {},
@@ -45,6 +46,8 @@ var restricted = map[string][]string{
 	"github.com/eclipse/paho":      {"interop", "benchmarks"},
 	"software.sslmate.com/":        {"io", "interop", "samples"},
 	"github.com/fxamacker/cbor/":   {"iot", "iot/iottest", "interop"},
+	"go.opentelemetry.io/":         {"mqtt5/mqttotel", "samples"},
+	"github.com/prometheus/":       {"samples"},
 	"github.com/stretchr/testify/": {},
 	"go.uber.org/goleak":           {},
 }

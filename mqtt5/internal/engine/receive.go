@@ -17,6 +17,7 @@ func (e *Engine) Receive(now time.Duration, data []byte) (consumed, need int) {
 	e.flow.heard(now)
 	consumed, need = e.receivePackets(now, data)
 	e.stats.BytesIn += uint64(consumed)
+	e.stats.ReceivedAt = now
 	return consumed, need
 }
 

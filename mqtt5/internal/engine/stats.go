@@ -24,6 +24,7 @@ type Stats struct {
 	GrantedAcks             uint64 // publishes acknowledged with a granted QoS instead of success
 	Violations              uint64 // connections ended for a breach of the standard
 	PingRoundTrip           time.Duration
+	ReceivedAt              time.Duration // when bytes were received last; no meaning while BytesIn is 0
 	ThrottleWait            time.Duration // time that publishes were held back by the rate limits
 }
 
@@ -41,4 +42,21 @@ func (e *Engine) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// ReceivedAt returns when bytes were received last, on any connection.
+func (e *Engine) ReceivedAt() (at time.Duration, any bool) {
+	return e.stats.ReceivedAt, e.stats.BytesIn > 0
+}
+
+// QueueAge returns how long the oldest of the operations that count as Queued
+// has waited since it was submitted; 0 if there is none.
+func (e *Engine) QueueAge(now time.Duration) time.Duration {
+	oldest := now
+	for _, l := range [...]*list{&e.publishes, &e.requests, &e.resend} {
+		if l.head != nil {
+			oldest = min(oldest, l.head.Submitted)
+		}
+	}
+	return now - oldest
 }

@@ -108,6 +108,8 @@ var without = map[string][]string{
 	"offline-queue": {`Unplugging`, `Published 10 messages without a network; 10 operations wait`, `QoS 0 does not wait: mqtt5: publish: .*not sent`,
 		`session present: true`, `All 10 messages are acknowledged`, `Received 10 of 10`, `Event: stopped`},
 	"persistent": {`Killed the device; it had accepted \d+ messages`, `All \d+ messages arrived`, `Event: stopped`},
+	"telemetry": {`Probe: 503 stopped`, `Probe: 200 connected`, `Received 10 of 10`, `Event: stopped`,
+		`mqtt_client_connections_total\{\S+\} 1`, `messaging_client_sent_messages_total\{\S+\} 10`, `mqtt_client_count\{\S*mqtt_client_state="connected"\S*\} 0`},
 	"shadow": {
 		`An application wants {"on":true,"level":80}`, `The lamp is switched on: true`, `The lamp has level 80`, `The lamp has level 100`,
 		`Error: level -1: shadow: desired change refused`, `presses the button`, `"reported":{"level":30,"on":false}`, `Event: stopped`,

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mqttotel
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+// scope is the name of the instrumentation scope of meters and tracers.
+const scope = "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqttotel"
+
+// MetricsOptions configures [Metrics]. The zero value is ready to use.
+type MetricsOptions struct {
+	// MeterProvider makes the instruments. Default: the global one.
+	MeterProvider metric.MeterProvider
+	// Attributes are added to every metric, to tell groups of clients apart.
+	// Each different set of values is a time series more for every metric.
+	Attributes []attribute.KeyValue
+}
+
+// Metrics reports a group of clients as OpenTelemetry metrics. All methods may
+// be called from any goroutine.
+type Metrics struct {
+	events       events
+	state        state
+	registration metric.Registration
+
+	mu      sync.Mutex // guards what follows
+	clients []*mqtt5.Client
+	ended   totals // of clients that are closed
+}
+
+// NewMetrics makes the instruments. It fails if the provider refuses one of
+// them. Without [Metrics.Close] they are reported as long as the provider lives.
+func NewMetrics(options MetricsOptions) (*Metrics, error) {
+	provider := options.MeterProvider
+	if provider == nil {
+		provider = otel.GetMeterProvider()
+	}
+	meter := provider.Meter(scope)
+	base := slices.Concat([]attribute.KeyValue{messagingSystem, protocolName}, options.Attributes)
+	m := &Metrics{}
+	makeEvents, makeState := instruments{meter: meter}, instruments{meter: meter}
+	m.events.init(&makeEvents, base)
+	m.state.init(&makeState, base)
+	if err := errors.Join(makeEvents.err, makeState.err); err != nil {
+		return nil, err
+	}
+	var err error
+	m.registration, err = meter.RegisterCallback(m.collect, makeState.observables...)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close ends the reports of what [Metrics.Watch] was given. Observers that are
+// in use go on. Closing twice does nothing.
+func (m *Metrics) Close() error { return m.registration.Unregister() }
+
+// Observe sets the observers of options, for [mqtt5.NewClient]. Those that the
+// application has set are called as before.
+func (m *Metrics) Observe(options *mqtt5.ClientOptions) {
+	options.OperationObserver = operationObservers{&m.events, options.OperationObserver}
+	options.MessageObserver = messageObservers{&m.events, options.MessageObserver}
+	options.StateObserver = stateObservers{&m.events, options.StateObserver}
+}
+
+// Watch reports the state and the counters of a client, until the client is
+// closed: its counters then stay in the sums. Watching a client twice does
+// nothing.
+func (m *Metrics) Watch(client *mqtt5.Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.Contains(m.clients, client) {
+		m.clients = append(m.clients, client)
+	}
+}
+
+// collect is called by the reader of the meter provider.
+func (m *Metrics) collect(_ context.Context, o metric.Observer) error {
+	m.state.observe(o, m.sum())
+	return nil
+}
+
+// sum adds up all clients, and forgets those that are closed.
+func (m *Metrics) sum() snapshot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := snapshot{totals: m.ended}
+	m.clients = slices.DeleteFunc(m.clients, func(c *mqtt5.Client) bool {
+		state := c.State() // before the counters, so that those of a closed client are its last
+		stats := c.Stats()
+		s.totals.add(&stats)
+		if state == mqtt5.StateClosed {
+			m.ended.add(&stats)
+			return true
+		}
+		s.add(state, &stats)
+		return false
+	})
+	return s
+}
+
+// The observers call those of the application after their own.
+type (
+	operationObservers struct {
+		*events
+		next mqtt5.OperationObserver
+	}
+	messageObservers struct {
+		*events
+		next mqtt5.MessageObserver
+	}
+	stateObservers struct {
+		*events
+		next mqtt5.StateObserver
+	}
+)
+
+func (o operationObservers) ObserveOperation(v mqtt5.OperationObservation) {
+	o.operation(&v)
+	if o.next != nil {
+		o.next.ObserveOperation(v)
+	}
+}
+
+func (o messageObservers) ObserveMessage(v mqtt5.MessageObservation) {
+	o.message(&v)
+	if o.next != nil {
+		o.next.ObserveMessage(v)
+	}
+}
+
+func (o stateObservers) ObserveState(v mqtt5.StateObservation) {
+	o.state(&v)
+	if o.next != nil {
+		o.next.ObserveState(v)
+	}
+}
