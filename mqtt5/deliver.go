@@ -184,6 +184,9 @@ func (c *Client) panicked(err *PanicError) {
 	c.opts.OnPanic(err)
 }
 
+// handlerFrames are the methods that run handlers, as the runtime names them.
+var handlerFrames = [...]string{"/mqtt5.(*Client).handleMessage", "/mqtt5.(*Client).handleCompletion", "/mqtt5.(*Client).handleEvent"}
+
 // inHandler reports whether the calling goroutine runs a handler of some
 // client. It walks the stack, so it is for rare cases.
 func inHandler() bool {
@@ -197,8 +200,8 @@ func inHandler() bool {
 		for more := true; more; {
 			var f runtime.Frame
 			f, more = frames.Next()
-			for _, name := range [...]string{"handleMessage", "handleCompletion", "handleEvent"} {
-				if strings.HasSuffix(f.Function, "/mqtt5.(*Client)."+name) {
+			for _, name := range handlerFrames {
+				if strings.HasSuffix(f.Function, name) {
 					return true
 				}
 			}
