@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -363,6 +364,7 @@ func TestPanics(t *testing.T) {
 	bubble(t, "everywhere", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.RefuseDial(nil)
+		var mu sync.Mutex
 		var panics []string
 		boom := func() { panic("boom") }
 		d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
@@ -377,7 +379,9 @@ func TestPanics(t *testing.T) {
 				if e.Value != "boom" || len(e.Stack) == 0 || !strings.Contains(e.Error(), e.Callback) {
 					t.Errorf("%+v", e)
 				}
+				mu.Lock() // lanes may panic at the same time
 				panics = append(panics, e.Callback)
+				mu.Unlock()
 				panic("again")
 			}
 		})
@@ -387,6 +391,8 @@ func TestPanics(t *testing.T) {
 		time.Sleep(time.Second)
 		want(t, "stop", d.Stop(d.ctx, nil), nil)
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		for _, name := range []string{"OnAttemptingConnect", "OnConnectionFailure", "ShouldRetry", "OnConnectionSuccess", "message handler",
 			"PublishAsync callback", "OnDisconnection", "OnStopped"} {
 			if !slices.Contains(panics, name) {

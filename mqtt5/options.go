@@ -216,7 +216,8 @@ type ClientOptions struct {
 	OnUndelivered func(*Undelivered)
 	// OnStoreFailed is called when the store has failed. Nil: it is only logged.
 	OnStoreFailed func(*StoreFailed)
-	// OnPanic is told of panics in handlers, which are recovered. Nil: they
+	// OnPanic is called with panics in handlers, which are recovered, on the
+	// goroutine of the handler: several calls at a time are possible. Nil: they
 	// are only logged.
 	OnPanic func(*PanicError)
 
