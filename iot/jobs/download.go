@@ -57,7 +57,8 @@ const (
 
 // Fetch downloads a file and verifies its hash. Lost connections are resumed
 // where they broke. It fails with [ErrInvalidArgument], [ErrHash], [ErrDownload],
-// and errors of the file system.
+// and errors of the file system. If ctx ends, the error matches [ErrDownload] and
+// the cause of the context, and Path.part keeps what was received.
 func Fetch(ctx context.Context, d Download) error {
 	want, err := d.check()
 	if err != nil {
@@ -163,10 +164,10 @@ func (t *transfer) run(ctx context.Context) error {
 		err := t.attempt(ctx)
 		var final finalError
 		switch {
-		case err == nil:
-			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", ErrDownload, context.Cause(ctx))
+		case err == nil:
+			return nil
 		case errors.As(err, &final):
 			return fmt.Errorf("%w: %w", ErrDownload, final.error)
 		case errors.Is(err, errRefused):
@@ -215,6 +216,10 @@ func (t *transfer) attempt(ctx context.Context) error {
 		return err
 	}
 	defer res.Body.Close()
+	if err := ctx.Err(); err != nil {
+		// A server that notices the cancellation may end its response early, and net/http may return that response.
+		return err
+	}
 	switch code := res.StatusCode; {
 	case code == http.StatusOK:
 		if err := t.restart(); err != nil {

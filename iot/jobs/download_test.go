@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -134,3 +135,52 @@ func TestFetch_canceled(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// transport answers requests itself.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A server that notices the cancellation ends its response early, which looks complete if it has no length.
+// What an earlier attempt received is kept, and the content is not called wrong.
+func TestFetch_canceledServerEndsResponse(t *testing.T) {
+	stop := errors.New("stop")
+	for name, early := range map[string]bool{"before the header": true, "in the body": false} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			path := filepath.Join(t.TempDir(), "f")
+			if err := os.WriteFile(path+".part", []byte(content[:100]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			client := &http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+				res := httptest.NewRecorder()
+				if early {
+					cancel(stop)
+					return res.Result(), nil // 200, as for the whole content
+				}
+				res.Header().Set("Content-Range", "bytes 100-262143/262144")
+				res.WriteHeader(http.StatusPartialContent)
+				r2 := res.Result()
+				r2.Body = io.NopCloser(io.MultiReader(strings.NewReader(content[100:200]), readerFunc(func([]byte) (int, error) {
+					cancel(stop)
+					return 0, io.EOF
+				})))
+				return r2, nil
+			})}
+			err := jobs.Fetch(ctx, jobs.Download{URL: "https://a.example/f", Path: path, SHA256: hash(content), Client: client})
+			if !errors.Is(err, stop) || !errors.Is(err, jobs.ErrDownload) || errors.Is(err, jobs.ErrHash) {
+				t.Error(err)
+			}
+			got, err := os.ReadFile(path + ".part")
+			if err != nil || len(got) < 100 || !strings.HasPrefix(content, string(got)) {
+				t.Errorf("the part has %d bytes: %v", len(got), err)
+			}
+		})
+	}
+}
+
+// readerFunc is a reader that is a function.
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
