@@ -261,7 +261,7 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 	defer func() {
 		if v := recover(); v != nil {
 			e := &PanicError{Callback: callback, Value: v, Stack: debug.Stack()}
-			c.log.Error("panic in an attempt to connect", zap.String("handler", callback), zap.Any("panic", v), zap.ByteString("stack", e.Stack))
+			c.log.Error("panic in an attempt to connect", zap.String("handler", callback), zap.String("panic", fmt.Sprint(v)), zap.ByteString("stack", e.Stack))
 			err = &DialError{Address: c.opts.Address, Err: e}
 		}
 	}()

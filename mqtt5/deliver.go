@@ -4,6 +4,7 @@ package mqtt5
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -176,7 +177,7 @@ func (c *Client) recovered(name string) {
 }
 
 func (c *Client) panicked(err *PanicError) {
-	c.log.Error("panic in a handler", zap.String("handler", err.Callback), zap.Any("panic", err.Value), zap.ByteString("stack", err.Stack))
+	c.log.Error("panic in a handler", zap.String("handler", err.Callback), zap.String("panic", fmt.Sprint(err.Value)), zap.ByteString("stack", err.Stack))
 	if c.opts.OnPanic == nil {
 		return
 	}

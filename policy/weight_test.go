@@ -29,8 +29,8 @@ func main() {
 // library, and the bytes of a stripped program for linux/amd64, that a program
 // may have which connects with a certificate.
 const (
-	maxPackages = 31
-	maxProgram  = 7_500_000
+	maxPackages = 30
+	maxProgram  = 7_000_000
 )
 
 // TestWeight_certificateOnly protects small devices from a program that grows

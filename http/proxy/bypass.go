@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 // bypass is a parsed no-proxy list. The syntax is that of NO_PROXY in Go's own
@@ -65,7 +65,7 @@ func parseBypass(list []string) (bypass, error) {
 			h.self = true
 			name = "." + name
 		}
-		h.name = syntax.ASCIIHost(name)
+		h.name = exchange.ASCIIHost(name)
 		b.hosts = append(b.hosts, h)
 	}
 	return b, nil
@@ -85,7 +85,7 @@ func (b *bypass) matches(host, port string) bool {
 			}
 		}
 	}
-	name := syntax.ASCIIHost(strings.ToLower(strings.TrimSuffix(host, ".")))
+	name := exchange.ASCIIHost(strings.ToLower(strings.TrimSuffix(host, ".")))
 	for _, h := range b.hosts {
 		if h.port != "" && h.port != port {
 			continue

@@ -12,9 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
-
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 const (
@@ -48,7 +46,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 	br := bufio.NewReader(conn)
 	for round := 1; ; round++ {
 		var resp *response
-		err := stage.Run(ctx, conn, func() (err error) {
+		err := exchange.Run(ctx, conn, func() (err error) {
 			if _, err = conn.Write(connectRequest(target, header)); err == nil {
 				resp, err = readResponse(br)
 			}
@@ -59,7 +57,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 		}
 		if resp.status >= 200 && resp.status <= 299 {
 			rest, _ := br.Peek(br.Buffered())
-			return stage.WithPrefix(conn, rest), nil
+			return exchange.WithPrefix(conn, rest), nil
 		}
 		if resp.status == http.StatusUnauthorized {
 			// tinyproxy says so when it does not accept the credentials.
@@ -100,9 +98,9 @@ func (d *Dialer) drain(ctx context.Context, conn net.Conn, br *bufio.Reader, res
 	if !resp.keepAlive() {
 		return false
 	}
-	ctx, cancel := stage.WithTimeout(ctx, drainTimeout)
+	ctx, cancel := exchange.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	return stage.Run(ctx, conn, func() error { return resp.discardBody(br) }) == nil
+	return exchange.Run(ctx, conn, func() error { return resp.discardBody(br) }) == nil
 }
 
 // connectHeader asks the callback for headers. The result may be written to.
@@ -117,18 +115,18 @@ func (d *Dialer) connectHeader(ctx context.Context, r ConnectRequest) (http.Head
 		return nil, err
 	}
 	if ctx.Err() != nil {
-		return nil, stage.Cause(ctx)
+		return nil, exchange.Cause(ctx)
 	}
 	for name, values := range h {
 		key := http.CanonicalHeaderKey(name)
 		switch {
-		case !syntax.IsToken(name):
+		case !exchange.IsToken(name):
 			return nil, fmt.Errorf("invalid header name %q", name)
 		case key == "Host", key == "Content-Length", key == "Transfer-Encoding":
 			return nil, fmt.Errorf("header %s cannot be set", key)
 		}
 		for _, v := range values {
-			if !syntax.IsFieldValue(v) {
+			if !exchange.IsFieldValue(v) {
 				return nil, fmt.Errorf("invalid value of header %s", key)
 			}
 			out.Add(key, v)

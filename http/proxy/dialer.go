@@ -12,10 +12,8 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 	"go.uber.org/zap"
-
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
 )
 
 // Dialer opens connections through a proxy. It is safe for concurrent use and
@@ -88,7 +86,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	}
 	target := net.JoinHostPort(host, port)
 	if d.proxy.host == "" || d.bypass.matches(host, port) || (d.direct != nil && d.direct(target)) {
-		conn, err := stage.Dial(ctx, d.opts.Dial, network, address)
+		conn, err := exchange.Dial(ctx, d.opts.Dial, network, address)
 		if err != nil {
 			return nil, &Error{Step: StepDirect, Target: address, Err: err}
 		}
@@ -98,7 +96,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	tctx, cancel := stage.WithTimeout(ctx, d.opts.TunnelTimeout)
+	tctx, cancel := exchange.WithTimeout(ctx, d.opts.TunnelTimeout)
 	defer cancel()
 	if d.proxy.kind == SOCKS5 {
 		conn, err = d.socks(tctx, conn, target)
@@ -115,14 +113,14 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 
 // open connects to the proxy, with TLS where that is configured.
 func (d *Dialer) open(ctx context.Context, network, target string) (net.Conn, error) {
-	conn, err := stage.Dial(ctx, d.opts.Dial, network, d.proxy.address())
+	conn, err := exchange.Dial(ctx, d.opts.Dial, network, d.proxy.address())
 	if err != nil {
 		return nil, d.fail(StepDial, target, err)
 	}
 	if d.proxy.tls == nil {
 		return conn, nil
 	}
-	tc, err := stage.Handshake(ctx, conn, d.proxy.tls, d.proxy.serverName, d.opts.TLSTimeout)
+	tc, err := exchange.StartTLS(ctx, conn, d.proxy.tls, d.proxy.serverName, d.opts.TLSTimeout)
 	if err != nil {
 		return nil, d.fail(StepTLS, target, err)
 	}
@@ -171,7 +169,7 @@ func splitTarget(ctx context.Context, network, address string) (host, port strin
 		}
 		port = strconv.Itoa(named)
 	}
-	host = syntax.ASCIIHost(host)
+	host = exchange.ASCIIHost(host)
 	if !validHost(host) {
 		return "", "", &net.AddrError{Err: "invalid host", Addr: strconv.Quote(address)}
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -52,14 +51,11 @@ func (d *Dialer) authenticationHint(resp *response) string {
 	return "the proxy does not accept these credentials: check the proxy's user name and password"
 }
 
-// quoted is a quoted string of RFC 9110, which may hold commas.
-var quoted = regexp.MustCompile(`"(?:\\.|[^"\\])*"`)
-
 // schemes returns the names of the authentication schemes that the challenge offers.
 func (r *response) schemes() []string {
 	var names []string
 	for _, c := range r.header["Proxy-Authenticate"] {
-		for part := range strings.SplitSeq(quoted.ReplaceAllString(c, `""`), ",") {
+		for part := range strings.SplitSeq(emptyQuoted(c), ",") {
 			// A scheme is a first word that is not the name of a parameter.
 			word, _, _ := strings.Cut(textproto.TrimString(part), " ")
 			if word = printable(word); word != "" && !strings.ContainsAny(word, "=\"") && !slices.Contains(names, word) {
@@ -68,4 +64,22 @@ func (r *response) schemes() []string {
 		}
 	}
 	return names
+}
+
+// emptyQuoted returns s with empty quoted strings (RFC 9110): those of s may hold commas.
+func emptyQuoted(s string) string {
+	var out strings.Builder
+	inside := false
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			inside = !inside
+			out.WriteByte('"')
+		case inside && s[i] == '\\':
+			i++
+		case !inside:
+			out.WriteByte(s[i])
+		}
+	}
+	return out.String()
 }

@@ -14,10 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 	"go.uber.org/zap"
-
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
 )
 
 // Defaults of [Options].
@@ -228,9 +226,9 @@ func (o Options) resolve() (endpoint, error) {
 	case o.TLS != nil:
 		e.tls = o.TLS
 	case o.TLSConfig != nil:
-		e.tls = stage.Config{Config: o.TLSConfig.Clone()}
+		e.tls = exchange.Config{Config: o.TLSConfig.Clone()}
 	case secure:
-		e.tls = stage.Config{}
+		e.tls = exchange.Config{}
 	}
 	e.serverName = o.TLSServerName
 	if e.serverName == "" {
@@ -278,7 +276,7 @@ func hasControl(s string) bool {
 
 // validHost tells whether s may stand for a host in a request line.
 func validHost(s string) bool {
-	if s == "" || !syntax.IsHost(s) {
+	if s == "" || !exchange.IsHost(s) {
 		return false
 	}
 	return !strings.ContainsAny(s, " \t/?#@\\\"<>[]")

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 const (
@@ -79,7 +79,7 @@ func readHeader(br *bufio.Reader, budget *int) (*response, error) {
 		// them work with other clients.
 		if line[0] == ' ' || line[0] == '\t' { // obsolete folding: still seen in challenges
 			line = textproto.TrimString(line)
-			if v := r.header[last]; len(v) > 0 && syntax.IsFieldValue(line) {
+			if v := r.header[last]; len(v) > 0 && exchange.IsFieldValue(line) {
 				v[len(v)-1] += " " + line
 			}
 			continue
@@ -87,7 +87,7 @@ func readHeader(br *bufio.Reader, budget *int) (*response, error) {
 		name, value, ok := strings.Cut(line, ":")
 		value = textproto.TrimString(value)
 		last = ""
-		if !ok || !syntax.IsToken(name) || !syntax.IsFieldValue(value) {
+		if !ok || !exchange.IsToken(name) || !exchange.IsFieldValue(value) {
 			continue
 		}
 		last = http.CanonicalHeaderKey(name)
@@ -156,8 +156,8 @@ func printable(s string) string {
 // keepAlive tells whether the proxy promises to read another request.
 func (r *response) keepAlive() bool {
 	has := func(token string) bool {
-		return syntax.HasToken(r.header["Connection"], token) ||
-			syntax.HasToken(r.header["Proxy-Connection"], token)
+		return exchange.HasToken(r.header["Connection"], token) ||
+			exchange.HasToken(r.header["Proxy-Connection"], token)
 	}
 	if has("close") {
 		return false

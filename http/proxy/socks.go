@@ -10,7 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 // SOCKS5 protocol numbers (RFC 1928, RFC 1929).
@@ -30,7 +30,7 @@ const (
 // ctx carries the deadline of the tunnel.
 func (d *Dialer) socks(ctx context.Context, conn net.Conn, target string) (net.Conn, error) {
 	reply := SOCKSReply(0)
-	err := stage.Run(ctx, conn, func() (err error) {
+	err := exchange.Run(ctx, conn, func() (err error) {
 		reply, err = d.socksTunnel(conn, target)
 		return err
 	})

@@ -14,14 +14,14 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 // Dialer opens WebSocket connections. It is safe for concurrent use and keeps
 // no connections of its own.
 type Dialer struct {
 	opts Options
-	tls  stage.TLSClient
+	tls  exchange.TLSClient
 	log  *zap.Logger
 }
 
@@ -56,9 +56,9 @@ func New(opts Options) (*Dialer, error) {
 	case o.TLS != nil:
 		d.tls = o.TLS
 	case o.TLSConfig != nil:
-		d.tls = stage.Config{Config: o.TLSConfig.Clone()}
+		d.tls = exchange.Config{Config: o.TLSConfig.Clone()}
 	default:
-		d.tls = stage.Config{}
+		d.tls = exchange.Config{}
 	}
 	if d.log == nil {
 		d.log = zap.NewNop()
@@ -88,7 +88,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		address = hostPort(req.URL)
 	}
 
-	conn, err := stage.Dial(ctx, d.opts.Dial, network, address)
+	conn, err := exchange.Dial(ctx, d.opts.Dial, network, address)
 	if err != nil {
 		return nil, &Error{Step: StepDial, Address: address, Err: err}
 	}
@@ -97,7 +97,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 		if name == "" {
 			name = req.URL.Hostname()
 		}
-		tc, err := stage.Handshake(ctx, conn, d.tls, name, d.opts.TLSTimeout)
+		tc, err := exchange.StartTLS(ctx, conn, d.tls, name, d.opts.TLSTimeout)
 		if err != nil {
 			return nil, &Error{Step: StepTLS, Address: address, Err: err}
 		}
@@ -148,7 +148,7 @@ func (d *Dialer) request(ctx context.Context, address string) (*http.Request, er
 	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, err
 	}
-	ctx, cancel := stage.WithTimeout(ctx, d.opts.TransformTimeout)
+	ctx, cancel := exchange.WithTimeout(ctx, d.opts.TransformTimeout)
 	defer cancel()
 	r := (&http.Request{
 		Method: http.MethodGet,
@@ -162,13 +162,13 @@ func (d *Dialer) request(ctx context.Context, address string) (*http.Request, er
 	}
 	if d.opts.Transform != nil {
 		if ctx.Err() != nil {
-			return nil, stage.Cause(ctx)
+			return nil, exchange.Cause(ctx)
 		}
 		if err := d.opts.Transform(ctx, r); err != nil {
 			return nil, err
 		}
 		if ctx.Err() != nil {
-			return nil, stage.Cause(ctx)
+			return nil, exchange.Cause(ctx)
 		}
 	}
 	switch {
@@ -187,25 +187,25 @@ func (d *Dialer) request(ctx context.Context, address string) (*http.Request, er
 
 // upgrade performs the opening handshake on conn. The caller closes conn on error.
 func (d *Dialer) upgrade(ctx context.Context, conn net.Conn, r *http.Request, address string) (*Conn, error) {
-	ctx, cancel := stage.WithTimeout(ctx, d.opts.UpgradeTimeout)
+	ctx, cancel := exchange.WithTimeout(ctx, d.opts.UpgradeTimeout)
 	defer cancel()
 	h := &handshake{ctx: ctx, conn: conn, key: newKey()}
-	err := stage.Run(ctx, conn, func() error { return h.exchange(d.upgradeRequest(r, h.key)) })
+	err := exchange.Run(ctx, conn, func() error { return h.exchange(d.upgradeRequest(r, h.key)) })
 	switch {
 	case h.resp == nil:
 		if ctx.Err() != nil {
-			err = stage.Cause(ctx)
+			err = exchange.Cause(ctx)
 		}
 		return nil, &Error{Step: StepUpgrade, Address: address, Err: err}
 	case h.resp.StatusCode != http.StatusSwitchingProtocols:
 		return nil, h.refused(r.URL, ErrRefused)
 	case ctx.Err() != nil:
-		return nil, &Error{Step: StepUpgrade, Address: address, Err: stage.Cause(ctx)}
+		return nil, &Error{Step: StepUpgrade, Address: address, Err: exchange.Cause(ctx)}
 	}
 	if err := h.check(d.opts.Subprotocols); err != nil {
 		return nil, h.refused(r.URL, err)
 	}
-	return newConn(stage.WithPrefix(conn, h.early), h.resp.Header.Get("Sec-Websocket-Protocol")), nil
+	return newConn(exchange.WithPrefix(conn, h.early), h.resp.Header.Get("Sec-Websocket-Protocol")), nil
 }
 
 // upgradeRequest adds the fields of the protocol.

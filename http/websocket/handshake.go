@@ -20,8 +20,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 const (
@@ -99,9 +98,9 @@ func (h *handshake) exchange(r *http.Request) error {
 func (h *handshake) check(subprotocols []string) error {
 	header := h.resp.Header
 	switch {
-	case !syntax.HasToken(header["Connection"], "upgrade"):
+	case !exchange.HasToken(header["Connection"], "upgrade"):
 		return fmt.Errorf("%w: the Connection field does not say Upgrade", ErrInvalidUpgrade)
-	case !syntax.HasToken(header["Upgrade"], "websocket"):
+	case !exchange.HasToken(header["Upgrade"], "websocket"):
 		return fmt.Errorf("%w: the Upgrade field does not say websocket", ErrInvalidUpgrade)
 	case header.Get("Sec-Websocket-Accept") != acceptKey(h.key):
 		return fmt.Errorf("%w: the Sec-WebSocket-Accept field is not that of the key", ErrInvalidUpgrade)
@@ -116,10 +115,10 @@ func (h *handshake) check(subprotocols []string) error {
 // errorBody reads the beginning of a body, and waits for it only briefly: the
 // status is worth more.
 func (h *handshake) errorBody(body io.Reader) []byte {
-	ctx, cancel := stage.WithTimeout(h.ctx, errorBodyTimeout)
+	ctx, cancel := exchange.WithTimeout(h.ctx, errorBodyTimeout)
 	defer cancel()
 	var b []byte
-	_ = stage.Run(ctx, h.conn, func() (err error) {
+	_ = exchange.Run(ctx, h.conn, func() (err error) {
 		b, err = io.ReadAll(io.LimitReader(body, maxErrorBody))
 		return err
 	})

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 	"go.uber.org/zap"
 )
 
@@ -138,14 +138,14 @@ func (o Options) Validate() error {
 	if strings.ContainsFunc(o.RawQuery, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '#' }) {
 		fail("RawQuery is not an escaped query")
 	}
-	if o.Host != "" && !syntax.IsHost(o.Host) {
+	if o.Host != "" && !exchange.IsHost(o.Host) {
 		fail("Host is not a valid Host field")
 	}
 	if err := checkHeader(o.Header); err != nil {
 		errs = append(errs, fmt.Errorf("websocket: %w", err))
 	}
 	for _, p := range o.Subprotocols {
-		if !syntax.IsToken(p) { // both are tokens
+		if !exchange.IsToken(p) { // both are tokens
 			fail("invalid subprotocol %q", p)
 		}
 	}
@@ -157,7 +157,7 @@ func checkHeader(h http.Header) error {
 	for name, values := range h {
 		key := http.CanonicalHeaderKey(name)
 		switch {
-		case !syntax.IsToken(name):
+		case !exchange.IsToken(name):
 			return fmt.Errorf("invalid header name %q", name)
 		case strings.HasPrefix(key, "Sec-Websocket-"),
 			key == "Connection", key == "Upgrade", key == "Host",
@@ -165,7 +165,7 @@ func checkHeader(h http.Header) error {
 			return fmt.Errorf("header %s cannot be set", key)
 		}
 		for _, v := range values {
-			if !syntax.IsFieldValue(v) {
+			if !exchange.IsFieldValue(v) {
 				return fmt.Errorf("invalid value of header %s", key)
 			}
 		}

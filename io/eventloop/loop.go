@@ -3,6 +3,7 @@
 package eventloop
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -286,7 +287,7 @@ func (l *Loop) protect(f func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			l.group.log.Error("callback panicked", zap.Int("loop", l.index), zap.String("callback", nameOf(codeOf(f))),
-				zap.Any("panic", r), zap.Stack("stack"))
+				zap.String("panic", fmt.Sprint(r)), zap.Stack("stack"))
 		}
 	}()
 	f()

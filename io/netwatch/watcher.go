@@ -158,7 +158,7 @@ func (w *Watcher) current() []func() {
 func (w *Watcher) call(f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.log.Error("function panicked", zap.Any("panic", p), zap.Stack("stack"))
+			w.log.Error("function panicked", zap.String("panic", fmt.Sprint(p)), zap.Stack("stack"))
 		}
 	}()
 	f()

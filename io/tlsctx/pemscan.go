@@ -8,8 +8,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // pemBlock is a block of PEM text, or what begins like one and cannot be decoded.
@@ -134,26 +134,63 @@ func (s *pemScanner) opens(start int) bool {
 	return lead[0] != '#' && bytes.IndexByte([]byte("\"'`=:"), lead[len(lead)-1]) >= 0
 }
 
-// almostMarker is a BEGIN or END line of a certificate or key as editors, word processors and careless cutting leave it.
-var almostMarker = regexp.MustCompile(`(?m)^[ \t]*[-–—]{1,12}[ \t]*(BEGIN|END)[ \t]*([A-Z0-9 ]*(?:CERTIFICATE|PRIVATE KEY))[ \t]*[-–—]{0,12}[ \t]*\r?$`)
-
 // outside looks at the text between two blocks for lines that were meant as BEGIN or END.
 func (s *pemScanner) outside(end int) {
-	text := s.text[s.from:end]
-	m := almostMarker.FindSubmatchIndex(text)
-	if m == nil {
+	for pos := s.from; pos < end; {
+		line, _, _ := bytes.Cut(s.text[pos:end], []byte("\n"))
+		begins, label, ok := almostMarker(string(line))
+		if !ok {
+			pos += len(line) + 1
+			continue
+		}
+		b := pemBlock{line: s.lineOf(pos), number: len(s.blocks) + 1}
+		b.Type = label
+		if begins {
+			b.err = errors.New("its BEGIN line needs five hyphens and a space before the name, and five hyphens after it")
+		} else {
+			b.err = errors.New("its BEGIN line is missing or damaged")
+		}
+		s.blocks = append(s.blocks, b)
 		return
 	}
-	b := pemBlock{line: s.lineOf(s.from + m[2])}
-	b.Type = strings.TrimSpace(string(text[m[4]:m[5]]))
-	if string(text[m[2]:m[3]]) == "END" {
-		b.err = errors.New("its BEGIN line is missing or damaged")
-	} else {
-		b.err = errors.New("its BEGIN line needs five hyphens and a space before the name, and five hyphens after it")
-	}
-	b.number = len(s.blocks) + 1
-	s.blocks = append(s.blocks, b)
 }
+
+// almostMarker recognizes a BEGIN or END line of a certificate or key as editors, word processors and careless cutting
+// leave it. Package regexp would add 200 KB to every program.
+func almostMarker(line string) (begins bool, label string, ok bool) {
+	const blanks = " \t"
+	line = strings.Trim(strings.TrimSuffix(line, "\r"), blanks)
+	name := strings.TrimLeft(line, hyphens)
+	if n := utf8.RuneCountInString(line[:len(line)-len(name)]); n < 1 || n > maxHyphens {
+		return false, "", false
+	}
+	name = strings.TrimLeft(name, blanks)
+	label, begins = strings.CutPrefix(name, "BEGIN")
+	if !begins {
+		if label, ok = strings.CutPrefix(name, "END"); !ok {
+			return false, "", false
+		}
+	}
+	trimmed := strings.TrimRight(label, hyphens)
+	if utf8.RuneCountInString(label[len(trimmed):]) > maxHyphens {
+		return false, "", false
+	}
+	label = strings.Trim(trimmed, blanks)
+	if !strings.HasSuffix(label, "CERTIFICATE") && !strings.HasSuffix(label, "PRIVATE KEY") {
+		return false, "", false
+	}
+	for _, c := range label {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != ' ' {
+			return false, "", false
+		}
+	}
+	return begins, label, true
+}
+
+const (
+	hyphens    = "-–—" // and the dashes that word processors make of them
+	maxHyphens = 12
+)
 
 // cutLabel returns the name between "-----BEGIN " and the hyphens that follow on the same line.
 func cutLabel(text []byte) (string, bool) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package stage runs one step of building a connection (a TLS handshake, a
-// tunnel request, an upgrade) under a deadline of its own.
-package stage
+// Package exchange runs an exchange that opens a connection (a TLS handshake, a
+// tunnel request, a WebSocket upgrade) under a deadline of its own, and checks
+// the request head that is sent in it.
+package exchange
 
 import (
 	"context"
@@ -122,9 +123,9 @@ func (c Config) Client(ctx context.Context, conn net.Conn, serverName string) (*
 	return tc, nil
 }
 
-// Handshake runs the client's part of TLS on conn under a deadline. On error
+// StartTLS runs the client's part of TLS on conn under a deadline. On error
 // conn is closed.
-func Handshake(ctx context.Context, conn net.Conn, client TLSClient, serverName string, timeout time.Duration) (*tls.Conn, error) {
+func StartTLS(ctx context.Context, conn net.Conn, client TLSClient, serverName string, timeout time.Duration) (*tls.Conn, error) {
 	ctx, cancel := WithTimeout(ctx, timeout)
 	defer cancel()
 	var tc *tls.Conn

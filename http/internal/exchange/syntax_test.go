@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package syntax_test
+package exchange_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/syntax"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 func TestASCIIHost(t *testing.T) {
@@ -27,7 +27,7 @@ func TestASCIIHost(t *testing.T) {
 		"fe80::1":                            "fe80::1",
 		strings.Repeat("ü", 60) + ".example": strings.Repeat("ü", 60) + ".example",
 	} {
-		if got := syntax.ASCIIHost(host); got != want {
+		if got := exchange.ASCIIHost(host); got != want {
 			t.Errorf("%q: got %q, want %q", host, got, want)
 		}
 	}
@@ -39,22 +39,22 @@ func TestCharacters(t *testing.T) {
 		s := string([]byte{'a', byte(c)})
 		control := c < ' ' || c == 0x7f
 		separator := strings.IndexByte("\"(),/:;<=>?@[\\]{} \t", byte(c)) >= 0
-		if got, want := syntax.IsToken(s), !control && !separator && c < 0x80; got != want {
+		if got, want := exchange.IsToken(s), !control && !separator && c < 0x80; got != want {
 			t.Errorf("IsToken(%q) = %v", s, got)
 		}
-		if got, want := syntax.IsFieldValue(s), !control || c == '\t'; got != want {
+		if got, want := exchange.IsFieldValue(s), !control || c == '\t'; got != want {
 			t.Errorf("IsFieldValue(%q) = %v", s, got)
 		}
 		notHost := strings.IndexByte("\"#/<>?@\\^`{|} ", byte(c)) >= 0
-		if got, want := syntax.IsHost(s), !control && c < 0x80 && !notHost; got != want {
+		if got, want := exchange.IsHost(s), !control && c < 0x80 && !notHost; got != want {
 			t.Errorf("IsHost(%q) = %v", s, got)
 		}
 	}
-	if syntax.IsToken("") {
+	if exchange.IsToken("") {
 		t.Error("an empty token")
 	}
 	for list, want := range map[string]bool{"close": true, "a, Close\t,b": true, "closed": false, "": false, "a close": false} {
-		if got := syntax.HasToken([]string{"x", list}, "close"); got != want {
+		if got := exchange.HasToken([]string{"x", list}, "close"); got != want {
 			t.Errorf("HasToken(%q) = %v", list, got)
 		}
 	}

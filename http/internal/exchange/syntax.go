@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package syntax checks what goes into a request head: field names and values
-// (RFC 9110), Host fields, and host names in their ASCII form (RFC 3492).
-package syntax
+package exchange
 
 import (
 	"net"
 	"strings"
 	"unicode/utf8"
 )
+
+// A request head holds field names and values (RFC 9110), a Host field, and
+// host names in their ASCII form (RFC 3492).
 
 // IsToken reports whether s is a token: a field name, for example.
 func IsToken(s string) bool {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package stage_test
+package exchange_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/stage"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 func TestRun(t *testing.T) {
@@ -24,18 +24,18 @@ func TestRun(t *testing.T) {
 		took time.Duration
 	}{
 		{"own deadline", func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return stage.WithTimeout(ctx, time.Second)
+			return exchange.WithTimeout(ctx, time.Second)
 		},
 			[]error{context.DeadlineExceeded, os.ErrDeadlineExceeded}, time.Second},
 		{"deadline of the caller", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
-			inner, cancel2 := stage.WithTimeout(ctx, time.Hour)
+			inner, cancel2 := exchange.WithTimeout(ctx, time.Hour)
 			return inner, func() { cancel2(); cancel() }
 		}, []error{context.DeadlineExceeded}, time.Second},
 		{"cancelled", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			ctx, cancel := context.WithCancelCause(ctx)
 			time.AfterFunc(time.Second, func() { cancel(reason) })
-			inner, cancel2 := stage.WithTimeout(ctx, -1)
+			inner, cancel2 := exchange.WithTimeout(ctx, -1)
 			return inner, cancel2
 		}, []error{context.Canceled, reason}, time.Second},
 		{"cancelled before", func(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 				ctx, cancel := tt.ctx(t.Context())
 				defer cancel()
 				start := time.Now()
-				err := stage.Run(ctx, a, func() error { _, err := a.Read(make([]byte, 1)); return err })
+				err := exchange.Run(ctx, a, func() error { _, err := a.Read(make([]byte, 1)); return err })
 				for _, is := range tt.is {
 					if !errors.Is(err, is) {
 						t.Errorf("%v is not %v", err, is)
@@ -71,7 +71,7 @@ func TestRun_lateSuccess(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := stage.Run(ctx, a, func() error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+	if err := exchange.Run(ctx, a, func() error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -79,7 +79,7 @@ func TestRun_lateSuccess(t *testing.T) {
 func TestDial_tooLate(t *testing.T) {
 	a, b := net.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
-	conn, err := stage.Dial(ctx, func(context.Context, string, string) (net.Conn, error) { cancel(); return a, nil }, "tcp", "x:1")
+	conn, err := exchange.Dial(ctx, func(context.Context, string, string) (net.Conn, error) { cancel(); return a, nil }, "tcp", "x:1")
 	if conn != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, %v", conn, err)
 	}
@@ -91,11 +91,11 @@ func TestDial_tooLate(t *testing.T) {
 func TestWithPrefix(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
-	if c := stage.WithPrefix(a, nil); c != a {
+	if c := exchange.WithPrefix(a, nil); c != a {
 		t.Errorf("wrapped in %T", c)
 	}
 	go func() { _, _ = io.WriteString(b, "world") }()
-	c := stage.WithPrefix(a, []byte("hello "))
+	c := exchange.WithPrefix(a, []byte("hello "))
 	got := make([]byte, 11)
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != "hello world" {
 		t.Errorf("%q, %v", got, err)
