@@ -61,17 +61,25 @@ type Client struct {
 	stopped     []*waiter // those that wait in Stop
 	connected   []*waiter // those that wait in WaitConnected
 	gaveUp      error     // why the client stopped by itself
-	saidGranted bool      // the log says that acknowledgements carry a granted QoS
 	untold      int32     // Stopped events that are not handled yet
+	saidGranted bool      // the log says that acknowledgements carry a granted QoS
 	ended       bool      // closed, and everything was given back
 
-	start starts // bound once: to start a goroutine then takes no allocation
+	start starts // bound once, when first needed: to start a goroutine then takes no allocation
 }
 
 // starts are functions of a client as values.
 type starts struct {
 	deliver func()
 	handle  func(*delivery.Message)
+}
+
+// startDelivery starts the goroutine that runs the message handlers.
+func (c *Client) startDelivery() {
+	if c.start.deliver == nil {
+		c.start.deliver = func() { c.deliver() }
+	}
+	go c.start.deliver()
 }
 
 // NewClient returns a client that is at rest. It fails with a
@@ -109,12 +117,12 @@ func NewClient(options ClientOptions) (*Client, error) {
 	c.suspend.Start(c.loop, c.onSuspend)
 	c.record.changed = c.loop.Now()
 	c.config = opts.engineConfig()
+	c.durable = newDurable(c)
 	c.engine = engine.New(&c.config, (*sink)(c))
-	c.start = starts{deliver: func() { c.deliver() }, handle: c.handleMessage}
-	c.events.Init((*laneLock)(c), c.handleEvent, nil)
-	c.completions.Init((*laneLock)(c), c.handleCompletion, &completions)
+	c.events.Init(eventLane{(*laneLock)(c)}, nil)
+	c.completions.Init(completionLane{(*laneLock)(c)}, &completions)
 	c.messages.Init(orDefault(opts.MaxPendingMessages, 1024), opts.BorrowPayloads)
-	if err := c.openDurable(); err != nil {
+	if err := c.durable.open(); err != nil {
 		c.end()
 		return nil, err
 	}
@@ -184,8 +192,8 @@ func (c *Client) Start() error {
 // then fails with [ErrStopRequested].
 //
 // Stop returns nil once the client is at rest and [ClientOptions.OnStopped] has
-// returned; a call from a handler does not wait for OnStopped. It returns the
-// error of ctx if that ends earlier; the client then ends the connection at
+// returned; a call from a handler of the client does not wait for OnStopped. It
+// returns the error of ctx if that ends earlier; the client then ends the connection at
 // once, and the context of handlers that are still running ends. A Start during
 // the stop keeps its effect in any case. A nil packet stands for a normal
 // disconnection. Stopping a client at rest does nothing.
@@ -201,8 +209,8 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	if ctx.Err() != nil {
 		drainUntil = 0
 	}
-	fromHandler := ctx.Value(handlerKey{}) != nil || inHandler()
 	now := c.lock()
+	fromHandler := c.runsHandler() && (ctx.Value(handlerKey{}) != nil || inHandler())
 	w := c.begin(ctx)
 	w.early = fromHandler
 	c.stopped = append(c.stopped, w)
@@ -219,15 +227,13 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	}
 	c.unlockAndWrite(now)
 	now = c.wait(ctx, w)
-	if w.completed {
-		c.done(w)
-	} else {
+	if !w.completed {
 		err = ctx.Err()
 		if c.engine.HurryStop(now, stop) { // else handlers may be those after a Start
 			c.handlers.end()
 		}
-		c.forget(w) // the event may still refer to it
 	}
+	c.forget(w) // not kept: the event may still refer to it
 	c.unlock(now)
 	return err
 }

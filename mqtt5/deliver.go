@@ -25,10 +25,13 @@ func (c *Client) deliver() next {
 		if handles { // a handler has ended the goroutine
 			now := c.lock()
 			c.relieve()
+			c.startDelivery()
 			c.unlock(now)
-			go c.start.deliver()
 		}
 	}()
+	if c.start.handle == nil {
+		c.start.handle = c.handleMessage
+	}
 	for {
 		handles = true
 		c.messages.Handle(c.start.handle)
@@ -126,7 +129,7 @@ func (c *Client) handleMessage(d *delivery.Message) {
 }
 
 // handleCompletion runs the callback of a PublishAsync.
-func (c *Client) handleCompletion(done completion) {
+func (c *Client) handleCompletion(done *completion) {
 	defer c.recovered("PublishAsync callback")
 	switch {
 	case done.final:
@@ -187,6 +190,12 @@ func (c *Client) panicked(err *PanicError) {
 
 // handlerFrames are the methods that run handlers, as the runtime names them.
 var handlerFrames = [...]string{"/mqtt5.(*Client).handleMessage", "/mqtt5.(*Client).handleCompletion", "/mqtt5.(*Client).handleEvent"}
+
+// runsHandler reports whether a handler of this client is running, or is about
+// to. The caller holds mu.
+func (c *Client) runsHandler() bool {
+	return c.messages.Running() || c.events.Running() || c.completions.Running()
+}
 
 // inHandler reports whether the calling goroutine runs a handler of some
 // client. It walks the stack, so it is for rare cases.

@@ -98,8 +98,8 @@ const (
 	commitRetry   = time.Second
 )
 
-// openDurable reads the session that the store has into the engine.
-func (c *Client) openDurable() error {
+// newDurable returns nil if there is no store.
+func newDurable(c *Client) *durable {
 	if c.opts.Durable.Store == nil {
 		return nil
 	}
@@ -109,16 +109,23 @@ func (c *Client) openDurable() error {
 		Size:       func(p *pendingChange) int { return len(p.Record.Body) + 32 },
 		MaxChanges: commitChanges, MaxBytes: commitBytes, Linger: commitLinger, Retry: commitRetry,
 	})
-	if err := d.claim(); err != nil {
-		return err
-	}
-	c.durable = d
 	c.config.Keep = d.keep
 	c.config.Undelivered = d.undelivered
 	if c.opts.Resubscribe {
 		c.config.KeepFilters = d.keepFilters
 	}
 	c.config.MemoryOnly = d.opts.OnFailure == MemoryWhenNotStored
+	return d
+}
+
+// open reads the session that the store has into the engine.
+func (d *durable) open() error {
+	if d == nil {
+		return nil
+	}
+	if err := d.claim(); err != nil {
+		return err
+	}
 	return d.restore()
 }
 

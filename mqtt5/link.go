@@ -117,9 +117,16 @@ func (l *link) giveSlot() {
 	}
 }
 
-// open dials and writes the CONNECT. It runs on a goroutine of its own, which
-// the gate has given a slot.
+// open dials, and then reads. It runs on a goroutine of its own, which the gate
+// has given a slot.
 func (l *link) open() {
+	if l.dial() {
+		l.read()
+	}
+}
+
+// dial makes the connection, and reports whether there is one to be read.
+func (l *link) dial() (opened bool) {
 	c := l.client
 	now := c.lock()
 	l.slot = true
@@ -127,7 +134,7 @@ func (l *link) open() {
 		l.giveSlot()
 		l.leave(now)
 		c.unlock(now)
-		return
+		return false
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), c.config.ConnectTimeout, ErrConnectTimeout)
 	l.cancel = cancel
@@ -139,40 +146,27 @@ func (l *link) open() {
 	err := error(&DialError{Address: c.opts.Address, Err: errGoexit})
 	defer func() { // also if the user's code ends the goroutine
 		cancel()
-		l.begin(connect, nc, err)
+		if opened = l.opened(connect, nc, err); !opened && nc != nil {
+			nc.Close()
+		}
 	}()
 	connect, nc, err = c.connectTransport(ctx)
-}
-
-// begin takes the result of the dial, and gives the slot back once the CONNECT
-// is written.
-func (l *link) begin(connect *wire.Connect, nc net.Conn, err error) {
-	if l.opened(connect, nc, err) {
-		go l.read()
-		l.writeAll()
-	} else if nc != nil {
-		nc.Close()
-	}
-	now := l.client.lock()
-	l.giveSlot()
-	l.client.unlock(now)
+	return
 }
 
 // opened reports the result of the dial to the engine. If it returns true, the
-// caller is the writer.
+// caller is the reader. The slot is kept until the CONNECT is written.
 func (l *link) opened(connect *wire.Connect, nc net.Conn, err error) bool {
 	c := l.client
 	now := c.lock()
-	defer func() { c.unlock(now) }()
+	defer func() { c.unlockAndWrite(now) }()
 	l.cancel, l.turn = nil, eventloop.Waiter{} // no longer needed; drop what they reference
 	switch {
 	case err == nil && l.current():
 		l.conn = nc
-		l.reader, l.writer = conn.NewReader(nc), conn.NewWriter(nc)
+		l.reader, l.writer = conn.New(nc)
 		l.renewed = now - time.Hour // after the handshake it is renewed at once
 		c.engine.TransportOpened(now, connect)
-		l.writing = true
-		l.users++ // reader and writer
 		return true
 	case err != nil && l.current():
 		l.users--
@@ -181,11 +175,16 @@ func (l *link) opened(connect *wire.Connect, nc net.Conn, err error) bool {
 	default:
 		l.leave(now)
 	}
+	l.giveSlot()
 	return false
 }
 
 // mayWrite reports whether a write may be started. The caller holds mu.
 func (l *link) mayWrite() bool { return l != nil && l.writer != nil && !l.writing && !l.closing }
+
+// busy reports whether there is a writer, who calls unlock when it is done. The
+// caller holds mu.
+func (l *link) busy() bool { return l != nil && l.writing }
 
 // startWriter starts the writer. The caller holds mu.
 func (l *link) startWriter() {
@@ -266,6 +265,7 @@ func (l *link) written(err error) time.Duration {
 	clear(l.segments[:cap(l.segments)])
 	conn.GiveBuffer(l.out.Release())
 	now := c.lock()
+	l.giveSlot() // of the write of the CONNECT
 	switch {
 	case !l.current():
 	case err != nil:

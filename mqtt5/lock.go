@@ -47,7 +47,7 @@ func (c *Client) release(now time.Duration, idle bool) {
 		c.observers.lane.Wake()
 	}
 	if c.messages.Start() {
-		go c.start.deliver()
+		c.startDelivery()
 	}
 	c.arm(todo.Deadline)
 	if c.engine.State() == engine.Closed && !c.ended {
@@ -127,5 +127,16 @@ func (l *laneLock) Unlock() {
 	c := (*Client)(l)
 	c.unlock(c.loop.Now())
 }
+
+// The owners of the lanes.
+type (
+	eventLane       struct{ *laneLock }
+	completionLane  struct{ *laneLock }
+	observationLane struct{ *laneLock }
+)
+
+func (l eventLane) Handle(ev *event)               { (*Client)(l.laneLock).handleEvent(ev) }
+func (l completionLane) Handle(done *completion)   { (*Client)(l.laneLock).handleCompletion(done) }
+func (l observationLane) Handle(seen *observation) { (*Client)(l.laneLock).observe(seen) }
 
 const never = time.Duration(1<<63 - 1)

@@ -104,14 +104,13 @@ func (s *sink) Notify(ev *engine.Event) {
 
 // takeStopped returns the callers of Stop that wait for OnStopped, and ends the
 // wait of the others.
-func (c *Client) takeStopped() (waiting []*waiter) {
-	for _, w := range c.stopped {
+func (c *Client) takeStopped() []*waiter {
+	waiting := slices.DeleteFunc(c.stopped, func(w *waiter) bool {
 		if w.early {
 			w.complete(engine.Result{}, false)
-		} else {
-			waiting = append(waiting, w)
 		}
-	}
+		return w.early
+	})
 	c.stopped = nil
 	return waiting
 }
@@ -162,7 +161,7 @@ func (s *sink) Challenge(auth *wire.Auth, done bool) {
 }
 
 // handleEvent runs the user's code for an event, on the lane of events.
-func (c *Client) handleEvent(ev event) {
+func (c *Client) handleEvent(ev *event) {
 	defer c.eventHandled(ev)
 	switch v := ev.value.(type) {
 	case *engine.Event:
@@ -178,7 +177,7 @@ func (c *Client) handleEvent(ev event) {
 
 // eventHandled lets go on what waits for the handler of an event, even if that
 // ends its goroutine.
-func (c *Client) eventHandled(ev event) {
+func (c *Client) eventHandled(ev *event) {
 	if ev.connection == 0 && !ev.stop {
 		return
 	}

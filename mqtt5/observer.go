@@ -84,7 +84,7 @@ func newObservers(c *Client, o *ClientOptions) *observers {
 		return nil
 	}
 	list := &observers{operations: o.OperationObserver, messages: o.MessageObserver, states: o.StateObserver}
-	list.lane.Init((*laneLock)(c), c.observe, &observations)
+	list.lane.Init(observationLane{(*laneLock)(c)}, &observations)
 	return list
 }
 
@@ -98,7 +98,7 @@ type observation struct {
 var observations sync.Pool
 
 // observe tells an observer, on the lane of observations.
-func (c *Client) observe(o observation) {
+func (c *Client) observe(o *observation) {
 	defer c.recovered("Observer")
 	if o.operation.Operation != "" {
 		c.observers.operations.ObserveOperation(o.operation)

@@ -60,14 +60,18 @@ func (c *Client) Publish(ctx context.Context, packet *PublishPacket) (*PublishRe
 // is nil, or its context has ended.
 func submittable(ctx context.Context, operation string, packet bool) error {
 	if !packet {
-		v := problems{subject: operation}
-		v.add("packet", "is nil", "")
-		return v.err()
+		return nilPacket(operation)
 	}
 	if ctx.Err() != nil {
 		return operationError(operation, false, context.Cause(ctx))
 	}
 	return nil
+}
+
+func nilPacket(operation string) error {
+	v := problems{subject: operation}
+	v.add("packet", "is nil", "")
+	return v.err()
 }
 
 // PublishAsync sends a message without waiting. When the publish is done,
@@ -78,9 +82,11 @@ func submittable(ctx context.Context, operation string, packet bool) error {
 // [ClientOptions.QueueFullPolicy] says about waiting. Everything that packet
 // points to must not be modified until completed is called, as with Publish.
 func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResult, error)) {
-	err := submittable(context.Background(), "publish", packet != nil)
 	var w wire.Publish
-	if err == nil {
+	var err error
+	if packet == nil {
+		err = nilPacket("publish")
+	} else {
 		w = wirePublish(packet)
 		err = c.validatePublish(packet, &w)
 	}
@@ -95,7 +101,11 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 		if completed != nil {
 			op.Waiter = callback(completed)
 		}
-		if err = c.submitNow(now, op); err != nil {
+		if err = c.submitNow(now, op); err == nil && c.link.busy() && c.engine.OnlyQueued(op) {
+			c.mu.Unlock() // the writer does the rest
+			return
+		}
+		if err != nil {
 			c.engine.Discard(op)
 			c.stats.rejected++
 			err = operationError("publish", false, err)

@@ -110,3 +110,13 @@ func wantPanic(t *testing.T, text string, f func()) {
 	}()
 	f()
 }
+
+func NewReader(c net.Conn) *Reader {
+	r, _ := New(c)
+	return r
+}
+
+func NewWriter(c net.Conn) *Writer {
+	_, w := New(c)
+	return w
+}

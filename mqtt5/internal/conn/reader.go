@@ -35,15 +35,6 @@ type Reader struct {
 	err    error   // of a read that also brought bytes
 }
 
-// NewReader returns a Reader at rest.
-func NewReader(c net.Conn) *Reader {
-	r := &Reader{conn: c, socket: newReadSocket(c)}
-	if r.socket == nil {
-		r.first = make([]byte, firstRead)
-	}
-	return r
-}
-
 // Read waits for bytes and adds them to those that are not consumed yet. A read
 // without bytes and without an error is io.ErrNoProgress. Everything received
 // before an error stays available.

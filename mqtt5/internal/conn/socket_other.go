@@ -7,6 +7,7 @@ package conn
 import (
 	"net"
 	"sync/atomic"
+	"syscall"
 )
 
 // readSocket and writeSocket do not exist here: everything goes through net.Conn.
@@ -15,13 +16,13 @@ type (
 	writeSocket struct{}
 )
 
-func newReadSocket(net.Conn) *readSocket { return nil }
+func newSockets(net.Conn, *atomic.Int64) (*readSocket, *writeSocket, syscall.RawConn) {
+	return nil, nil, nil
+}
 
 func (*readSocket) read(int) (*Buffer, error) { panic("unreachable") }
 
 func (*readSocket) readInto([]byte) (int, error) { panic("unreachable") }
-
-func newWriteSocket(net.Conn, *atomic.Int64) *writeSocket { return nil }
 
 func (*writeSocket) write([][]byte) error { panic("unreachable") }
 

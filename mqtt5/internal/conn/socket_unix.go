@@ -30,6 +30,20 @@ func rawConn(c net.Conn) syscall.RawConn {
 	return raw
 }
 
+// newSockets returns nil unless c is a plain socket.
+func newSockets(c net.Conn, written *atomic.Int64) (*readSocket, *writeSocket, syscall.RawConn) {
+	raw := rawConn(c)
+	if raw == nil {
+		return nil, nil, nil
+	}
+	both := &struct {
+		r readSocket
+		w writeSocket
+	}{readSocket{conn: c, raw: raw}, writeSocket{conn: c, raw: raw, written: written}}
+	both.r.readable, both.w.writable = both.r.attempt, both.w.attempt
+	return &both.r, &both.w, raw
+}
+
 // socketError returns an error as the methods of net.Conn do.
 func socketError(op string, c net.Conn, err error) error {
 	var oe *net.OpError
@@ -53,17 +67,6 @@ type readSocket struct {
 	buf    *Buffer
 	n      int
 	err    error
-}
-
-// newReadSocket returns nil unless c is a plain socket.
-func newReadSocket(c net.Conn) *readSocket {
-	raw := rawConn(c)
-	if raw == nil {
-		return nil
-	}
-	s := &readSocket{conn: c, raw: raw}
-	s.readable = s.attempt
-	return s
 }
 
 // read returns the next bytes in a new buffer: one of expect bytes, or a pooled one.
@@ -138,24 +141,12 @@ type writeSocket struct {
 	raw      syscall.RawConn
 	written  *atomic.Int64
 	writable func(fd uintptr) bool // attempt, bound once
-	once     func(fd uintptr) bool // attemptOnce, bound once
 
 	// Of one write.
 	segments [][]byte
-	one      []byte
-	n        int
+	one      [1][]byte // segments of tryWrite
+	trying   bool      // it does not wait
 	err      error
-}
-
-// newWriteSocket returns nil unless c is a plain socket.
-func newWriteSocket(c net.Conn, written *atomic.Int64) *writeSocket {
-	raw := rawConn(c)
-	if raw == nil {
-		return nil
-	}
-	s := &writeSocket{conn: c, raw: raw, written: written}
-	s.writable, s.once = s.attempt, s.attemptOnce
-	return s
 }
 
 // write writes all segments, and waits whenever the socket is full.
@@ -189,7 +180,7 @@ func (s *writeSocket) attempt(fd uintptr) bool {
 			s.advance(n)
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			return false
+			return s.trying
 		case err == nil:
 			s.err = io.ErrUnexpectedEOF
 			return true
@@ -215,20 +206,13 @@ func (s *writeSocket) advance(n int) {
 
 // tryWrite writes what the socket accepts at once. The next write reports an error.
 func (s *writeSocket) tryWrite(b []byte) int {
-	s.one, s.n = b, 0
-	s.raw.Write(s.once)
-	s.one = nil
-	return s.n
-}
-
-func (s *writeSocket) attemptOnce(fd uintptr) bool {
-	n, err := syscall.Write(int(fd), s.one)
-	for err == syscall.EINTR {
-		n, err = syscall.Write(int(fd), s.one)
+	s.one[0] = b
+	s.segments, s.trying = s.one[:], true
+	_ = s.raw.Write(s.writable)
+	left := 0
+	for _, rest := range s.segments {
+		left += len(rest)
 	}
-	if n > 0 {
-		s.written.Add(int64(n))
-		s.n = n
-	}
-	return true // never wait
+	s.segments, s.one[0], s.trying = nil, nil, false
+	return len(b) - left
 }

@@ -14,7 +14,7 @@ func TestSocket_rest(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.TryWrite([]byte{3})
-	if w.socket.segments != nil || w.socket.one != nil {
+	if w.socket.segments != nil || w.socket.one[0] != nil {
 		t.Error("holds references to what it wrote")
 	}
 	for left := 3; left > 0; {

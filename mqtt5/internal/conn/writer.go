@@ -47,20 +47,7 @@ type Writer struct {
 
 	written  atomic.Int64
 	departed atomic.Int64
-	below    syscall.RawConn  // of the socket under all layers; nil: unknown
-	measure  func(fd uintptr) // measureDeparted, bound once
-}
-
-// NewWriter returns a Writer.
-func NewWriter(c net.Conn) *Writer {
-	w := &Writer{conn: c, largest: largestPiece, piece: firstPiece}
-	w.socket = newWriteSocket(c, &w.written)
-	if joined, ok := c.(buffersWriter); ok {
-		w.joined, w.largest = joined, largestPiece-frameHeader
-	}
-	w.below = bottom(c)
-	w.measure = w.measureDeparted
-	return w
+	below    syscall.RawConn // of the socket under all layers; nil: unknown
 }
 
 // Write writes all segments, and waits until the connection has accepted them. It may
@@ -155,7 +142,7 @@ func (w *Writer) Departed() int64 {
 	if w.below == nil {
 		return w.written.Load()
 	}
-	_ = w.below.Control(w.measure) // fails when the socket is closed: then nothing leaves any more
+	_ = w.below.Control(w.measureDeparted) // fails when the socket is closed: then nothing leaves any more
 	return w.departed.Load()
 }
 

@@ -327,7 +327,7 @@ func TestTryWrite(t *testing.T) {
 func TestWrite_errors(t *testing.T) {
 	t.Run("closed here", func(t *testing.T) {
 		near, _ := loopback(t, false)
-		w, r := NewWriter(near), NewReader(near)
+		r, w := New(near)
 		near.Close()
 		if n := 0; w.Tries() {
 			if n = w.TryWrite([]byte{1}); n != 0 {
@@ -354,7 +354,7 @@ func TestWrite_errors(t *testing.T) {
 	})
 	t.Run("reset", func(t *testing.T) {
 		near, far := loopback(t, false)
-		w, r := NewWriter(near), NewReader(near)
+		r, w := New(near)
 		far.SetLinger(0)
 		far.Close()
 		err := r.Read()

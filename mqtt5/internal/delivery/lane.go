@@ -4,12 +4,19 @@ package delivery
 
 import "sync"
 
-// Lane calls a function with values, one after the other, in the order in which
-// they were added. The owner's lock guards it.
+// Owner is whose values a lane handles. Its lock guards the lane.
+type Owner[T any] interface {
+	sync.Locker
+	// Handle handles a value, which is valid during the call. It is called without
+	// the lock. If it ends its goroutine, the lane goes on with the next value.
+	Handle(*T)
+}
+
+// Lane gives values to its owner, one after the other, in the order in which they
+// were added.
 type Lane[T any] struct {
-	lock    sync.Locker
-	handle  func(T)
-	start   func()     // run, bound once
+	owner   Owner[T]
+	start   func()     // run, bound once; nil before the first value
 	queue   *values[T] // nil: nothing waits
 	current *values[T] // being handled
 	pool    *sync.Pool // of *values[T]; nil: they are left to the garbage collector
@@ -22,15 +29,10 @@ type values[T any] struct {
 	next int
 }
 
-// Init sets the owner's lock and the function that handles a value. The
-// function is called without the lock. If it ends its goroutine, the lane goes
-// on with the next value. Lanes with the same type of values may share a pool
-// for their memory; without one a lane at rest holds none, and allocates for
-// each value.
-func (l *Lane[T]) Init(lock sync.Locker, handle func(T), pool *sync.Pool) {
-	l.lock, l.handle, l.pool = lock, handle, pool
-	l.start = l.run
-}
+// Init sets the owner. Lanes with the same type of values may share a pool for
+// their memory; without one a lane at rest holds none, and allocates for each
+// value.
+func (l *Lane[T]) Init(owner Owner[T], pool *sync.Pool) { l.owner, l.pool = owner, pool }
 
 // Add queues a value. Wake has to follow before the lock is released.
 func (l *Lane[T]) Add(v T) {
@@ -48,16 +50,26 @@ func (l *Lane[T]) Add(v T) {
 // Wake starts the lane if there is something to handle.
 func (l *Lane[T]) Wake() {
 	if l.queue != nil && !l.running {
-		l.running = true
-		go l.start()
+		l.begin()
 	}
 }
+
+func (l *Lane[T]) begin() {
+	l.running = true
+	if l.start == nil {
+		l.start = l.run
+	}
+	go l.start()
+}
+
+// Running reports whether a value is being handled, or is about to.
+func (l *Lane[T]) Running() bool { return l.running }
 
 // run handles values until none is left. It takes the lock.
 func (l *Lane[T]) run() {
 	handles := false
 	defer func() {
-		if handles { // the function has ended the goroutine
+		if handles { // Handle has ended the goroutine
 			go l.start()
 		}
 	}()
@@ -65,18 +77,17 @@ func (l *Lane[T]) run() {
 		if c := l.current; c != nil {
 			handles = true
 			for c.next < len(c.list) {
-				v := &c.list[c.next]
 				c.next++
-				l.handle(*v)
+				l.owner.Handle(&c.list[c.next-1])
 			}
 			handles = false
 			l.recycle(c)
 		}
-		l.lock.Lock()
+		l.owner.Lock()
 		l.current, l.queue = l.queue, nil
 		more := l.current != nil
 		l.running = more
-		l.lock.Unlock()
+		l.owner.Unlock()
 		if !more {
 			return
 		}

@@ -15,35 +15,38 @@ import (
 type lane struct {
 	sync.Mutex
 	Lane[int]
+	handle  func(l *lane, v int)
 	handled []int
 }
 
 func newLane(pool *sync.Pool, handle func(l *lane, v int)) *lane {
-	l := new(lane)
-	l.Init((*laneLock)(l), func(v int) {
-		if handle != nil {
-			handle(l, v)
-		}
-		l.handled = append(l.handled, v)
-	}, pool)
+	l := &lane{handle: handle}
+	l.Init((*laneOwner)(l), pool)
 	return l
 }
 
-type laneLock lane
+type laneOwner lane
 
-func (l *laneLock) Lock() { l.Mutex.Lock() }
+func (l *laneOwner) Lock() { l.Mutex.Lock() }
 
-func (l *laneLock) Unlock() {
+func (l *laneOwner) Unlock() {
 	l.Wake()
 	l.Mutex.Unlock()
 }
 
+func (l *laneOwner) Handle(v *int) {
+	if l.handle != nil {
+		l.handle((*lane)(l), *v)
+	}
+	l.handled = append(l.handled, *v)
+}
+
 func (l *lane) add(values ...int) {
-	(*laneLock)(l).Lock()
+	(*laneOwner)(l).Lock()
 	for _, v := range values {
 		l.Add(v)
 	}
-	(*laneLock)(l).Unlock()
+	(*laneOwner)(l).Unlock()
 }
 
 func (l *lane) want(t *testing.T, n int) {
@@ -146,9 +149,8 @@ func TestLane_atRest(t *testing.T) {
 // TestLane_poolKeepsNothing checks that pooled memory refers to no value, and
 // that a burst does not stay in it.
 func TestLane_poolKeepsNothing(t *testing.T) {
-	l := new(Lane[*int])
 	pool := new(sync.Pool)
-	l.Init(new(sync.Mutex), func(*int) {}, pool)
+	l := &Lane[*int]{pool: pool}
 	small := &values[*int]{list: []*int{new(int), new(int)}, next: 2}
 	l.recycle(small)
 	if small.next != 0 || len(small.list) != 0 || small.list[:2][0] != nil || small.list[:2][1] != nil {

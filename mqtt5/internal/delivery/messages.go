@@ -218,6 +218,9 @@ func (m *Messages) StartOnReader(now time.Duration) bool {
 	return true
 }
 
+// Running reports whether somebody hands over.
+func (m *Messages) Running() bool { return m.running }
+
 // Owes reports whether the last message that waits has to be acknowledged.
 func (m *Messages) Owes() bool {
 	if m.pending == 0 {

@@ -92,7 +92,7 @@ func (q *ackQueue) flush(e *Engine) {
 	q.keep(e)
 	for q.head < len(q.records) && q.records[q.head].state == ackGiven {
 		r := &q.records[q.head]
-		if r.kept > e.keeping.stored {
+		if e.keeps() && r.kept > e.keeping.stored {
 			break // the store does not know yet that it was handled
 		}
 		a := &wire.Ack{PacketID: r.id, ReasonCode: r.reason} // stays on the stack

@@ -66,7 +66,9 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 	e.deadline = never
 	e.connectedAt = now
 	e.succeeded = true
-	e.keeping.loadFailed = false
+	if e.keeps() {
+		e.keeping.loadFailed = false
+	}
 	e.stats.Connects++
 	e.patience = newPatience(e.settings.ServerKeepAlive, e.cfg.PingTimeout)
 	e.quota = int(e.settings.ReceiveMaximumFromServer)

@@ -209,7 +209,7 @@ type Engine struct {
 	lifecycle
 	session
 	operations
-	keeping keeping
+	keeping *keeping // nil: there is no store
 	connection
 	stats   Stats
 	scratch *Message // of Receive; made for the first PUBLISH
@@ -218,22 +218,22 @@ type Engine struct {
 // lifecycle is the part of the state that lasts as long as the engine.
 type lifecycle struct {
 	state      State
-	desired    bool   // running is wanted
-	stopping   bool   // a stop is under way: Stopped follows
-	stops      uint64 // number of the stop under way, or of the last one
-	closed     bool   // Close was called
-	draining   bool   // Connected: wait for what is queued, then disconnect
-	eventOpen  EventKind
-	closeDue   bool // Todo.Close
-	dialDue    bool // Todo.Dial
+	desired    bool      // running is wanted
+	stopping   bool      // a stop is under way: Stopped follows
+	closed     bool      // Close was called
+	draining   bool      // Connected: wait for what is queued, then disconnect
+	eventOpen  EventKind // of an event whose counterpart has to follow
+	closeDue   bool      // Todo.Close
+	dialDue    bool      // Todo.Dial
+	asked      bool      // Waiting: for AnswerRetry
+	waited     bool      // Waiting: the delay is over
 	attempt    int
+	stops      uint64           // number of the stop under way, or of the last one
+	run        uint64           // counts the questions of AskRetry, and the stops
 	stopPacket *wire.Disconnect // the user's DISCONNECT
 	deadline   time.Duration    // of the current state
 	delay      time.Duration    // drawn for the next attempt
 	backoff    backoff
-	run        uint64 // counts the questions of AskRetry, and the stops
-	asked      bool   // Waiting: for AnswerRetry
-	waited     bool   // Waiting: the delay is over
 }
 
 // session is the part of the state that the server may keep over connections.
@@ -302,6 +302,9 @@ type connection struct {
 // New returns a stopped engine.
 func New(cfg *Config, sink Sink) *Engine {
 	e := &Engine{cfg: cfg, sink: sink}
+	if cfg.Keep != nil {
+		e.keeping = new(keeping)
+	}
 	e.deadline = never
 	e.flow.reset(0)
 	e.throttled = never

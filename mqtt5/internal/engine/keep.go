@@ -102,7 +102,7 @@ type completing struct {
 const keptWindow = 1024
 
 // keeps reports whether there is a store.
-func (e *Engine) keeps() bool { return e.cfg.Keep != nil }
+func (e *Engine) keeps() bool { return e.keeping != nil }
 
 // keep tells the store of a change and returns its number.
 func (e *Engine) keep(ch Change) uint64 {
@@ -113,7 +113,7 @@ func (e *Engine) keep(ch Change) uint64 {
 
 // keepPublish hands a submitted publish to the store, and queues it.
 func (e *Engine) keepPublish(op *Operation) {
-	k, kp := op.Kept, &e.keeping
+	k, kp := op.Kept, e.keeping
 	if kp.nextID == 0 {
 		kp.nextID = 1
 	}
@@ -154,7 +154,7 @@ func (e *Engine) unkeep(op *Operation, r Result) {
 // set, and what waits for them goes on waiting; else it goes on as if
 // they were stored.
 func (e *Engine) Stored(now time.Duration, through uint64, durability uint8, err error, retried bool) {
-	kp := &e.keeping
+	kp := e.keeping
 	if err == nil || !retried {
 		kp.stored = max(kp.stored, through)
 	}
@@ -280,7 +280,7 @@ func (e *Engine) keepReleased(op *Operation) bool {
 	if op.Kept == nil {
 		return false
 	}
-	kp := &e.keeping
+	kp := e.keeping
 	kp.releases++
 	n := e.keep(Change{Action: ChangeUpdate, ID: op.Kept.ID,
 		State: KeptState{Stage: KeptReleased, PacketID: op.Publish.PacketID, Order: kp.releases}})
@@ -322,7 +322,7 @@ func (e *Engine) keepReceived(id uint16) uint64 {
 	if !e.keeps() {
 		return 0
 	}
-	kp := &e.keeping
+	kp := e.keeping
 	if kp.received == nil {
 		kp.received = make(map[uint16]struct{})
 	}
@@ -332,7 +332,10 @@ func (e *Engine) keepReceived(id uint16) uint64 {
 
 // unkeepReceived notes a PUBREL, and reports whether PUBCOMP has to wait.
 func (e *Engine) unkeepReceived(id uint16) bool {
-	kp := &e.keeping
+	if !e.keeps() {
+		return false
+	}
+	kp := e.keeping
 	if _, ok := kp.received[id]; !ok {
 		return false
 	}
@@ -356,7 +359,7 @@ func (op *Operation) remainingExpiry(now time.Duration, p *wire.PublishPropertie
 
 // takeLoad returns the ID from which the owner has to load publishes; 0: none.
 func (e *Engine) takeLoad() uint64 {
-	kp := &e.keeping
+	kp := e.keeping
 	if kp.backlog == 0 || kp.loading || kp.loadFailed || e.closed || e.publishes.n >= keptWindow/2 || kp.backlog > kp.lastStored {
 		return 0
 	}
@@ -377,7 +380,7 @@ type Restored struct {
 // Loaded queues publishes of the backlog: the first ones from the ID on that
 // Todo.Load said, and with end all of them.
 func (e *Engine) Loaded(now time.Duration, list []Restored, end bool) {
-	kp := &e.keeping
+	kp := e.keeping
 	kp.loading = false
 	if e.closed {
 		return
@@ -427,7 +430,7 @@ func (e *Engine) restoredOperation(now time.Duration, r *Restored) *Operation {
 // are in flight; records and bytes count all that the store has. alive tells
 // that the server may have the session.
 func (e *Engine) Restore(now time.Duration, publishes []Restored, end bool, records int, bytes int64, received []uint16, alive bool) {
-	kp := &e.keeping
+	kp := e.keeping
 	kp.nextID = 1
 	e.limited, e.limitedSize = records, bytes
 	var released []*Operation
@@ -482,14 +485,14 @@ func (e *Engine) LoadFailed() { e.keeping.loading, e.keeping.loadFailed = false,
 // ResumeIDs says which ID the next publish gets at least: above all that the
 // store has.
 func (e *Engine) ResumeIDs(last uint64) {
-	kp := &e.keeping
+	kp := e.keeping
 	kp.nextID = max(kp.nextID, last+1)
 	kp.lastStored = max(kp.lastStored, last)
 }
 
 // unpark takes a publish out of the backlog that is withdrawn.
 func (e *Engine) unpark(op *Operation) {
-	kp := &e.keeping
+	kp := e.keeping
 	delete(kp.parked, op.Kept.ID)
 	if kp.loading {
 		if kp.withdrawn == nil {
@@ -501,6 +504,9 @@ func (e *Engine) unpark(op *Operation) {
 
 // failParked ends the wait for the backlog at a stop. The store keeps it.
 func (e *Engine) failParked(cause error) {
+	if !e.keeps() {
+		return
+	}
 	for id, op := range e.keeping.parked {
 		delete(e.keeping.parked, id)
 		op.Kept.left = true

@@ -45,18 +45,15 @@ func (e *Engine) next(now time.Duration) *Operation {
 	case restoring && !resending, !restoring && request.order < publish.order:
 		return request
 	}
-	if publish.Publish.QoS > 0 && e.quota == 0 || !e.withinRate(now, publish) {
+	if publish.Publish.QoS > 0 && e.quota == 0 || e.rates != nil && !e.withinRate(now, publish) {
 		return request
 	}
 	return publish
 }
 
-// withinRate reports whether the rate limits allow a publish now. If not, they
-// say when.
+// withinRate reports whether the rate limits, of which there are some, allow a
+// publish now. If not, they say when.
 func (e *Engine) withinRate(now time.Duration, op *Operation) bool {
-	if e.rates == nil {
-		return true
-	}
 	wait := e.rates.ready(now, op.size)
 	if wait > 0 {
 		e.throttled, e.throttledAt = after(now, wait), now

@@ -227,7 +227,9 @@ func (e *Engine) discardSession() {
 // resetConnection forgets what belongs to one connection only.
 func (e *Engine) resetConnection(now time.Duration) {
 	e.keepUnfinished()
-	e.keeping.completing = nil
+	if e.keeps() {
+		e.keeping.completing = nil
+	}
 	inFlight := e.inFlight
 	e.connection = connection{settings: e.settings, acks: e.acks.next(), writes: e.writes, throttled: never}
 	e.flow.reset(now)
