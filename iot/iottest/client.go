@@ -55,27 +55,25 @@ type client struct {
 	unacked   int // PUBACKs among held
 }
 
-func (cl *client) send(pk *packets.Packet) bool {
+func (cl *client) send(pk *packets.Packet) error {
 	pk.ProtocolVersion = cl.version
 	if cl.info != nil && cl.info.NoProblemInformation && pk.FixedHeader.Type != packets.Publish &&
 		pk.FixedHeader.Type != packets.Connack && pk.FixedHeader.Type != packets.Disconnect {
 		pk.Mods.DisallowProblemInfo = true
 	}
-	if cl.out.put(pk, cl.maxPacket) {
-		return true
-	}
-	if cl.out.overflowed() {
-		err := errNotReading
-		cl.writeErr.Store(&err)
+	err := cl.out.put(pk, cl.maxPacket)
+	if err != nil && cl.out.overflowed() {
+		behind := errNotReading
+		cl.writeErr.Store(&behind)
 		_ = cl.raw.Close()
 	}
-	return false
+	return err
 }
 
 // sendAck sends an acknowledgement, or keeps it while they are held back. core.mu is held.
 func (cl *client) sendAck(pk packets.Packet) {
 	if !cl.holdAcks {
-		cl.send(&pk)
+		_ = cl.send(&pk)
 		return
 	}
 	if pk.FixedHeader.Type == packets.Puback {
@@ -85,7 +83,7 @@ func (cl *client) sendAck(pk packets.Packet) {
 		if pk.FixedHeader.Type == packets.Puback {
 			cl.unacked--
 		}
-		cl.send(&pk)
+		_ = cl.send(&pk)
 	})
 }
 
@@ -96,7 +94,7 @@ func (cl *client) sendDisconnect(code ReasonCode, text string) {
 	pk := packet(packets.Disconnect)
 	pk.ReasonCode = byte(code)
 	pk.Properties.ReasonString = text
-	cl.send(&pk)
+	_ = cl.send(&pk)
 }
 
 // endLocked ends the connection from the core's side. why is a reason of presence messages, or empty for the one that

@@ -315,7 +315,7 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 		cl.endOfLife = c.alarmIn(p.lifetime, cl.endOfLifeLocked)
 	}
 	s.keep()
-	cl.send(&ack)
+	_ = cl.send(&ack)
 
 	c.emit(Event{Type: Connected, Conn: cl.id, ClientID: id, Client: info})
 	if info.SessionPresent {
@@ -354,7 +354,7 @@ func (cl *client) sendConnack(r *refusal, info *ClientInfo) {
 		ack.Properties.ReasonString = r.text
 	}
 	cl.version = min(cl.version, 5) // a later version than we know is told in the words of the last one
-	cl.send(&ack)
+	_ = cl.send(&ack)
 }
 
 func uuid() string {

@@ -34,13 +34,6 @@ func (o *outbox) cutAfter(n int) {
 	o.cond.Signal()
 }
 
-// full reports whether QoS 0 messages find no room.
-func (o *outbox) full() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Len()+o.writing >= o.max
-}
-
 // crowded reports whether QoS 1 messages should wait for acknowledgements rather than in the outbox.
 func (o *outbox) crowded() bool {
 	o.mu.Lock()
@@ -55,29 +48,32 @@ func (o *outbox) overflowed() bool {
 	return o.over
 }
 
-// put adds a packet. It reports false when the packet is larger than the client takes, when it is a QoS 0 message and
-// there is no room, or when the connection ends.
-func (o *outbox) put(pk *packets.Packet, maxSize uint32) bool {
+// put adds a packet. It fails with errTooLarge when the packet is larger than the client takes, with errNotReading when
+// there is no room, and with errEnding when the connection ends.
+func (o *outbox) put(pk *packets.Packet, maxSize uint32) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	waiting := o.buf.Len() + o.writing
-	if o.closing || pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos == 0 && waiting >= o.max {
-		return false
+	if o.closing {
+		return errEnding
+	}
+	if pk.FixedHeader.Type == packets.Publish && pk.FixedHeader.Qos == 0 && waiting >= o.max {
+		return errNotReading
 	}
 	if waiting >= hardMax {
 		o.over = true
-		return false
+		return errNotReading
 	}
 	before := o.buf.Len()
-	if encode(&o.buf, pk) != nil {
-		return false
+	if err := encode(&o.buf, pk); err != nil {
+		return err
 	}
 	if maxSize > 0 && uint32(o.buf.Len()-before) > maxSize {
 		o.buf.Truncate(before)
-		return false
+		return errTooLarge
 	}
 	o.cond.Signal()
-	return true
+	return nil
 }
 
 // writeLoop writes until the outbox is closing and empty, or writing fails; then it closes the connection.

@@ -61,6 +61,7 @@ type delivery struct {
 var (
 	errQueueFull     = errors.New("iottest: the session stores no more messages than Quotas.MaxQueuedBytes allows")
 	errTooLarge      = errors.New("iottest: the message is larger than the Maximum Packet Size of the client")
+	errEnding        = errors.New("iottest: the connection is ending")
 	errNotReading    = errors.New("iottest: the client does not read: Quotas.MaxOutboundBytes wait to be sent")
 	errHandlerBehind = errors.New("iottest: the handler of Core.Subscribe is too far behind")
 )
@@ -295,7 +296,7 @@ func (s *session) mayReceive(resource string) bool {
 func (s *session) store(m *Message, maxQoS byte, retain bool, expires time.Time) {
 	if min(m.QoS, maxQoS) == 0 {
 		if s.client != nil {
-			s.client.sendPublish(m, 0, retain, 0, expires)
+			_ = s.client.sendPublish(m, 0, retain, 0, expires)
 		}
 		return
 	}
@@ -340,11 +341,20 @@ func (s *session) pump() {
 		}
 		id := s.newID()
 		s.inflight[id] = d
-		if !s.client.sendPublish(d.msg, 1, d.retain, id, d.expires) {
-			delete(s.inflight, id) // larger than the client takes
+		switch err := s.client.sendPublish(d.msg, 1, d.retain, id, d.expires); {
+		case err == nil:
+		case connectionLost(err):
+			return // the connection is lost: the session keeps the message, as one in flight, for the next one
+		default:
+			delete(s.inflight, id) // such as larger than the client takes
 			s.forget(d)
 		}
 	}
+}
+
+// connectionLost reports whether err is about the connection rather than the message: QoS 1 messages wait for the next one.
+func connectionLost(err error) bool {
+	return errors.Is(err, errEnding) || errors.Is(err, errNotReading)
 }
 
 func (s *session) newID() uint16 {
@@ -476,7 +486,8 @@ func (c *Core) EndSession(clientID string) bool {
 	return true
 }
 
-func (cl *client) sendPublish(m *Message, qos byte, retain bool, id uint16, expires time.Time) bool {
+// sendPublish sends a message. It reports one that is dropped, which a QoS 1 message is not when the connection ends.
+func (cl *client) sendPublish(m *Message, qos byte, retain bool, id uint16, expires time.Time) error {
 	var remaining time.Duration
 	if !expires.IsZero() && m.Expiry > 0 {
 		remaining = max(time.Second, expires.Sub(cl.core.nowLocked()))
@@ -491,19 +502,16 @@ func (cl *client) sendPublish(m *Message, qos byte, retain bool, id uint16, expi
 			pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = alias, true
 		}
 	}
-	ok := cl.send(&pk)
-	if !ok && pk.Properties.TopicAliasFlag && pk.TopicName != "" {
+	err := cl.send(&pk)
+	if err == nil {
+		cl.core.emit(Event{Type: Delivered, Conn: cl.id, ClientID: cl.session.clientID, Message: m, PacketID: id})
+		return nil
+	}
+	if pk.Properties.TopicAliasFlag && pk.TopicName != "" {
 		delete(cl.aliasOut, m.Topic) // the client never saw the alias
 	}
-	if !ok {
-		err := errTooLarge
-		if cl.out.full() {
-			err = errNotReading
-		}
+	if qos == 0 || !connectionLost(err) {
 		cl.core.emit(Event{Type: Dropped, Conn: cl.id, ClientID: cl.session.clientID, Message: m, Err: err})
 	}
-	if ok {
-		cl.core.emit(Event{Type: Delivered, Conn: cl.id, ClientID: cl.session.clientID, Message: m, PacketID: id})
-	}
-	return ok
+	return err
 }
