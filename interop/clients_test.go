@@ -263,7 +263,7 @@ func TestClients_pahoPython(t *testing.T) {
 			t.Run(version+"/"+name, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				cmd := exec.CommandContext(ctx, path, append([]string{filepath.Join("testdata", "paho.py"), version, m.CA}, c...)...)
+				cmd := exec.CommandContext(ctx, path, append([]string{filepath.Join("testdata", "paho_client.py"), version, m.CA}, c...)...)
 				cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 				out, err := cmd.CombinedOutput()
 				if err != nil || strings.TrimSpace(string(out)) != "hello" {
