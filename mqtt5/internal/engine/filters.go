@@ -231,14 +231,16 @@ func (e *Engine) planRestore(now time.Duration) {
 	}
 }
 
-// connectionLost ends the round: its packets are gone.
-func (f *filters) connectionLost(e *Engine) {
-	f.retryAt = 0
-	if f.asked == 0 {
-		return
+// roundLost ends the round: its packets are gone. Those that were sent have
+// completed.
+func (e *Engine) roundLost() {
+	f := &e.filters
+	f.asked, f.retryAt = 0, 0
+	if f.round != nil {
+		if f.round.Err == nil { // the server answered what was sent
+			f.round.Err = ErrConnectionLost
+		}
+		e.reportRound()
 	}
-	f.asked = 0
-	f.report().Err = ErrConnectionLost
-	e.reportRound()
 	f.tries = 0
 }

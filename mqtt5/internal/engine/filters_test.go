@@ -106,6 +106,26 @@ func TestFilters(t *testing.T) {
 		r.connect(&resumed)
 		equal(t, "SUBSCRIBE", r.subscribes(), nil)
 	})
+	t.Run("are reported when a part was sent, and the connection is lost", func(t *testing.T) {
+		cfg := restoring()
+		cfg.MaxFilters = 1
+		long := strings.Repeat("f", 40<<10)
+		r := subscribed(t, cfg, long+"a", long+"b", long+"c")
+		r.cut()
+		r.connect(&connack)
+		equal(t, "SUBSCRIBE", []string{describe(t, r.take())}, []string{"SUBSCRIBE 1, SUBSCRIBE 2"}) // a write has no room for the third
+		r.suback(wire.TypeSuback, 1, 0)
+		r.suback(wire.TypeSuback, 2, 0)
+		r.cut()
+		ev := r.event(EventResubscribed)
+		if equal(t, "restored", ev.Restored, []string{long + "a", long + "b"}); ev.Err != ErrConnectionLost {
+			t.Errorf("event %+v", ev)
+		}
+		r.connect(&resumed)
+		equal(t, "SUBSCRIBE", r.subscribes(), []string{long + "c"})
+		r.answer(0)
+		equal(t, "restored", r.event(EventResubscribed).Restored, []string{long + "c"})
+	})
 	t.Run("are asked for again when there is no answer", func(t *testing.T) {
 		r := subscribed(t, restoring(), "a")
 		r.cut()

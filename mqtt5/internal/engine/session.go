@@ -81,7 +81,6 @@ func (e *Engine) connectionLost(now time.Duration) {
 	for op := e.released.head; op != nil; op = op.next {
 		op.charged = false
 	}
-	e.filters.asked -= e.restores.n
 	e.restores = list{} // their filters stay owed
 	var resend, requests list
 	sent := e.sent.list
@@ -103,7 +102,7 @@ func (e *Engine) connectionLost(now time.Duration) {
 	e.resend = resend
 	requests.take(&e.requests)
 	e.requests = requests
-	e.filters.connectionLost(e)
+	e.roundLost()
 	if e.stopping || !e.desired {
 		return // everything fails in a moment, for that reason
 	}
