@@ -7,6 +7,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -251,7 +252,25 @@ func TestHandler_mayWaitWhileReadingPauses(t *testing.T) {
 			c.Send(mqtttest.Publish{Topic: "in", Payload: make([]byte, 1000)})
 		}
 	}
-	for _, own := range []bool{false, true} { // whether it uses the context of the handler
+	const (
+		otherContext = iota // the handler waits, with a context of its own
+		ownContext          // with the one that it got
+		helper              // a goroutine that it has started waits, with the context of the handler
+	)
+	for _, way := range []int{otherContext, ownContext, helper} {
+		// waiting calls f as the handler says.
+		waiting := func(ctx, other context.Context, f func(context.Context)) {
+			switch way {
+			case otherContext:
+				f(other)
+			case ownContext:
+				f(ctx)
+			case helper:
+				var helpers sync.WaitGroup
+				helpers.Go(func() { f(ctx) })
+				helpers.Wait()
+			}
+		}
 		bubble(t, "re-authenticate", func(t *testing.T) {
 			srv := mqtttest.NewServer(t, mqtttest.BufferSize(4<<10))
 			srv.Script(func(c *mqtttest.Conn) {
@@ -272,10 +291,9 @@ func TestHandler_mayWaitWhileReadingPauses(t *testing.T) {
 						return
 					}
 					time.Sleep(time.Second) // until reading pauses
-					if !own {
-						ctx = d.ctx
-					}
-					want(t, "re-authentication", d.Reauthenticate(ctx), nil)
+					waiting(ctx, d.ctx, func(ctx context.Context) {
+						want(t, "re-authentication", d.Reauthenticate(ctx), nil)
+					})
 					done = true
 				}
 			})
@@ -302,11 +320,10 @@ func TestHandler_mayWaitWhileReadingPauses(t *testing.T) {
 					if done {
 						return
 					}
-					if !own {
-						ctx = d.ctx
-					}
-					_, err := d.Publish(ctx, message(1, "out", "x")) // acknowledged by the next server
-					want(t, "publish", err, nil)
+					waiting(ctx, d.ctx, func(ctx context.Context) {
+						_, err := d.Publish(ctx, message(1, "out", "x")) // acknowledged by the next server
+						want(t, "publish", err, nil)
+					})
 					done = true
 				}
 			})
