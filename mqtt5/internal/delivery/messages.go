@@ -312,10 +312,7 @@ func (m *Messages) Handle(f func(*Message)) {
 // nextGroup releases the memory in hand and goes on to the next group.
 func (b *batch) nextGroup() bool {
 	if b.group > 0 {
-		if g := &b.groups[b.group-1]; g.memory != nil {
-			g.memory.Release()
-			g.memory = nil
-		}
+		b.groups[b.group-1].memory.Release()
 	}
 	if b.group == len(b.groups) {
 		return false

@@ -128,6 +128,28 @@ func TestStuckWriteWhileReadingIsPaused(t *testing.T) {
 	r.state(Closing)
 }
 
+// The system takes what is written, and none of it leaves: more writes are no
+// sign of life, and neither is what the server says.
+func TestWritesThatDoNotLeave(t *testing.T) {
+	r := alive(t, 10, &Config{PingTimeout: 3 * time.Second})
+	r.tick()
+	before := r.e.flow.taken
+	for second := range 13 {
+		r.state(Connected)
+		if r.publish("a", 0); second%2 == 0 {
+			r.message(0, 0)
+		}
+		r.take()
+		r.e.WriteDone(r.now)
+		r.now += time.Second
+		r.e.Tick(r.now, before)
+	}
+	r.state(Closing)
+	if ev := r.event(EventDisconnected); ev.Err != ErrPingTimeout {
+		t.Errorf("event %+v", ev)
+	}
+}
+
 // A write that takes long on a slow link is no dead link as long as it moves.
 func TestSlowWriteIsNotStuck(t *testing.T) {
 	for _, paused := range []bool{false, true} {
