@@ -111,32 +111,12 @@ type tokenSource struct {
 
 func (ts *tokenSource) read(ctx context.Context) ([]tokenCertificate, error) {
 	t := ts.token
-	var certs []tokenCertificate
-	err := t.do(ctx, "read certificates", func(s session) error {
-		return t.mod.use(s.epoch, func(api cryptoki) error {
-			certs = certs[:0]
-			objects, err := api.Find(s.handle, []attribute{
-				{attrClass, uint(classCertificate)}, {attrCertificateType, uint(certificateX509)},
-			})
-			if err != nil {
-				return err
-			}
-			for _, object := range objects {
-				der, err := optional(api, s, object, attrValue)
-				if err != nil {
-					return err
-				}
-				label, err := optional(api, s, object, attrLabel)
-				if err != nil {
-					return err
-				}
-				// What cannot be read cannot be ours, and tokens hold all sorts of things.
-				if cert, err := x509.ParseCertificate(der); err == nil {
-					certs = append(certs, tokenCertificate{cert: cert, label: string(label)})
-				}
-			}
-			return nil
+	certs, err := do(ctx, t, "read certificates", func(ctx context.Context, s session) (certs []tokenCertificate, err error) {
+		err = t.mod.use(ctx, s.epoch, func(api cryptoki) (err error) {
+			certs, err = readCertificates(api, s)
+			return err
 		})
+		return certs, err
 	})
 	if err != nil {
 		return nil, err
@@ -145,6 +125,30 @@ func (ts *tokenSource) read(ctx context.Context) ([]tokenCertificate, error) {
 		ts.certs = certs
 	}
 	return ts.certs, nil
+}
+
+func readCertificates(api cryptoki, s session) (certs []tokenCertificate, err error) {
+	objects, err := api.Find(s.handle, []attribute{
+		{attrClass, uint(classCertificate)}, {attrCertificateType, uint(certificateX509)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range objects {
+		der, err := optional(api, s, object, attrValue)
+		if err != nil {
+			return nil, err
+		}
+		label, err := optional(api, s, object, attrLabel)
+		if err != nil {
+			return nil, err
+		}
+		// What cannot be read cannot be ours, and tokens hold all sorts of things.
+		if cert, err := x509.ParseCertificate(der); err == nil {
+			certs = append(certs, tokenCertificate{cert: cert, label: string(label)})
+		}
+	}
+	return certs, nil
 }
 
 func sameCertificates(a, b []tokenCertificate) bool {

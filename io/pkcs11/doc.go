@@ -17,6 +17,19 @@
 // be in another slot by then, opens a session, logs in, finds the key and signs; the handshake that ran into it goes on.
 // A library that another part of the program has finalised is initialised again unless [InitOmit] forbids it.
 //
+// # What happens when the library does not return
+//
+// A call into a library cannot be cancelled. One that hangs keeps its thread and its session, which counts as in use
+// until the call returns. Nobody waits for it longer than wanted: its caller gets an error when the context ends or
+// [TokenOptions.CallTimeout] is over, with [ErrCallTimeout], and who waits for a session one after
+// [TokenOptions.SessionTimeout]. A token whose sessions all hang fails in this way until one of them returns.
+//
+// Other tokens of the library go on, for calls do not wait for each other, with two exceptions. A library that another
+// part of the program has finalised cannot be initialised again before the call returns; until then, operations fail
+// with [ErrSessionTimeout]. And in a library that cannot be called by several threads at once, all calls wait for the one that
+// hangs, each within its own limit. Only [Open], [Library.Tokens] and [Token.Close], which have no context, take as long
+// as the functions of the library that they call.
+//
 // # PINs
 //
 // Tokens count wrong PINs and lock after a few. So a PIN that a token has refused is not shown to it again by this

@@ -51,6 +51,8 @@ var (
 	ErrMechanism = errors.New("the token does not make this kind of signature")
 	// ErrSessionTimeout reports that no session became free in time.
 	ErrSessionTimeout = errors.New("no session became free in time")
+	// ErrCallTimeout reports a call into the library that did not return within [TokenOptions.CallTimeout].
+	ErrCallTimeout = errors.New("the library did not answer in time")
 	// ErrClosed reports the use of something that was closed.
 	ErrClosed = errors.New("closed")
 )

@@ -35,6 +35,7 @@ type fake struct {
 	nextHandle   uint
 	sessions     map[uint]*fakeSession
 	blockSign    chan struct{}
+	blockSlots   chan struct{}
 	signing      chan struct{}
 }
 
@@ -218,10 +219,17 @@ func (f *fake) Version() (major, minor byte, err error) {
 }
 
 func (f *fake) Slots() (slots []uint, err error) {
-	defer f.leave()
-	if err := f.enter("Slots"); err != nil {
+	err = f.enter("Slots")
+	block := f.blockSlots
+	f.leave()
+	if err != nil {
 		return nil, err
 	}
+	if block != nil {
+		<-block
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, t := range f.tokens {
 		slots = append(slots, t.info.SlotID)
 	}

@@ -5,6 +5,7 @@ package pkcs11
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -162,9 +163,27 @@ func (i *Identity) Certificate(ctx context.Context) (*tls.Certificate, error) {
 	}
 }
 
-// ClientCertificate is Certificate in the form of the field GetClientCertificate of [tls.Config].
+// ClientCertificate is Certificate in the form of the field GetClientCertificate of [tls.Config]. The private key signs for
+// this handshake alone: it gives up when the context of the handshake ends.
 func (i *Identity) ClientCertificate(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	return i.Certificate(request.Context())
+	ctx := request.Context()
+	cert, err := i.Certificate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := *cert
+	c.PrivateKey = &handshakeKey{Key: cert.PrivateKey.(*Key), handshake: ctx}
+	return &c, nil
+}
+
+// handshakeKey is a key for one handshake.
+type handshakeKey struct {
+	*Key
+	handshake context.Context
+}
+
+func (k *handshakeKey) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.SignContext(k.handshake, random, digest, opts)
 }
 
 // fly gets the certificate for all who wait for it.

@@ -102,8 +102,9 @@ type abilities struct{ pkcs1, pss, raw, ecdsa bool }
 // options name.
 //
 // Errors are of type [*Error] with [ErrTokenNotFound], [ErrTokenAmbiguous], [ErrKeyNotFound], [ErrKeyAmbiguous],
-// [ErrKeyUnsupported], [ErrPINRefused], [ErrPINMissing], [ErrSessionTimeout], [ErrInvalidOptions], [ErrClosed], the cause
-// of the context, or a [ReturnCode]. The context bounds waits for sessions; calls into the library cannot be cancelled.
+// [ErrKeyUnsupported], [ErrPINRefused], [ErrPINMissing], [ErrSessionTimeout], [ErrCallTimeout], [ErrInvalidOptions],
+// [ErrClosed], the cause of the context, or a [ReturnCode]. Key returns when the context ends; a call into the library that
+// is under way then goes on, and its session counts as in use until it returns.
 func (t *Token) Key(ctx context.Context, o KeyOptions) (*Key, error) {
 	if err := o.validate(); err != nil {
 		return nil, t.failKey("find key", o, err, "")
@@ -145,14 +146,13 @@ func (k *Key) SupportedSignatureAlgorithms() []tls.SignatureScheme {
 
 // loadKey finds a key and its public half. The certificates may help with the latter.
 func (t *Token) loadKey(ctx context.Context, o KeyOptions, certs []tokenCertificate) (*Key, error) {
-	var k *Key
-	err := t.do(ctx, "find key", func(s session) error {
-		return t.mod.use(s.epoch, func(api cryptoki) (err error) {
+	return do(ctx, t, "find key", func(ctx context.Context, s session) (k *Key, err error) {
+		err = t.mod.use(ctx, s.epoch, func(api cryptoki) (err error) {
 			k, err = t.readKey(api, s, o, certs)
 			return err
 		})
+		return k, err
 	})
-	return k, err
 }
 
 func (t *Token) readKey(api cryptoki, s session, o KeyOptions, certs []tokenCertificate) (*Key, error) {

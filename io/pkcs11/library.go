@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"sync"
@@ -90,11 +91,12 @@ func (l *Library) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, l.GoStr
 // Closing again does nothing.
 func (l *Library) Close() error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
+	closed := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if closed {
 		return nil
 	}
-	l.closed = true
 	return l.mod.release()
 }
 
@@ -146,13 +148,13 @@ func (t TokenInfo) ProtectedAuthenticationPath() bool { return t.flags&flagProte
 // PINLocked tells whether the token says that its PIN is locked.
 func (t TokenInfo) PINLocked() bool { return t.flags&flagPINLocked != 0 }
 
-// Tokens returns the tokens that the library shows at the moment.
+// Tokens returns the tokens that the library shows at the moment. It returns when the library does.
 func (l *Library) Tokens() ([]TokenInfo, error) {
 	if err := l.retain(); err != nil {
 		return nil, err
 	}
 	defer func() { _ = l.mod.release() }()
-	tokens, err := l.mod.list()
+	tokens, err := l.mod.list(context.Background())
 	if err != nil {
 		return nil, &Error{Op: "list tokens", Library: l.path, Err: err}
 	}
@@ -160,8 +162,8 @@ func (l *Library) Tokens() ([]TokenInfo, error) {
 }
 
 // list returns the tokens that are there. A token that goes away meanwhile is left out.
-func (m *module) list() (tokens []TokenInfo, err error) {
-	err = m.call(func(api cryptoki) error {
+func (m *module) list(ctx context.Context) (tokens []TokenInfo, err error) {
+	err = m.call(ctx, func(api cryptoki) error {
 		slots, err := api.Slots()
 		if err != nil {
 			return err

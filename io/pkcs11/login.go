@@ -20,7 +20,7 @@ func (t *Token) login(ctx context.Context, s session) error {
 		return err
 	}
 	defer unlock()
-	return t.mod.use(s.epoch, func(api cryptoki) error { return t.showPIN(api, s, userNormal, pin) })
+	return t.mod.use(ctx, s.epoch, func(api cryptoki) error { return t.showPIN(api, s, userNormal, pin) })
 }
 
 // lockLogin waits until no other login of the token is under way. It must not be called from inside of the library,

@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -32,7 +33,7 @@ func (r *registry) open(path string, behavior InitBehavior) (*module, error) {
 	key := canonical(path)
 	m := r.modules[key]
 	if m == nil {
-		m = &module{path: path, load: r.load, tokens: map[string]*tokenState{}}
+		m = &module{path: path, load: r.load, setup: make(chan struct{}, 1), tokens: map[string]*tokenState{}}
 		if r.modules == nil {
 			r.modules = map[string]*module{}
 		}
@@ -65,9 +66,16 @@ type module struct {
 	path string
 	load func(path string) (cryptoki, error)
 
-	// mu guards what follows; it is taken before gate.
-	mu  sync.Mutex
+	// setup is held, by whoever has put a value in it, while the library is loaded, initialised or finalised; it guards
+	// writes of api, managed and strict. It is taken before gate and mu.
+	setup chan struct{}
+	// api is there once the library is loaded, and stays.
 	api cryptoki
+	// secret keys the digests of refused PINs. It is there with api.
+	secret [32]byte
+
+	// mu guards what follows. It is never held during a call into the library.
+	mu sync.Mutex
 	// refs counts libraries and tokens.
 	refs int
 	// managed is set once this package has initialised the library and until it has finalised it.
@@ -75,14 +83,9 @@ type module struct {
 	// strict is set while the library is to be finalised with the last reference.
 	strict bool
 	tokens map[string]*tokenState
-	// secret keys the digests of refused PINs.
-	secret [32]byte
 
-	// gate is held shared by calls into the library and exclusively while it is initialised or finalised. It guards
-	// epoch.
-	gate sync.RWMutex
-	// epoch counts initialisations: handles of another epoch may by now be those of somebody else.
-	epoch uint64
+	// gate admits calls into the library, one alone while it is initialised or finalised.
+	gate gate
 	// serial is set for libraries that cannot be called by several threads at once.
 	serial atomic.Bool
 }
@@ -98,57 +101,30 @@ type tokenState struct {
 	refused map[[sha256.Size]byte]ReturnCode
 }
 
+// open adds a reference, to a library that is loaded and initialised as the behavior says.
 func (m *module) open(path string, behavior InitBehavior) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.setup <- struct{}{}
+	defer func() { <-m.setup }()
 	fail := func(err error, hint string) error {
 		return &Error{Op: "open library", Library: path, Err: err, Hint: hint}
 	}
 	if m.api == nil {
-		api, err := m.load(path)
-		if err != nil {
+		if err := m.loadOnce(path); err != nil {
+			hint := ""
 			if errors.Is(err, ErrLibraryLoad) {
-				var hint string
 				hint, err = diagnose(path, err)
-				return fail(err, hint)
 			}
-			return fail(err, "")
+			return fail(err, hint)
 		}
-		if _, err := rand.Read(m.secret[:]); err != nil {
-			return fail(err, "")
-		}
-		m.api = api
 	}
-	started := false
-	switch behavior {
-	case InitOmit:
-	case InitStrict:
-		if m.strict {
-			break
-		}
-		if m.managed || m.refs > 0 {
-			return fail(ErrAlreadyInitialized, "this program has opened it before with another behavior: use one behavior throughout")
-		}
-		if err := m.initialize(); err != nil {
-			if hasCode(err, rvCryptokiAlreadyInitialized) {
-				return fail(both(ErrAlreadyInitialized, err), "another part of this program uses the library: use InitDefault")
-			}
-			return fail(err, initializeHint)
-		}
-		m.managed, m.strict, started = true, true, true
-	default:
-		if m.managed {
-			break
-		}
-		if err := m.initialize(); err != nil && !hasCode(err, rvCryptokiAlreadyInitialized) {
-			return fail(err, initializeHint)
-		}
-		m.managed = true
+	started, hint, err := m.begin(behavior)
+	if err != nil {
+		return fail(err, hint)
 	}
-	err := m.checkVersion()
-	if hasCode(err, rvCryptokiNotInitialized) && m.managed && behavior != InitOmit {
+	err = m.checkVersion()
+	if hasCode(err, rvCryptokiNotInitialized) && m.isManaged() && behavior != InitOmit {
 		// Finalised by another part of the program since.
-		if err = m.initialize(); err == nil || hasCode(err, rvCryptokiAlreadyInitialized) {
+		if err = m.initialize(context.Background()); err == nil || hasCode(err, rvCryptokiAlreadyInitialized) {
 			err = m.checkVersion()
 		}
 	}
@@ -161,8 +137,55 @@ func (m *module) open(path string, behavior InitBehavior) error {
 		}
 		return fail(err, "")
 	}
-	m.refs++
+	m.retain()
 	return nil
+}
+
+// loadOnce loads the library. The caller holds setup.
+func (m *module) loadOnce(path string) error {
+	api, err := m.load(path)
+	if err != nil {
+		return err
+	}
+	if _, err := rand.Read(m.secret[:]); err != nil {
+		return err
+	}
+	m.api = api
+	return nil
+}
+
+// begin initialises the library as the behavior says, unless that was done before. It reports whether the library is to be
+// finalised again if it cannot be used. The caller holds setup.
+func (m *module) begin(behavior InitBehavior) (started bool, hint string, err error) {
+	m.mu.Lock()
+	refs, managed, strict := m.refs, m.managed, m.strict
+	m.mu.Unlock()
+	switch {
+	case behavior == InitOmit, behavior == InitStrict && strict, behavior == InitDefault && managed:
+		return false, "", nil
+	case behavior == InitStrict && (managed || refs > 0):
+		return false, "this program has opened it before with another behavior: use one behavior throughout", ErrAlreadyInitialized
+	}
+	err = m.initialize(context.Background())
+	if hasCode(err, rvCryptokiAlreadyInitialized) {
+		if behavior == InitStrict {
+			return false, "another part of this program uses the library: use InitDefault", both(ErrAlreadyInitialized, err)
+		}
+		err = nil
+	}
+	if err != nil {
+		return false, initializeHint, err
+	}
+	m.mu.Lock()
+	m.managed, m.strict = true, behavior == InitStrict
+	m.mu.Unlock()
+	return behavior == InitStrict, "", nil
+}
+
+func (m *module) isManaged() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.managed
 }
 
 const initializeHint = "check the configuration of the library, its environment variables, and that this user may read its files"
@@ -170,7 +193,7 @@ const initializeHint = "check the configuration of the library, its environment 
 // checkVersion looks whether the library is one that this package can use. Version 3 libraries show the functions of
 // version 2 to those who ask in the old way, as the binding does.
 func (m *module) checkVersion() error {
-	return m.call(func(api cryptoki) error {
+	return m.call(context.Background(), func(api cryptoki) error {
 		major, minor, err := api.Version()
 		if err == nil && (major < 2 || major == 2 && minor < 20) {
 			err = fmt.Errorf("%w: it says %d.%d, and 2.20 is needed", ErrLibraryVersion, major, minor)
@@ -179,11 +202,13 @@ func (m *module) checkVersion() error {
 	})
 }
 
-// initialize calls C_Initialize. The caller holds mu.
-func (m *module) initialize() error {
-	m.gate.Lock()
-	defer m.gate.Unlock()
-	m.epoch++
+// initialize calls C_Initialize when no other call is under way. The caller holds setup.
+func (m *module) initialize(ctx context.Context) error {
+	if _, err := m.gate.enter(ctx, true); err != nil {
+		return err
+	}
+	defer m.gate.leave()
+	m.gate.nextEpoch()
 	err := m.api.Initialize(flagOSLocking)
 	if hasCode(err, rvCantLock, rvNeedToCreateThreads) {
 		if err = m.api.Initialize(0); err == nil {
@@ -193,12 +218,16 @@ func (m *module) initialize() error {
 	return err
 }
 
-// finalize calls C_Finalize. The caller holds mu.
+// finalize calls C_Finalize when no other call is under way. The caller holds setup.
 func (m *module) finalize() error {
-	m.gate.Lock()
-	defer m.gate.Unlock()
-	m.epoch++
+	if _, err := m.gate.enter(context.Background(), true); err != nil {
+		return err
+	}
+	defer m.gate.leave()
+	m.gate.nextEpoch()
+	m.mu.Lock()
 	m.managed, m.strict = false, false
+	m.mu.Unlock()
 	err := m.api.Finalize()
 	if hasCode(err, rvCryptokiNotInitialized) {
 		err = nil
@@ -206,7 +235,7 @@ func (m *module) finalize() error {
 	return err
 }
 
-// retain adds a reference. The caller has one already.
+// retain adds a reference.
 func (m *module) retain() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -216,9 +245,15 @@ func (m *module) retain() {
 // release gives a reference back and finalises the library with the last one if that was agreed.
 func (m *module) release() error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.refs--
-	if m.refs > 0 || !m.strict {
+	m.mu.Unlock()
+	if !m.over() {
+		return nil
+	}
+	m.setup <- struct{}{}
+	defer func() { <-m.setup }()
+	// It may have been opened again, or finalised, meanwhile.
+	if !m.over() {
 		return nil
 	}
 	if err := m.finalize(); err != nil {
@@ -227,54 +262,55 @@ func (m *module) release() error {
 	return nil
 }
 
-// revive initialises the library again after another part of the program has finalised it. The epoch is that in which
-// this was noticed.
-func (m *module) revive(epoch uint64) error {
+// over reports whether the library is to be finalised.
+func (m *module) over() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.currentEpoch() != epoch {
+	return m.refs == 0 && m.strict
+}
+
+// revive initialises the library again after another part of the program has finalised it. The epoch is that in which
+// this was noticed. The context bounds the wait for calls that are under way.
+func (m *module) revive(ctx context.Context, epoch uint64) error {
+	select {
+	case m.setup <- struct{}{}:
+		defer func() { <-m.setup }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if m.gate.currentEpoch() != epoch {
 		return nil
 	}
-	if !m.managed {
-		m.gate.Lock()
-		m.epoch++
-		m.gate.Unlock()
+	if !m.isManaged() {
+		m.gate.nextEpoch()
 		return both(ErrNotInitialized, rvCryptokiNotInitialized)
 	}
-	if err := m.initialize(); err != nil && !hasCode(err, rvCryptokiAlreadyInitialized) {
+	if err := m.initialize(ctx); err != nil && !hasCode(err, rvCryptokiAlreadyInitialized) {
 		return err
 	}
 	return nil
 }
 
-func (m *module) currentEpoch() uint64 {
-	m.gate.RLock()
-	defer m.gate.RUnlock()
-	return m.epoch
-}
-
-// call runs f with the library.
-func (m *module) call(f func(cryptoki) error) error {
-	defer m.enter()()
+// call runs f with the library. The context bounds the wait for other calls, not f.
+func (m *module) call(ctx context.Context, f func(cryptoki) error) error {
+	if _, err := m.gate.enter(ctx, m.serial.Load()); err != nil {
+		return err
+	}
+	defer m.gate.leave()
 	return f(m.api)
 }
 
-// use runs f with the library if the handles that f uses, which are of an epoch, are still those of their owner.
-func (m *module) use(epoch uint64, f func(cryptoki) error) error {
-	defer m.enter()()
-	if m.epoch != epoch {
+// use is call, if the handles that f uses, which are of an epoch, are still those of their owner.
+func (m *module) use(ctx context.Context, epoch uint64, f func(cryptoki) error) error {
+	current, err := m.gate.enter(ctx, m.serial.Load())
+	if err != nil {
+		return err
+	}
+	defer m.gate.leave()
+	if current != epoch {
 		return errStale
 	}
 	return f(m.api)
-}
-
-func (m *module) enter() (leave func()) {
-	if m.serial.Load() {
-		m.gate.Lock()
-		return m.gate.Unlock
-	}
-	m.gate.RLock()
-	return m.gate.RUnlock
 }
 
 // token returns the shared state of a token.

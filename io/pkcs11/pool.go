@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -67,7 +68,11 @@ func (p *pool) stats() SessionStats {
 	return SessionStats{Open: p.count, InUse: p.inUse, Waiting: len(p.waiters), Limit: p.limit}
 }
 
-// acquire returns a session to be given back with release.
+// errOthers reports that the token has no session left, and that this pool has others.
+var errOthers = errors.New("the token has no session left but those that are open")
+
+// acquire returns a session to be given back with release. When the context ends, acquire returns; a session that is being
+// opened then serves the next caller.
 func (p *pool) acquire(ctx context.Context) (session, error) {
 	mayOpen := true
 	for {
@@ -78,20 +83,31 @@ func (p *pool) acquire(ctx context.Context) (session, error) {
 		if g.ok {
 			return g.session, nil
 		}
-		s, err := p.open(ctx, g.generation)
-		if err == nil {
-			return s, nil
+		s, err := await(ctx, func() (session, error) { return p.openOne(ctx, g.generation) }, func(s session, err error) {
+			if err == nil {
+				p.release(s, true)
+			}
+		})
+		if !errors.Is(err, errOthers) {
+			return s, err
 		}
-		if !hasCode(err, rvSessionCount) {
-			p.failedToOpen()
-			return session{}, err
-		}
-		// The token has fewer sessions than the limit: wait for one of those in use, if there are any.
-		if !p.noneLeft() {
-			return session{}, err
-		}
+		// The token has fewer sessions than the limit: wait for one of those in use.
 		mayOpen = false
 	}
+}
+
+// openOne opens a session with the right to do so, and gives the right back if that fails.
+func (p *pool) openOne(ctx context.Context, generation uint64) (session, error) {
+	s, err := p.open(ctx, generation)
+	switch {
+	case err == nil:
+		return s, nil
+	case !hasCode(err, rvSessionCount):
+		p.failedToOpen()
+	case p.noneLeft():
+		err = errOthers
+	}
+	return session{}, err
 }
 
 // request returns a session, or the right to open one unless mayOpen is false and others are in use.
@@ -171,7 +187,8 @@ func (p *pool) noneLeft() (others bool) {
 // release gives a session back. One that is not healthy is closed.
 func (p *pool) release(s session, healthy bool) {
 	p.mu.Lock()
-	if healthy && s.generation == p.generation && !p.closed {
+	// A closed pool has another generation, too.
+	if healthy && s.generation == p.generation {
 		if len(p.waiters) > 0 {
 			p.next() <- grant{session: s, ok: true}
 		} else {

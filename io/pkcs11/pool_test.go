@@ -177,30 +177,33 @@ func TestPool_close(t *testing.T) {
 
 // Whoever gives up in the moment of being served passes it on.
 func TestPool_cancelRaces(t *testing.T) {
-	f := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))
-	tok := f.token(t, TokenOptions{MaxSessions: 2})
-	var wg sync.WaitGroup
-	for i := range 400 {
-		wg.Go(func() {
-			ctx, cancel := context.WithCancel(context.Background())
-			if i%2 == 0 {
-				go cancel()
-			}
-			defer cancel()
-			s, err := tok.pool.acquire(ctx)
-			if err != nil {
-				if !errors.Is(err, context.Canceled) {
-					t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))
+		tok := f.token(t, TokenOptions{MaxSessions: 2})
+		var wg sync.WaitGroup
+		for i := range 400 {
+			wg.Go(func() {
+				ctx, cancel := context.WithCancel(context.Background())
+				if i%2 == 0 {
+					go cancel()
 				}
-				return
-			}
-			tok.pool.release(s, i%5 != 0)
-		})
-	}
-	wg.Wait()
-	if s := tok.Stats(); s.InUse != 0 || s.Waiting != 0 || s.Open > 2 {
-		t.Errorf("got %+v", s)
-	}
+				defer cancel()
+				s, err := tok.pool.acquire(ctx)
+				if err != nil {
+					if !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+					return
+				}
+				tok.pool.release(s, i%5 != 0)
+			})
+		}
+		wg.Wait()
+		synctest.Wait() // sessions that were being opened
+		if s := tok.Stats(); s.InUse != 0 || s.Waiting != 0 || s.Open > 2 {
+			t.Errorf("got %+v", s)
+		}
+	})
 }
 
 // barePool is a pool whose sessions are numbers.
@@ -234,45 +237,46 @@ func TestPool_sessionFromBeforeReset(t *testing.T) {
 
 // A waiter whose context ends at the moment of its grant loses nothing: neither a session nor the right to open one.
 func TestPool_grantAtContextEnd(t *testing.T) {
-	for _, open := range []bool{false, true} {
-		cancelled := 0
-		for range 2000 {
-			p, _ := barePool(1)
-			s, _ := p.acquire(context.Background())
-			ctx, cancel := context.WithCancel(context.Background())
-			result := make(chan error, 1)
-			go func() {
-				got, err := p.acquire(ctx)
-				if err == nil {
-					p.release(got, true)
-				}
-				result <- err
-			}()
-			for p.stats().Waiting == 0 {
+	synctest.Test(t, func(t *testing.T) {
+		for _, open := range []bool{false, true} {
+			cancelled := 0
+			for range 2000 {
+				p, _ := barePool(1)
+				s, _ := p.acquire(context.Background())
+				ctx, cancel := context.WithCancel(context.Background())
+				result := make(chan error, 1)
+				go func() {
+					got, err := p.acquire(ctx)
+					if err == nil {
+						p.release(got, true)
+					}
+					result <- err
+				}()
+				synctest.Wait() // it waits
+				// The context ends while the grant is being given: whichever the waiter sees first.
+				p.mu.Lock()
+				cancel()
 				runtime.Gosched()
+				g := grant{session: s, ok: true, generation: p.generation}
+				if open { // as drop does for a session that is gone
+					g = grant{generation: p.generation}
+				}
+				p.next() <- g
+				p.mu.Unlock()
+				if err := <-result; err != nil {
+					cancelled++
+				}
+				synctest.Wait() // a session that is being opened is given back
+				if st := p.stats(); st.InUse != 0 || st.Waiting != 0 || !open && st.Open != 1 {
+					t.Fatalf("right to open %v: %+v", open, st)
+				}
+				if cancelled == 50 {
+					break
+				}
 			}
-			// The context ends while the grant is being given: whichever the waiter sees first.
-			p.mu.Lock()
-			cancel()
-			runtime.Gosched()
-			g := grant{session: s, ok: true, generation: p.generation}
-			if open { // as drop does for a session that is gone
-				g = grant{generation: p.generation}
-			}
-			p.next() <- g
-			p.mu.Unlock()
-			if err := <-result; err != nil {
-				cancelled++
-			}
-			if st := p.stats(); st.InUse != 0 || st.Waiting != 0 || !open && st.Open != 1 {
-				t.Fatalf("right to open %v: %+v", open, st)
-			}
-			if cancelled == 50 {
-				break
+			if cancelled == 0 {
+				t.Error("the context never came first")
 			}
 		}
-		if cancelled == 0 {
-			t.Error("the context never came first")
-		}
-	}
+	})
 }

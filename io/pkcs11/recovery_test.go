@@ -165,6 +165,28 @@ func TestRecovery_handlesOfOthers(t *testing.T) {
 	}
 }
 
+// The first session after a reset has the number of a session from before it, which belongs to another client of the library.
+// That one neither uses nor closes it.
+func TestRecovery_numberOfOldSession(t *testing.T) {
+	f := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...),
+		newFakeToken(2, "b", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))
+	a, b := twoTokens(t, f, TokenOptions{})
+	f.finalizeBehind()
+	if err := signs(t, b); err != nil {
+		t.Fatal(err)
+	}
+	closed, looked := f.count("CloseSession"), f.count("SignInit")
+	if err := signs(t, a); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.count("CloseSession") - closed; got != 0 || f.openSessions() != 2 {
+		t.Errorf("it closed %d sessions of others, %d are open", got, f.openSessions())
+	}
+	if got := f.count("SignInit") - looked; got != 1 {
+		t.Errorf("%d attempts to sign, one of them with a session of another", got)
+	}
+}
+
 func TestRecovery_omit(t *testing.T) {
 	f := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))
 	_ = f.Initialize(0)

@@ -20,9 +20,16 @@ import (
 // [*rsa.PSSOptions] and with PKCS #1 v1.5 otherwise, ECDSA as an ASN.1 sequence. The reader gives the salt of a PSS
 // signature where the token itself has no PSS; nil means [rand.Reader].
 //
-// It waits for a session no longer than [TokenOptions.SessionTimeout], and recovers from lost sessions, a lost login and
-// a token that was away. Errors are as those of [Token.Key], or [ErrMechanism].
+// It waits for a session no longer than [TokenOptions.SessionTimeout] and for the signature no longer than
+// [TokenOptions.CallTimeout], and recovers from lost sessions, a lost login and a token that was away. Errors are as those
+// of [Token.Key], or [ErrMechanism].
 func (k *Key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	return k.SignContext(context.Background(), random, digest, opts)
+}
+
+// SignContext is Sign that returns when the context ends, with its cause. A call into the library that is under way then
+// goes on, and its session counts as in use until it returns.
+func (k *Key) SignContext(ctx context.Context, random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if opts == nil {
 		opts = crypto.Hash(0)
 	}
@@ -30,42 +37,45 @@ func (k *Key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]b
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background()
 	pin := ""
 	if k.authenticate {
 		if pin, err = k.token.askPIN(ctx); err != nil {
 			return nil, err
 		}
 	}
-	var signature []byte
-	err = k.token.do(ctx, "sign", func(s session) error {
+	return do(ctx, k.token, "sign", func(ctx context.Context, s session) (signature []byte, err error) {
 		if k.authenticate {
 			unlock, err := s.shared.lockLogin(ctx)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			defer unlock()
 		}
-		return k.token.mod.use(s.epoch, func(api cryptoki) error {
-			handle, err := k.handleIn(api, s)
-			if err != nil {
-				return err
-			}
-			signature, err = k.cook(recipes, func(r recipe) ([]byte, error) {
-				if err := api.SignInit(s.handle, r.mechanism, handle); err != nil {
-					return nil, err
-				}
-				if k.authenticate {
-					if err := k.token.showPIN(api, s, userContextSpecific, pin); err != nil {
-						return nil, err
-					}
-				}
-				return api.Sign(s.handle, r.data)
-			})
+		err = k.token.mod.use(ctx, s.epoch, func(api cryptoki) (err error) {
+			signature, err = k.signIn(api, s, recipes, pin)
 			return err
 		})
+		return signature, err
 	})
-	return signature, err
+}
+
+// signIn signs in a session. The caller holds the login lock of the token if the key asks for the PIN at every signature.
+func (k *Key) signIn(api cryptoki, s session, recipes []recipe, pin string) ([]byte, error) {
+	handle, err := k.handleIn(api, s)
+	if err != nil {
+		return nil, err
+	}
+	return k.cook(recipes, func(r recipe) ([]byte, error) {
+		if err := api.SignInit(s.handle, r.mechanism, handle); err != nil {
+			return nil, err
+		}
+		if k.authenticate {
+			if err := k.token.showPIN(api, s, userContextSpecific, pin); err != nil {
+				return nil, err
+			}
+		}
+		return api.Sign(s.handle, r.data)
+	})
 }
 
 // recipe is one way to have the token make a signature.

@@ -149,13 +149,15 @@ func newDevice(t *testing.T) *device {
 			}
 			runtime.Gosched()
 		}
+		m.setup <- struct{}{}
+		defer func() { <-m.setup }()
 		m.mu.Lock()
-		defer m.mu.Unlock()
 		if m.refs != 0 {
 			t.Errorf("the library has %d references left", m.refs)
 			m.refs = 0
 		}
-		if m.managed {
+		m.mu.Unlock()
+		if m.isManaged() {
 			// The next test wants a library that reads its configuration again.
 			if err := m.finalize(); err != nil {
 				t.Error(err)

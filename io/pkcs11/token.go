@@ -20,6 +20,8 @@ const (
 	DefaultMaxSessions = 8
 	// DefaultSessionTimeout is how long a signature waits for a session.
 	DefaultSessionTimeout = 30 * time.Second
+	// DefaultCallTimeout is how long a signature waits for the library once it has a session.
+	DefaultCallTimeout = 2 * time.Minute
 )
 
 // TokenOptions says which token is meant and how it is opened. All of SlotID, Label, Serial, Manufacturer and Model that
@@ -44,8 +46,13 @@ type TokenOptions struct {
 	// MaxSessions is the number of sessions that are open at once at most. More signatures at once than sessions wait for
 	// each other. Zero means [DefaultMaxSessions]. If the token has fewer, those are used.
 	MaxSessions int
-	// SessionTimeout is how long a signature waits for a session. Zero means [DefaultSessionTimeout].
+	// SessionTimeout is how long a signature waits for a session, including the time to find the token, to open the session
+	// and to log in. Zero means [DefaultSessionTimeout].
 	SessionTimeout time.Duration
+	// CallTimeout is how long a signature, or a search for a key or a certificate, waits for the library once it has a
+	// session. It has to cover the time that a person needs to touch the token or to type on its keypad. Zero means
+	// [DefaultCallTimeout].
+	CallTimeout time.Duration
 
 	// Logger hears about lost sessions and refused PINs. Nil is silent.
 	Logger *zap.Logger
@@ -69,6 +76,9 @@ func (o TokenOptions) validate() error {
 	}
 	if o.SessionTimeout < 0 {
 		errs = append(errs, errors.New("SessionTimeout is negative"))
+	}
+	if o.CallTimeout < 0 {
+		errs = append(errs, errors.New("CallTimeout is negative"))
 	}
 	return invalid(errs)
 }
@@ -150,6 +160,9 @@ func (l *Library) Token(o TokenOptions) (*Token, error) {
 	if o.SessionTimeout == 0 {
 		o.SessionTimeout = DefaultSessionTimeout
 	}
+	if o.CallTimeout == 0 {
+		o.CallTimeout = DefaultCallTimeout
+	}
 	if err := l.retain(); err != nil {
 		return nil, err
 	}
@@ -221,43 +234,59 @@ func (t *Token) fail(op string, err error, hint string) error {
 // mostRecoveries bounds how often one operation starts anew.
 const mostRecoveries = 3
 
-// do runs f with a session, anew with everything if the library says that something is gone. The context bounds the waits
-// for a session and for other logins; calls into the library cannot be cancelled.
-func (t *Token) do(ctx context.Context, op string, f func(s session) error) error {
+// do runs f with a session, anew with everything if the library says that something is gone. The context, SessionTimeout and
+// CallTimeout bound how long the caller waits. They do not end a call into the library: f runs on, and must keep its results
+// to itself but for what it returns.
+func do[T any](ctx context.Context, t *Token, op string, f func(ctx context.Context, s session) (T, error)) (T, error) {
 	for attempt := 0; ; attempt++ {
 		generation := t.pool.currentGeneration()
-		epoch := t.mod.currentEpoch()
-		err := t.once(ctx, f)
+		epoch := t.mod.gate.currentEpoch()
+		value, err := once(ctx, t, f)
 		if err == nil {
-			return nil
+			return value, nil
 		}
 		if attempt == mostRecoveries || !recoverable(err) || ctx.Err() != nil {
-			return t.explain(op, err)
+			return value, t.explain(op, err)
 		}
 		t.log.Warn("token lost, opening it again", zap.String("operation", op), zap.Error(err))
-		if hasCode(err, rvCryptokiNotInitialized) {
-			if err := t.mod.revive(epoch); err != nil {
-				t.pool.reset(generation)
-				return t.explain(op, err)
-			}
+		if err := t.recover(ctx, generation, epoch, err); err != nil {
+			return value, t.explain(op, err)
 		}
-		t.pool.reset(generation)
 	}
 }
 
-func (t *Token) once(ctx context.Context, f func(s session) error) error {
-	waiting, cancel := context.WithTimeoutCause(ctx, t.opts.SessionTimeout, ErrSessionTimeout)
-	defer cancel()
+// once runs f with a session that it gives back when f has returned, even if nobody waits any more.
+func once[T any](ctx context.Context, t *Token, f func(ctx context.Context, s session) (T, error)) (value T, err error) {
+	waiting, cancelWaiting := context.WithTimeoutCause(ctx, t.opts.SessionTimeout, ErrSessionTimeout)
+	defer cancelWaiting()
 	s, err := t.pool.acquire(waiting)
 	if err != nil {
-		return err
+		return value, err
 	}
-	healthy := false
-	defer func() { t.pool.release(s, healthy) }()
-	err = f(s)
-	// After an answer of the library that was not expected, the session may be in the middle of something.
-	_, answered := codeOf(err)
-	healthy = err == nil || !answered && !errors.Is(err, errStale)
+	calling, cancelCalling := context.WithTimeoutCause(ctx, t.opts.CallTimeout, ErrCallTimeout)
+	defer cancelCalling()
+	return await(calling, func() (value T, err error) {
+		healthy := false
+		defer func() { t.pool.release(s, healthy) }()
+		value, err = f(calling, s)
+		// After an answer of the library that was not expected, the session may be in the middle of something.
+		_, answered := codeOf(err)
+		healthy = err == nil || !answered && !errors.Is(err, errStale)
+		return value, err
+	}, func(T, error) {})
+}
+
+// recover drops what belongs to a generation, and initialises the library again if the error says that it was finalised.
+func (t *Token) recover(ctx context.Context, generation, epoch uint64, cause error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.opts.SessionTimeout, ErrSessionTimeout)
+	defer cancel()
+	_, err := await(ctx, func() (struct{}, error) {
+		defer t.pool.reset(generation)
+		if hasCode(cause, rvCryptokiNotInitialized) {
+			return struct{}{}, t.mod.revive(ctx, epoch)
+		}
+		return struct{}{}, nil
+	}, func(struct{}, error) {})
 	return err
 }
 
@@ -267,7 +296,10 @@ func (t *Token) explain(op string, err error) error {
 		return err
 	}
 	hint := ""
+	pending := (*pendingError)(nil)
 	switch {
+	case errors.As(err, &pending):
+		hint = "it goes on, and its session counts as in use until it returns: look into the log of the device or of its library"
 	case errors.Is(err, errStale):
 		err = rvCryptokiNotInitialized
 		hint = "another part of the program keeps finalising the library"
@@ -294,16 +326,16 @@ func (t *Token) openSession(ctx context.Context, generation uint64) (session, er
 	case <-ctx.Done():
 		return session{}, context.Cause(ctx)
 	}
-	epoch := t.mod.currentEpoch()
+	epoch := t.mod.gate.currentEpoch()
 	if t.found != generation {
-		if err := t.find(); err != nil {
+		if err := t.find(ctx); err != nil {
 			return session{}, err
 		}
 		t.found = generation
 	}
 	s := session{epoch: epoch, generation: generation, info: t.info, shared: t.shared}
 	state := uint(statePublicRO)
-	err := t.mod.use(epoch, func(api cryptoki) (err error) {
+	err := t.mod.use(ctx, epoch, func(api cryptoki) (err error) {
 		if s.handle, err = api.OpenSession(s.info.SlotID); err != nil {
 			return err
 		}
@@ -329,12 +361,12 @@ func public(state uint) bool { return state == statePublicRO || state == statePu
 
 // closeSession closes a session that is still ours.
 func (t *Token) closeSession(s session) {
-	_ = t.mod.use(s.epoch, func(api cryptoki) error { return api.CloseSession(s.handle) })
+	_ = t.mod.use(context.Background(), s.epoch, func(api cryptoki) error { return api.CloseSession(s.handle) })
 }
 
 // find looks for the token. The caller holds setup.
-func (t *Token) find() error {
-	tokens, err := t.mod.list()
+func (t *Token) find(ctx context.Context) error {
+	tokens, err := t.mod.list(ctx)
 	if err != nil {
 		return err
 	}

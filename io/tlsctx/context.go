@@ -165,7 +165,9 @@ func (c *Context) build(m material, serverName string) (*tls.Config, error) {
 	if cert := m.cert; cert != nil {
 		// Not Certificates: crypto/tls would then keep the certificate back from a server that names other authorities
 		// than its issuer, as servers with certificates registered one by one do.
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
+		cfg.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return signWithin(request.Context(), cert), nil
+		}
 	}
 	if c.opts.Configure != nil {
 		if err := c.configure(cfg); err != nil {
@@ -208,13 +210,17 @@ func (c *Context) prepare(ctx context.Context, serverName string) (*tls.Config, 
 func (c *Context) handshake(ctx context.Context, conn net.Conn, cfg *tls.Config) (*tls.Conn, error) {
 	ctx, cancel := c.limit(ctx)
 	defer cancel()
+	var state signing
 	tc := tls.Client(conn, cfg)
-	err := tc.HandshakeContext(ctx)
+	err := tc.HandshakeContext(context.WithValue(ctx, signingKey{}, &state))
 	if err == nil {
 		return tc, nil
 	}
 	conn.Close()
 	if ctx.Err() != nil {
+		if state.Load() {
+			err = ErrSignerPending
+		}
 		if cause := context.Cause(ctx); !errors.Is(err, cause) {
 			err = &caused{cause: cause, err: err}
 		}

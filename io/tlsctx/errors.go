@@ -42,6 +42,8 @@ var (
 	// ErrHandshakeTimeout reports a handshake, or the fetching of material before it, that took longer than
 	// [Options.HandshakeTimeout].
 	ErrHandshakeTimeout = errors.New("the handshake timed out")
+	// ErrSignerPending reports a handshake that ended before the signer of the client certificate had made its signature.
+	ErrSignerPending = errors.New("the signer of the client certificate has not answered")
 	// ErrNoServerName reports an attempt without any name to verify the server against.
 	ErrNoServerName = errors.New("no server name to verify")
 )

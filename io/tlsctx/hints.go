@@ -26,6 +26,9 @@ func (c *Context) explain(serverName string, conn net.Conn, err error) *Handshak
 
 // hint says what to check after a failure.
 func (c *Context) hint(serverName string, err error) string {
+	if errors.Is(err, ErrSignerPending) {
+		return "the signer of the client certificate has not answered: look into the log of the device or service that holds the key; a person who has to touch it needs a longer HandshakeTimeout"
+	}
 	if errors.Is(err, ErrHandshakeTimeout) {
 		return "the server accepted the connection but did not finish the handshake in time: check that the port speaks TLS, and firewalls and proxies in between"
 	}

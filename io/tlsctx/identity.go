@@ -19,7 +19,7 @@ import (
 //
 // Certificate is called at every attempt, possibly by several goroutines at once, and obeys the context. The result is
 // read, never changed, and the same pointer may be returned again. It needs Certificate and PrivateKey; the key is any
-// [crypto.Signer] and may be in hardware. An implementation with a String method is named by it in errors.
+// [crypto.Signer] and may be in hardware. A handshake that ends does not wait for a signature that is being made. An implementation with a String method is named by it in errors.
 //
 // The identities of this package come from [FromPath], [FromBytes], [FromSigner], [FromPKCS12], [FromPKCS12Bytes] and
 // [IdentityFunc]; other packages bring their own.
@@ -100,7 +100,8 @@ func FromBytes(certPEM, keyPEM []byte) Identity {
 //
 //	SupportedSignatureAlgorithms() []tls.SignatureScheme
 //
-// and only the schemes that it returns are offered. Sign may be called by several goroutines at once.
+// and only the schemes that it returns are offered. Sign may be called by several goroutines at once. A handshake that ends
+// before Sign returns does not wait for it.
 func FromSigner(certPEM []byte, key crypto.Signer) Identity {
 	id := &fixedIdentity{name: "certificate of the signer"}
 	chain, err := ParseCertificates(id.name, certPEM)
