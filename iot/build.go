@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
@@ -45,7 +47,11 @@ func (s *settings) build(endpoint string, m method) (*mqtt5.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mqtt5.NewClient(c.options)
+	client, err := mqtt5.NewClient(c.options)
+	if err == nil && len(c.expiring) > 0 {
+		watchExpiry(client, s.reconnectAhead, c.expiring, s.logger)
+	}
+	return client, err
 }
 
 // connector is what a client is made of.
@@ -58,6 +64,8 @@ type connector struct {
 	dial    mqtt5.DialFunc // all layers
 	options mqtt5.ClientOptions
 	profile bool
+	// expiring is what [WithReconnectBeforeExpiry] watches; empty without it.
+	expiring []expiring
 	// noALPN tells that the last TLS connection agreed on none of the application protocols that were offered.
 	noALPN atomic.Bool
 }
@@ -87,6 +95,7 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 			problems = append(problems, each(err)...)
 		}
 	}
+	s.watch(c)
 	if c.network, err = s.networkDialer(); err != nil {
 		problems = append(problems, each(err)...)
 	}
@@ -104,6 +113,23 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// watch collects what expires.
+func (s *settings) watch(c *connector) {
+	if s.reconnectAhead <= 0 {
+		return
+	}
+	if s.credentials != nil {
+		c.expiring = append(c.expiring, s.credentials)
+	}
+	if c.tls != nil && (c.tlsOpts.Identity != nil || s.tlsContext != nil) {
+		c.expiring = append(c.expiring, c.tls)
+	}
+	if len(c.expiring) == 0 && s.logger != nil {
+		s.logger.Warn("an option has no effect", zap.String("option", "WithReconnectBeforeExpiry"),
+			zap.String("because", "neither a certificate nor credentials are used"))
+	}
 }
 
 // each makes one problem of each of the errors that a layer has joined, so that

@@ -57,6 +57,8 @@ func TestOptions_withoutEffect(t *testing.T) {
 		{"keep alive of another broker", ForBroker(), []Option{WithKeepAlive(time.Second)}, "", ""},
 		{"client id of the service", DirectWithCustomAuthorizer(CustomAuthorizer{}), []Option{WithClientID("$GEN/1")}, "begins with $", ""},
 		{"client id of another broker", ForBroker(), []Option{WithClientID("$GEN/1")}, "", ""},
+		{"reconnect before the expiry of nothing", ForBroker(), []Option{WithReconnectBeforeExpiry(time.Minute)}, "", "neither a certificate nor credentials"},
+		{"reconnect before the expiry, not ahead of it", ForBroker(), []Option{WithReconnectBeforeExpiry(0)}, "not above 0", ""},
 		{"no method", Method{}, nil, "zero value", ""},
 	} {
 		t.Run(tt.test, func(t *testing.T) {

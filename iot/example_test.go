@@ -243,3 +243,14 @@ func ExampleDiagnose() {
 		fmt.Println(iot.Explain(err).Stage, "is where it ends")
 	}
 }
+
+func ExampleWithReconnectBeforeExpiry() {
+	client, err := iot.NewMTLSFromPath("abc123-ats.iot.eu-west-1.amazonaws.com", "device.pem.crt", "private.pem.key",
+		iot.WithReconnectBeforeExpiry(12*time.Hour)) // the files are replaced a day before
+	if err != nil {
+		fmt.Println("no such files here")
+		return
+	}
+	defer client.Close()
+	// Output: no such files here
+}

@@ -193,9 +193,14 @@ func proxyHint(e *proxy.Error) string {
 	return ""
 }
 
+// requested reports whether the program ended the connection itself.
+func requested(err error) bool {
+	return errors.Is(err, mqtt5.ErrStopRequested) || errors.Is(err, mqtt5.ErrReconnectRequested) || errors.Is(err, mqtt5.ErrClosed)
+}
+
 // explainFailure completes the error of an attempt that failed.
 func (c *connector) explainFailure(err error, clientID string) error {
-	if err == nil || errors.Is(err, mqtt5.ErrStopRequested) || errors.Is(err, mqtt5.ErrClosed) {
+	if err == nil || requested(err) {
 		return err
 	}
 	if known := (*ConnectError)(nil); errors.As(err, &known) {
@@ -258,7 +263,7 @@ func foreignHint(e *mqtt5.ForeignProtocolError) string {
 
 // explainLoss completes the error of a connection that was lost.
 func (c *connector) explainLoss(err error) error {
-	if err == nil || errors.Is(err, mqtt5.ErrStopRequested) || errors.Is(err, mqtt5.ErrClosed) {
+	if err == nil || requested(err) {
 		return err
 	}
 	e := &ConnectError{Stage: StageMQTT, Endpoint: c.host, Hint: causeHint(err), Err: err}

@@ -20,7 +20,10 @@ import (
 )
 
 // Option changes how a constructor of this package makes a client. Options
-// apply in the order in which they are given.
+// apply in the order in which they are given. Of two options that set the same
+// value the later one wins; that holds for an option and a function of
+// [WithClientOptions], [WithTLS] or [WithWebsocket] that sets the field behind
+// it, too.
 type Option func(*settings)
 
 // settings are what the options say.
@@ -47,6 +50,9 @@ type settings struct {
 	profile   *bool
 	noMetrics bool
 	probe     *probe
+
+	reconnectAhead time.Duration // 0: not before the expiry
+	credentials    *usedCredentials
 
 	problems []error
 }

@@ -48,6 +48,10 @@ func WebsocketWithSigV4(provider sigv4.CredentialsProvider) Method {
 			s.problems = append(s.problems, &optionError{err})
 			return m
 		}
+		if s.reconnectAhead > 0 {
+			s.credentials = &usedCredentials{provider: provider}
+			provider = s.credentials
+		}
 		signer, err := sigv4.New(sigv4.Options{Credentials: provider, Region: region})
 		if err != nil {
 			s.problems = append(s.problems, &optionError{err})

@@ -101,6 +101,7 @@ func NewClient(options ClientOptions) (*Client, error) {
 	if c.log == nil {
 		c.log = silent
 	}
+	c.warnWithoutEffect()
 	group := opts.EventLoops
 	if group == nil {
 		c.own = eventloop.NewGroup(eventloop.Options{Loops: 1, Logger: opts.Logger})

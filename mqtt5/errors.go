@@ -17,6 +17,8 @@ var (
 	ErrClosed = engine.ErrClosed
 	// ErrStopRequested: [Client.Stop] ended the operation or the connection.
 	ErrStopRequested = engine.ErrStopRequested
+	// ErrReconnectRequested: [Client.Reconnect] ended the connection or the attempt.
+	ErrReconnectRequested = engine.ErrReconnectRequested
 	// ErrOfflinePolicy: the client was not connected, and
 	// [ClientOptions.OfflineQueuePolicy] does not let the operation wait.
 	ErrOfflinePolicy = engine.ErrOfflinePolicy

@@ -393,3 +393,12 @@ func ExampleMessage_Clone() {
 	fmt.Printf("%s\n", (<-kept).Payload)
 	// Output: x
 }
+
+func ExampleClient_Reconnect() {
+	client, ctx, end := exampleClient(mqtt5.ClientOptions{})
+	defer end()
+	// The certificate was replaced: connect with the new one now.
+	err := client.Reconnect(ctx)
+	fmt.Println(err, client.State())
+	// Output: <nil> connected
+}

@@ -27,7 +27,7 @@ type Health struct {
 	QueueAge time.Duration
 	// LastError is why the last failed attempt, or the last lost connection,
 	// ended. It stays when the client is connected again. It is nil before the
-	// first failure; Stop and Close are no failures.
+	// first failure; Stop, Reconnect and Close are no failures.
 	LastError error
 	// LastErrorAt is when that was; the zero time while LastError is nil.
 	LastErrorAt time.Time
@@ -78,7 +78,7 @@ func (r *connectionRecord) note(now time.Duration, ev *engine.Event) {
 	default:
 		return
 	}
-	if ev.Err != nil && !errors.Is(ev.Err, ErrStopRequested) && !errors.Is(ev.Err, ErrClosed) {
+	if ev.Err != nil && !errors.Is(ev.Err, ErrStopRequested) && !errors.Is(ev.Err, ErrReconnectRequested) && !errors.Is(ev.Err, ErrClosed) {
 		r.failure, r.failedAt = ev, now
 	}
 }

@@ -112,6 +112,8 @@ type TopicAliasOptions struct {
 
 // ClientOptions configure a [Client]. They are copied by [NewClient]; nothing
 // can be changed afterwards. The zero value of each field means its default.
+// Durations are [time.Duration], except in fields of packets, whose names end
+// in Seconds.
 type ClientOptions struct {
 	// Address of the server, "host:port". Required.
 	Address string
@@ -232,7 +234,8 @@ type ClientOptions struct {
 	// EventLoops are the loops that many clients share. Nil: the client has a
 	// loop of its own. A fleet should share a dialer for Dial, too.
 	EventLoops *eventloop.Group
-	// Logger gets what is worth knowing: never payloads or secrets. Nil: none.
+	// Logger receives diagnostic messages, never payloads or secrets. An option
+	// without effect is a warning. Nil: none.
 	Logger *zap.Logger
 }
 

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqtttest"
 )
@@ -258,3 +261,65 @@ func (beginner) Method() string                          { return "M" }
 func (b beginner) Begin(context.Context) ([]byte, error) { return b.data(), nil }
 func (beginner) Continue([]byte) ([]byte, error)         { return nil, nil }
 func (beginner) Finish([]byte) error                     { return nil }
+
+// Each option that has no effect beside the others is a warning in the log.
+func TestOptions_withoutEffect(t *testing.T) {
+	rejoin := func(o *mqtt5.ClientOptions) { o.SessionBehavior = mqtt5.SessionRejoinAlways }
+	willDelay := func(o *mqtt5.ClientOptions) { o.Connect.WillDelayIntervalSeconds = mqtt5.Ptr[uint32](1) }
+	prepared := func(o *mqtt5.ClientOptions) {
+		o.PrepareConnect = func(context.Context, *mqtt5.ConnectPacket) error { return nil }
+	}
+	onMessage := func(o *mqtt5.ClientOptions) { o.OnMessage = func(context.Context, mqtt5.Message) {} }
+	type changes []func(*mqtt5.ClientOptions)
+	for _, tt := range []struct {
+		name    string
+		changes changes
+		want    string // the options named in the log
+	}{
+		{"nothing", nil, ""},
+		{"rejoin", changes{rejoin}, "SessionBehavior"},
+		{"rejoin with expiry", changes{rejoin, persistent}, ""},
+		{"rejoin, completed later", changes{rejoin, prepared}, ""},
+		{"will delay", changes{willDelay}, "Connect.WillDelayIntervalSeconds"},
+		{"will delay with will", changes{willDelay, func(o *mqtt5.ClientOptions) { o.Connect.Will = message(0, "t", "x") }}, ""},
+		{"will delay, completed later", changes{willDelay, prepared}, ""},
+		{"alias caches", changes{func(o *mqtt5.ClientOptions) {
+			o.TopicAliasing = mqtt5.TopicAliasOptions{Outbound: mqtt5.TopicAliasManual, OutboundCacheSize: 1, InboundCacheSize: 1}
+		}}, "TopicAliasing.OutboundCacheSize TopicAliasing.InboundCacheSize"},
+		{"alias caches in use", changes{func(o *mqtt5.ClientOptions) {
+			o.TopicAliasing = mqtt5.TopicAliasOptions{Outbound: mqtt5.TopicAliasLRU, OutboundCacheSize: 1, Inbound: true, InboundCacheSize: 1}
+		}}, ""},
+		{"unhandled messages are rejected, and there are none", changes{onMessage, func(o *mqtt5.ClientOptions) { o.RejectUnhandled = mqtt5.PubackImplementationSpecificError }}, "RejectUnhandled"},
+		{"OnResubscribe", changes{func(o *mqtt5.ClientOptions) { o.OnResubscribe = func(*mqtt5.Resubscription) {} }}, "OnResubscribe"},
+		{"unbounded queue", changes{func(o *mqtt5.ClientOptions) {
+			o.QueueFullPolicy, o.MaxQueuedBytes, o.MaxQueuedOperations = mqtt5.RejectWhenFull, -1, -1
+		}}, "QueueFullPolicy"},
+		{"without a store", changes{func(o *mqtt5.ClientOptions) {
+			o.Durable = mqtt5.StoreOptions{ReturnWhenStored: true, OnFailure: mqtt5.MemoryWhenNotStored, DiscardMismatch: true}
+			o.OnUndelivered, o.OnStoreFailed = func(*mqtt5.Undelivered) {}, func(*mqtt5.StoreFailed) {}
+		}}, "Durable.ReturnWhenStored Durable.OnFailure Durable.DiscardMismatch OnUndelivered OnStoreFailed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			core, logs := observer.New(zap.WarnLevel)
+			o := mqtt5.ClientOptions{Address: "server.example:1883", Logger: zap.New(core)}
+			for _, change := range tt.changes {
+				change(&o)
+			}
+			client, err := mqtt5.NewClient(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			client.Close()
+			var named []string
+			for _, e := range logs.All() {
+				named = append(named, fmt.Sprint(e.ContextMap()["option"]))
+				if e.Message != "an option has no effect" || e.ContextMap()["because"] == "" {
+					t.Errorf("logged %q %v", e.Message, e.ContextMap())
+				}
+			}
+			if got := strings.Join(named, " "); got != tt.want {
+				t.Errorf("named %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

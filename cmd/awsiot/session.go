@@ -78,7 +78,7 @@ func (s *session) start(options ...iot.Option) error {
 			}
 		}),
 		iot.WithOnDisconnection(func(e *mqtt5.Disconnection) {
-			if !errors.Is(e.Err, mqtt5.ErrStopRequested) && !errors.Is(e.Err, mqtt5.ErrClosed) {
+			if !errors.Is(e.Err, mqtt5.ErrStopRequested) && !errors.Is(e.Err, mqtt5.ErrReconnectRequested) && !errors.Is(e.Err, mqtt5.ErrClosed) {
 				s.sayf("connection lost: %s; connecting again", explain(e.Err))
 			}
 		}),

@@ -131,6 +131,29 @@ func (c *Context) config(ctx context.Context, serverName string) (*tls.Config, e
 	return cfg, err
 }
 
+// Expiry returns when the client certificate of the last attempt expires; the zero time if it had none.
+func (c *Context) Expiry() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.material.cert == nil {
+		return time.Time{}
+	}
+	return c.material.cert.Leaf.NotAfter
+}
+
+// NextExpiry asks the identity and returns when the certificate that the next attempt would use expires; the zero time
+// if there is no identity. It changes nothing, so that [Context.Expiry] stays what it was.
+func (c *Context) NextExpiry(ctx context.Context) (time.Time, error) {
+	if c.opts.Identity == nil {
+		return time.Time{}, nil
+	}
+	cert, err := c.identity(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return cert.Leaf.NotAfter, nil
+}
+
 func (c *Context) serverName(host string) (string, error) {
 	if c.opts.ServerName != "" {
 		host = c.opts.ServerName

@@ -31,6 +31,7 @@ var kinds = []struct {
 	{mqtt5.ErrPoisonPublish, "poison_publish"},
 	{mqtt5.ErrMessageExpired, "message_expired"},
 	{mqtt5.ErrStopRequested, "stopped"},
+	{mqtt5.ErrReconnectRequested, "reconnect"},
 	{mqtt5.ErrClosed, "closed"},
 	{mqtt5.ErrConnectTimeout, "connect_timeout"},
 	{mqtt5.ErrConnackTimeout, "connack_timeout"},

@@ -13,6 +13,7 @@ var (
 	ErrMessageExpired     = errors.New("mqtt5: message expired before it could be sent")
 	ErrClosed             = errors.New("mqtt5: client is closed")
 	ErrStopRequested      = errors.New("mqtt5: stop was requested")
+	ErrReconnectRequested = errors.New("mqtt5: reconnect was requested")
 	ErrOfflinePolicy      = errors.New("mqtt5: dropped by the offline queue policy while not connected")
 	ErrConnectionLost     = errors.New("mqtt5: connection was lost")
 	ErrSessionLost        = errors.New("mqtt5: the server no longer has the session")

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -247,4 +248,44 @@ func TestRetryNow(t *testing.T) {
 	r.state(Waiting)
 	r.e.RetryNow(r.now)
 	r.state(Connecting)
+}
+
+func TestReconnect(t *testing.T) {
+	for state, want := range map[State]struct {
+		writes string
+		event  EventKind // 0: none
+		err    error
+	}{
+		Stopped:       {"", 0, ErrNotConnected},
+		Connecting:    {"", EventFailed, nil},
+		Handshake:     {"DISCONNECT 0x0", EventFailed, nil},
+		Connected:     {"DISCONNECT 0x0", EventDisconnected, nil},
+		Disconnecting: {"", 0, nil},
+		Closing:       {"", 0, nil},
+		Waiting:       {"", 0, nil},
+		Closed:        {"", 0, ErrClosed},
+	} {
+		t.Run(fmt.Sprint(state), func(t *testing.T) {
+			r := reach(t, state, &Config{MinDelay: time.Hour, MaxDelay: time.Hour})
+			if err := r.e.Reconnect(r.now); err != want.err {
+				t.Fatalf("got %v, want %v", err, want.err)
+			}
+			if want.err != nil {
+				return
+			}
+			if want.event != 0 {
+				if ev := r.event(want.event); ev.Err != ErrReconnectRequested || !ev.Retry || ev.Delay != 0 {
+					t.Errorf("event %+v", ev)
+				}
+			}
+			if want.writes != "" {
+				r.wrote(want.writes)
+			}
+			if r.e.State() != Connecting {
+				r.e.TransportClosed(r.now)
+				r.e.Tick(r.now, 0)
+			}
+			r.state(Connecting)
+		})
+	}
 }

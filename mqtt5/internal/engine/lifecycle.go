@@ -94,6 +94,32 @@ func (e *Engine) RetryNow(now time.Duration) {
 	}
 }
 
+// Reconnect ends the attempt or connection under way, a connection with a
+// DISCONNECT, and begins the next attempt without a delay. Operations go on as
+// after a lost connection.
+func (e *Engine) Reconnect(now time.Duration) error {
+	switch {
+	case e.closed:
+		return ErrClosed
+	case e.stopping:
+		return ErrStopRequested
+	}
+	switch e.state {
+	case Stopped:
+		return ErrNotConnected
+	case Waiting:
+		e.RetryNow(now)
+	case Connecting:
+		e.conclude(now, &Event{Err: ErrReconnectRequested})
+		e.beginClosing(now)
+	case Handshake, Connected:
+		e.disconnect(now, wire.Success, ErrReconnectRequested)
+	case Disconnecting, Closing:
+		e.delay = 0
+	}
+	return nil
+}
+
 // RetryAsked reports whether the question of a Failed event is still open.
 func (e *Engine) RetryAsked(run uint64) bool { return e.asked && e.run == run }
 
@@ -267,7 +293,10 @@ func (e *Engine) conclude(now time.Duration, ev *Event) {
 		e.attempt = 0
 	}
 	if e.desired && !e.stopping {
-		e.delay = e.backoff.next()
+		e.delay = 0
+		if ev.Err != ErrReconnectRequested {
+			e.delay = e.backoff.next()
+		}
 		ev.Retry, ev.Delay = true, e.delay
 		if ev.Kind == EventFailed && e.cfg.AskRetry {
 			e.run++

@@ -39,8 +39,11 @@ func (s *simulation) user() {
 	case d < 96:
 		s.stop(pick[time.Duration](s, 0, s.now, s.now+time.Duration(s.n(5000))*time.Millisecond, never))
 	case d < 97:
-		if s.one(3) {
+		switch {
+		case s.one(3):
 			s.cut()
+		case s.fault(3):
+			s.reconnect()
 		}
 	case d < 98:
 		if s.link.state == linkOpen {
@@ -61,6 +64,14 @@ func (s *simulation) user() {
 				s.fail("Start after Close: %v", err)
 			}
 		}
+	}
+}
+
+func (s *simulation) reconnect() {
+	state := s.e.state
+	err := s.e.Reconnect(s.now)
+	if refused := state == Stopped || s.stopping; (err != nil) != refused {
+		s.fail("Reconnect in state %d, stopping %v: %v", state, s.stopping, err)
 	}
 }
 
@@ -505,7 +516,8 @@ func (s *simulation) Notify(ev *Event) {
 	case EventFailed, EventDisconnected, EventStopped:
 		s.phase = 0
 	}
-	if ev.Retry && (ev.Delay < s.cfg.MinDelay || ev.Delay > s.cfg.MaxDelay || s.stopping) {
+	atOnce := ev.Err == ErrReconnectRequested && ev.Delay == 0
+	if ev.Retry && (!atOnce && (ev.Delay < s.cfg.MinDelay || ev.Delay > s.cfg.MaxDelay) || s.stopping) {
 		s.fail("retry after %v, stopping %v", ev.Delay, s.stopping)
 	}
 	if ev.Kind != EventFailed && ev.Kind != EventDisconnected {
