@@ -72,6 +72,8 @@ var optionCases = []optionCase{
 		func(_ *testing.T, _ *settings, c *connector) bool {
 			return c.options.SessionBehavior == mqtt5.SessionRejoinAlways && *c.options.Connect.SessionExpiryIntervalSeconds == 3600
 		}},
+	{"reconnect before expiry", "WithReconnectBeforeExpiry", func(*testing.T) Option { return WithReconnectBeforeExpiry(time.Hour) },
+		func(_ *testing.T, s *settings, _ *connector) bool { return s.reconnectAhead == time.Hour }},
 	{"no resubscribe", "WithoutResubscribe", func(*testing.T) Option { return WithoutResubscribe() },
 		func(_ *testing.T, _ *settings, c *connector) bool { return !c.options.Resubscribe }},
 	{"custom authorizer beside a certificate", "WithCustomAuthorizer", func(*testing.T) Option { return WithCustomAuthorizer(CustomAuthorizer{Name: "auth"}) },

@@ -123,6 +123,26 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
+// TestDocsSamples protects samples from being found by nobody: a page of docs refers to each.
+func TestDocsSamples(t *testing.T) {
+	tree := repository(t)
+	var text strings.Builder
+	for _, name := range tree.markdown() {
+		if strings.HasPrefix(name, "docs/") {
+			text.Write(tree.read(t, name))
+		}
+	}
+	samples, err := filepath.Glob(filepath.Join(tree.root, "samples", "*", "main.go"))
+	if err != nil || len(samples) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	for _, s := range samples {
+		if dir := "samples/" + filepath.Base(filepath.Dir(s)) + "/main.go"; !strings.Contains(text.String(), dir) {
+			t.Errorf("no page of docs refers to %s", dir)
+		}
+	}
+}
+
 // anchors returns the fragments that the headings of a Markdown file get on GitHub.
 func (tr *tree) anchors(t *testing.T, name string) map[string]bool {
 	t.Helper()

@@ -96,7 +96,7 @@ func (d *doctor) run(ctx context.Context, args []string) error {
 			return err
 		}
 	} else {
-		p := &page{w: os.Stdout, width: width(), colour: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
+		p := &page{w: os.Stdout, width: width(), colour: cli.IsTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
 		p.report(report, note)
 	}
 	if report.Err() != nil {

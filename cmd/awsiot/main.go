@@ -7,6 +7,7 @@
 //	awsiot pub rooms/7 21.5         publish one
 //	awsiot doctor                   find out why it does not connect
 //	awsiot core                     an AWS IoT Core on this machine
+//	awsiot bench                    measure throughput, latency and memory
 //
 // How to connect is said by flags, by variables such as AWS_IOT_ENDPOINT, or by
 // a profile file; see awsiot sub -h.
@@ -44,6 +45,7 @@ func program() *cli.Program {
 		subCommand(),
 		doctorCommand(),
 		coreCommand(),
+		benchCommand(),
 		shadowCommand(),
 		jobsCommand(),
 		versionCommand(),

@@ -48,7 +48,7 @@ func subCommand() *cli.Command {
 			s := &sub{out: bufio.NewWriter(os.Stdout), done: make(chan error, 1)}
 			set.Group("Messages", func() {
 				set.StringVar(&s.format, "format", "text", "`form` of a line: "+strings.Join(formats, ", "))
-				set.BoolVar(&s.topics, "topics", isTerminal(os.Stdout), "print the topic before a message (default: on a terminal)")
+				set.BoolVar(&s.topics, "topics", cli.IsTerminal(os.Stdout), "print the topic before a message (default: on a terminal)")
 				set.IntVar(&s.qos, "qos", 1, "highest `quality` of service")
 				set.IntVar(&s.n, "n", 0, "end after so `many` messages (default: Ctrl-C)")
 				set.DurationVar(&s.wait, "wait", 0, "longest `time` to wait for the messages (default: no limit)")
@@ -155,7 +155,7 @@ func (s *sub) print(w io.Writer, m mqtt5.Message) error {
 	switch {
 	case s.format == "hex":
 		text = hex.EncodeToString(m.Payload)
-	case isTerminal(os.Stdout):
+	case cli.IsTerminal(os.Stdout):
 		text = printable(text) // a payload must not drive the terminal
 	}
 	_, err := fmt.Fprintln(w, text)
@@ -191,14 +191,4 @@ func printable(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "\uFFFD"))
-}
-
-// isTerminal reports whether a person watches what is written to the file.
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(info, null)
 }

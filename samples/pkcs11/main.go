@@ -16,7 +16,7 @@ import (
 
 func main() {
 	app := sample.New("pkcs11", "Connects with a private key in a PKCS#11 token, subscribes, publishes and receives.")
-	token := app.PKCS11Flags(true)
+	token := app.PKCS11Flags()
 	cert := flag.String("cert", "", "PEM `file` with the certificate of the device (default: the one in the token)")
 
 	app.Main(func(_ context.Context, options []iot.Option) (*mqtt5.Client, error) {

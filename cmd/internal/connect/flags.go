@@ -128,6 +128,19 @@ func Define(set *cli.Flags) *Flags {
 // Named reports whether the client id was given, once Target has been called.
 func (f *Flags) Named() bool { return f.named }
 
+// HasEndpoint reports whether flags, environment or profile say where to connect
+// to.
+func (f *Flags) HasEndpoint() (bool, error) {
+	err := f.complete()
+	return f.Endpoint != "", err
+}
+
+// CA is the file with the CA of the server; "" for those of the system.
+func (f *Flags) CA() string { return f.ca }
+
+// Plaintext reports whether there is no TLS.
+func (f *Flags) Plaintext() bool { return f.plaintext }
+
 // Thing is the name of the thing: that of -thing, else the client id.
 func (f *Flags) Thing() string {
 	if f.alias.ThingName != "" {

@@ -6,8 +6,10 @@ package e2e
 
 import (
 	"io"
+	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,11 +54,10 @@ func TestSamples_realProxies(t *testing.T) {
 			}{
 				{"x509", []string{"-cert", f.Cert, "-key", f.Key}},
 				{"proxy", []string{"-cert", f.Cert, "-key", f.Key}},
-				{"pubsub", []string{"-method", "sigv4", "-region", core.Region()}},
-				{"pubsub", append([]string{"-method", "custom-auth"}, token...)},
-				{"pubsub", append([]string{"-method", "websocket-custom-auth"}, token...)},
-				{"doctor", []string{"-cert", f.Cert, "-key", f.Key}},
-				{"bench", append([]string{"-method", "websocket-custom-auth", "-clients", "4"}, token...)},
+				{"websocket-sigv4", []string{"-region", core.Region()}},
+				{"custom-auth-signed", token},
+				{"websocket-custom-auth", token},
+				{"fleet", []string{"-clients", "4", "-cert", f.Cert, "-key", f.Key}},
 			} {
 				stdout, stderr, status := run(t, "", program(t, s.sample), append(reach, s.args...)...)
 				if status != 0 {
@@ -75,48 +76,45 @@ func TestSamples_realProxies(t *testing.T) {
 }
 
 // TestSamples_withoutFlagsThroughProxies runs each sample as
-// TestSamples_withoutFlags does, with a proxy between it and its core.
+// TestSamples_withoutFlags does, with a proxy between it and its core. The
+// proxies take turns: each kind of connection goes through all of them above.
 func TestSamples_withoutFlagsThroughProxies(t *testing.T) {
-	for _, p := range []struct {
-		name  string
-		start func(testing.TB, proxytest.Config) *proxytest.Server
-	}{
-		{"squid", proxytest.StartSquid},
-		{"tinyproxy", proxytest.StartTinyproxy},
-		{"microsocks", proxytest.StartMicrosocks},
-	} {
-		t.Run(p.name, func(t *testing.T) {
-			server := p.start(t, proxytest.Config{Username: "user", Password: "password1"})
-			front := startRelay(t, server.Addr)
-			url := strings.Replace(server.URL(), server.Addr, front.address, 1)
-			for name, want := range without {
-				if interactive[name] || name == "bench" { // bench, which loads a proxy, runs above
-					continue
+	starts := []func(testing.TB, proxytest.Config) *proxytest.Server{proxytest.StartSquid, proxytest.StartTinyproxy, proxytest.StartMicrosocks}
+	var fronts []*relay
+	var urls []string
+	for _, start := range starts {
+		server := start(t, proxytest.Config{Username: "user", Password: "password1"})
+		front := startRelay(t, server.Addr)
+		fronts = append(fronts, front)
+		urls = append(urls, strings.Replace(server.URL(), server.Addr, front.address, 1))
+	}
+	for i, name := range slices.Sorted(maps.Keys(without)) {
+		if interactive[name] {
+			continue
+		}
+		front, url := fronts[i%len(fronts)], urls[i%len(urls)]
+		t.Run(name, func(t *testing.T) {
+			if name == "pkcs11" {
+				needSoftHSM(t)
+			}
+			before := front.accepted.Load()
+			stdout, stderr, status := run(t, "", program(t, name), "-proxy", url)
+			if status != 0 {
+				t.Fatalf("exit status %d\n%s\n%s", status, stdout, stderr)
+			}
+			for _, w := range without[name] {
+				if strings.HasPrefix(w, "The proxy opens") || strings.HasPrefix(w, "and set HTTPS_PROXY") {
+					continue // those are of its own proxy
 				}
-				t.Run(name, func(t *testing.T) {
-					if name == "pkcs11" {
-						needSoftHSM(t)
-					}
-					before := front.accepted.Load()
-					stdout, stderr, status := run(t, "", program(t, name), "-proxy", url)
-					if status != 0 {
-						t.Fatalf("exit status %d\n%s\n%s", status, stdout, stderr)
-					}
-					for _, w := range want {
-						if strings.HasPrefix(w, "The proxy opens") {
-							continue // that one is somebody else's
-						}
-						if !regexp.MustCompile(w).MatchString(stdout) {
-							t.Errorf("the output lacks %s:\n%s", w, stdout)
-						}
-					}
-					if front.accepted.Load() == before {
-						t.Error("nothing went through the proxy")
-					}
-					if strings.Contains(stdout+stderr, "password1") {
-						t.Errorf("the password is shown:\n%s%s", stdout, stderr)
-					}
-				})
+				if !regexp.MustCompile(w).MatchString(stdout) {
+					t.Errorf("the output lacks %s:\n%s", w, stdout)
+				}
+			}
+			if front.accepted.Load() == before {
+				t.Error("nothing went through the proxy")
+			}
+			if strings.Contains(stdout+stderr, "password1") {
+				t.Errorf("the password is in the output:\n%s%s", stdout, stderr)
 			}
 		})
 	}

@@ -12,13 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/sample"
 	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/softhsm"
 )
 
@@ -127,16 +125,17 @@ var without = map[string][]string{
 	"presence":                {`guest connected`, `guest disconnected CLIENT_INITIATED_DISCONNECT`, `Event: stopped`},
 	"basic-ingest":            {`The rule got sdk/samples/basic-ingest: Hello from Go \[10\]`, `Published 10 messages to \$aws/rules/sample/`, `Event: stopped`},
 	"request-response-topics": {`Request 1 of 10: "Hello from Go \[1\]" was answered with "HELLO FROM GO \[1\]"`, `Request 10 of 10`, `Event: stopped`},
-	"pubsub":                  {`"topic":"sdk/samples/pubsub","qos":1,"payload":"Hello from Go \[1\]"}`, `Hello from Go \[10\]"}`},
-	"doctor":                  {`ok +DNS`, `ok +TLS`, `ok +clock`, `ok +MQTT CONNECT`, `ok +round trip`},
-	"bench": {`flow +20000 messages in`, `QoS 1, 256 bytes, 1 client, PublishAsync`, `received +20000`, `latency +p50 \S+, p90`,
-		`CPU .* of client and server`, `errors +0`, `lost +0`},
-	"localcore": nil, // runs until Ctrl-C
-	"agent":     nil, // has a test of its own
+	"manual-acknowledgement": {`Attempt 1: received Hello from Go`, `stays unacknowledged`,
+		`session present: true`, `Attempt 2: received Hello from Go`, `acknowledged\.`, `Event: stopped`},
+	"topic-aliases":     {`10 messages took \d+ bytes with full topics`, `10 messages took \d+ bytes with topic aliases`, `saved [1-9]\d* bytes`},
+	"fleet":             {`20 clients are connected; the process has \d+ goroutines`, `200 messages with QoS 1 are acknowledged`},
+	"proxy-environment": pubSub(`and set HTTPS_PROXY`, `The proxy opens a tunnel to \S+:443`),
+	"windows-store":     nil, // its certificate is in a Windows store
+	"agent":             nil, // has a test of its own
 }
 
 // interactive are samples that need more than to be run.
-var interactive = map[string]bool{"agent": true, "localcore": true}
+var interactive = map[string]bool{"agent": true, "windows-store": true}
 
 func TestSamples_withoutFlags(t *testing.T) {
 	found, err := filepath.Glob("../../*/main.go")
@@ -210,23 +209,11 @@ func TestSamples_mistakes(t *testing.T) {
 		{"proxy", []string{"-endpoint", "127.0.0.1", "-port", "1", "-cert", file, "-key", file, "-proxy", "ftp://user:hush@x"}, `scheme`},
 		{"pkcs11", []string{"-endpoint", "127.0.0.1"}, `-library is missing`},
 		{"pkcs11", []string{"-endpoint", "127.0.0.1", "-library", file}, `failed at stage TLS: .*x\.pem`},
-		{"pubsub", []string{"-method", "pigeon"}, `unknown -method "pigeon"`},
-		{"pubsub", []string{"-method", "windows-store"}, `-endpoint is missing`},
-		{"pubsub", []string{"-method", "windows-store", "-endpoint", "broker.invalid", "-store", `CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`}, `failed at stage TLS: .*no Windows certificate store`},
-		{"pubsub", []string{"-method", "cognito", "-endpoint", "broker.invalid"}, `IdentityID`},
-		{"pubsub", []string{"-method", "role-alias", "-endpoint", "broker.invalid"}, `needs -credentials-endpoint and -role-alias`},
-		{"pubsub", []string{"-qos", "2"}, `-qos 2: it is 0 or 1`},
+		{"windows-store", nil, `-endpoint and -store are missing`},
+		{"windows-store", []string{"-endpoint", "broker.invalid"}, `needs -store`},
+		{"windows-store", []string{"-endpoint", "broker.invalid", "-store", `CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`}, `failed at stage TLS: .*no Windows certificate store`},
 		{"x509", []string{"-proxy", "ftp://user:hush@x"}, `failed at stage options: .*scheme of the proxy URL.*use http, https, socks5`},
 		{"websocket-cognito", []string{"-proxy", "http://user:hush@127.0.0.1:1"}, `failed at stage proxy: .*refused.*check host and port of the proxy`},
-		{"doctor", []string{"-endpoint", "127.0.0.1", "-port", "1", "-method", "custom-auth", "-password", "hush"}, `failed at stage TCP: .*refused`},
-		{"localcore", []string{"-addr", "nonsense"}, `nonsense`},
-		{"bench", []string{"-workload", "sleep"}, `unknown -workload "sleep"`},
-		{"bench", []string{"-workload", "recv"}, `needs a server to which others publish`},
-		{"bench", []string{"-host", "a.invalid", "-endpoint", "b.invalid"}, `exclude each other`},
-		{"bench", []string{"-tls"}, `-tls goes with -host`},
-		{"bench", []string{"-window", "0"}, `-window 0 is not between`},
-		{"bench", []string{"-rate", "-1"}, `cannot be negative`},
-		{"bench", []string{"-host", "127.0.0.1", "-port", "1", "-topic", "a", "-clients", "3", "-dialers", "1"}, `client 0: .*refused`},
 	} {
 		t.Run(tt.sample+" "+strings.Join(tt.args, " "), func(t *testing.T) {
 			if tt.sample == "pkcs11" && len(tt.args) > 2 {
@@ -236,39 +223,14 @@ func TestSamples_mistakes(t *testing.T) {
 			if status != 1 {
 				t.Errorf("exit status %d\n%s", status, stdout)
 			}
-			// The last line tells; those that write something else to standard output have their events before it.
 			lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
-			if len(lines) != 1 && !slices.Contains([]string{"pubsub", "doctor", "bench"}, tt.sample) || !regexp.MustCompile(tt.want).MatchString(lines[len(lines)-1]) {
+			if len(lines) != 1 || !regexp.MustCompile(tt.want).MatchString(lines[len(lines)-1]) {
 				t.Errorf("want one line with %s, got:\n%s", tt.want, stderr)
 			}
 			if strings.Contains(stdout+stderr, "hush") {
 				t.Errorf("a secret is shown:\n%s%s", stdout, stderr)
 			}
 		})
-	}
-}
-
-func TestPubSub_methods(t *testing.T) {
-	for _, method := range sample.Methods {
-		if method == "windows-store" || method == "plain" {
-			continue // the one needs Windows, the other a server without TLS: TestLocalcore has it
-		}
-		t.Run(method, func(t *testing.T) {
-			if method == "pkcs11" {
-				needSoftHSM(t)
-			}
-			stdout, stderr, status := run(t, "", program(t, "pubsub"), "-method", method, "-count", "2")
-			if status != 0 || strings.Count(stdout, "\n") != 2 {
-				t.Errorf("exit status %d\n%s\n%s", status, stdout, stderr)
-			}
-		})
-	}
-}
-
-func TestPubSub_lines(t *testing.T) {
-	stdout, stderr, status := run(t, "one\ntwo\n", program(t, "pubsub"), "-lines", "-pub", "a/b", "-sub", "a/+", "-content-type", "text/plain")
-	if status != 0 || !strings.Contains(stdout, `"payload":"one","contentType":"text/plain"`) || !strings.Contains(stdout, `"payload":"two"`) {
-		t.Errorf("exit status %d\n%s\n%s", status, stdout, stderr)
 	}
 }
 
@@ -351,49 +313,5 @@ func TestSamples_interrupt(t *testing.T) {
 	rest, status := interrupt()
 	if status != 0 || !strings.Contains(rest, "Event: disconnected: mqtt5: stop was requested") || !strings.Contains(rest, "Event: stopped") {
 		t.Errorf("exit status %d\n%s", status, rest)
-	}
-}
-
-// TestLocalcore types every command that localcore prints.
-func TestLocalcore(t *testing.T) {
-	out, interrupt := start(t, "localcore")
-	lines := until(t, out, `What clients do`)
-	var commands []string
-	used := map[string]bool{}
-	typed := regexp.MustCompile(`((?:[A-Z][A-Z0-9_]*=\S+ )*)go run \./samples/(\S+) (.*)`)
-	for _, l := range lines {
-		if m := typed.FindStringSubmatch(l); m != nil {
-			commands = append(commands, m[1]+program(t, m[2])+" "+m[3])
-			used[m[2]] = true
-		}
-	}
-	for _, name := range []string{"x509", "proxy", "pkcs12", "pkcs11", "signer", "websocket-sigv4", "websocket-cognito", "role-alias",
-		"custom-auth", "custom-auth-signed", "websocket-custom-auth", "pubsub", "doctor"} {
-		if name == "pkcs11" && !used[name] {
-			t.Run(name, needSoftHSM)
-		} else if !used[name] {
-			t.Errorf("no command for %s in:\n%s", name, strings.Join(lines, "\n"))
-		}
-	}
-	for _, c := range commands {
-		// Each has an end, and none depends on what else the user has.
-		c = "env -u AWS_REGION -u AWS_DEFAULT_REGION -u SOFTHSM2_CONF -u AWS_SESSION_TOKEN AWS_ACCESS_KEY_ID=AKIAOTHER AWS_SECRET_ACCESS_KEY=other " +
-			strings.Replace(c, "-count 0", "-count 1 -pub a/b", 1)
-		if stdout, stderr, status := run(t, "", "sh", "-c", c); status != 0 {
-			t.Errorf("%s\nexit status %d\n%s\n%s", c, status, stdout, stderr)
-		}
-	}
-	events, status := interrupt()
-	if status != 0 {
-		t.Errorf("exit status %d", status)
-	}
-	if n := strings.Count(events, "Connected conn="); n < len(commands) {
-		t.Errorf("%d connections by %d commands", n, len(commands))
-	}
-	for _, want := range []string{`Connected .*sample-x509`, `Subscribed .*filter="a/#"`, `Published .*topic="sdk/samples/custom-auth"`,
-		`CredentialsIssued .*source=cognito`, `CredentialsIssued .*source=role-alias`, `ProxyTunnel to `, `Stopping\.`} {
-		if !regexp.MustCompile(want).MatchString(events) {
-			t.Errorf("no %s among the events", want)
-		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -46,9 +45,6 @@ type App struct {
 	Count    int
 	Verbose  bool
 
-	// Out is where lines are printed. Default: standard output.
-	Out io.Writer
-
 	// Core is the embedded AWS IoT Core; nil if there is an -endpoint.
 	Core *iottest.Core
 
@@ -60,7 +56,7 @@ type App struct {
 // New defines the flags that all samples have. The sample defines its own
 // before it calls Main or Run.
 func New(name, summary string) *App {
-	a := &App{Name: name, Out: os.Stdout, allowed: []string{"client-id", "topic", "message", "count", "verbose", "proxy"}}
+	a := &App{Name: name, allowed: []string{"client-id", "topic", "message", "count", "verbose", "proxy"}}
 	flag.StringVar(&a.Endpoint, "endpoint", "", "host `name` of the AWS IoT data endpoint; without it the sample starts an AWS IoT Core of its own inside this program")
 	flag.IntVar(&a.Port, "port", 0, "`port` of the endpoint (default 443)")
 	flag.StringVar(&a.CA, "ca", "", "PEM `file` with the CA of the endpoint (default: the CAs of the system)")
@@ -206,8 +202,7 @@ func (a *App) Require(flags ...string) error {
 // Options are the options of all samples: client identifier, lifecycle events,
 // and how to reach the server.
 func (a *App) Options() []iot.Option {
-	options := []iot.Option{
-		iot.WithClientID(a.ClientID),
+	options := append(a.NetworkOptions(),
 		iot.WithOnAttemptingConnect(func(e *mqtt5.AttemptingConnect) {
 			a.Printf("Event: attempting to connect to %s as %s (attempt %d)", a.Endpoint, a.ClientID, e.Attempt)
 		}),
@@ -221,9 +216,22 @@ func (a *App) Options() []iot.Option {
 			a.Printf("Event: disconnected: %s", oneLine(e.Err))
 		}),
 		iot.WithOnStopped(func(*mqtt5.Stopped) { a.Printf("Event: stopped") }),
-	}
+	)
 	if a.Local() {
-		options = append(options, iot.WithDialer(a.Core.DialContext), iot.WithCABytes(a.Core.CAPEM()), iot.WithRegion(a.Core.Region()))
+		options = append(options, iot.WithCABytes(a.Core.CAPEM()), iot.WithRegion(a.Core.Region()))
+	}
+	if a.CA != "" {
+		options = append(options, iot.WithCAFile(a.CA))
+	}
+	return options
+}
+
+// NetworkOptions are the options of all samples about what is below TLS, the
+// client identifier, and the log.
+func (a *App) NetworkOptions() []iot.Option {
+	options := []iot.Option{iot.WithClientID(a.ClientID)}
+	if a.Local() {
+		options = append(options, iot.WithDialer(a.Core.DialContext))
 	}
 	switch a.Proxy {
 	case "":
@@ -234,9 +242,6 @@ func (a *App) Options() []iot.Option {
 	}
 	if a.Port != 0 {
 		options = append(options, iot.WithPort(a.Port))
-	}
-	if a.CA != "" {
-		options = append(options, iot.WithCAFile(a.CA))
 	}
 	if a.Verbose {
 		if logger, err := zap.NewDevelopment(); err == nil {
@@ -250,7 +255,7 @@ func (a *App) Options() []iot.Option {
 func (a *App) Printf(format string, args ...any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, _ = fmt.Fprintf(a.Out, format+"\n", args...)
+	_, _ = fmt.Printf(format+"\n", args...)
 }
 
 // failure is the line that says what failed.

@@ -58,6 +58,15 @@ func (c *CertFlags) Client(options ...iot.Option) (*mqtt5.Client, error) {
 	return iot.NewMTLSFromPath(c.app.Endpoint, *c.Cert, *c.Key, options...)
 }
 
+// TLS makes a TLS context that trusts the CA of the server.
+func (a *App) TLS(o tlsctx.Options) (*tlsctx.Context, error) {
+	o.CAFile = a.CA
+	if a.Local() {
+		o.CAPEM = a.Core.CAPEM()
+	}
+	return tlsctx.New(o)
+}
+
 // Signer is the certificate and its key, which plays the hardware.
 func (c *CertFlags) Signer() (certPEM []byte, key crypto.Signer, err error) {
 	if certPEM, err = os.ReadFile(*c.Cert); err != nil {
