@@ -97,7 +97,9 @@ func (l *link) closeConn() {
 
 // leave notes that a goroutine is done with the link. The caller holds mu.
 func (l *link) leave(now time.Duration) {
-	l.users--
+	if l.users--; l.users == 0 {
+		l.giveSlot()
+	}
 	switch {
 	case l.users > 0:
 	case l.conn != nil && !l.closing: // nobody is left to close it
@@ -131,7 +133,6 @@ func (l *link) dial() (opened bool) {
 	now := c.lock()
 	l.slot = true
 	if !l.current() {
-		l.giveSlot()
 		l.leave(now)
 		c.unlock(now)
 		return false
