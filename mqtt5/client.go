@@ -31,9 +31,8 @@ type Client struct {
 	observers *observers // nil: none
 	router    router     // has a lock of its own
 	listeners listeners  // likewise
-	gate      *eventloop.Gate
-	durable   *durable         // nil: no store
-	own       *eventloop.Group // nil if the loops are shared
+	group     *eventloop.Group
+	durable   *durable // nil: no store
 
 	// mu guards everything below. It is never held across I/O or user code. It is
 	// taken by lock and released by unlock.
@@ -46,7 +45,6 @@ type Client struct {
 	events      delivery.Lane[event]
 	completions delivery.Lane[completion]
 	messages    delivery.Messages
-	received    int    // bytes of the present read that Receive had before
 	connections uint64 // counts ConnectionSuccess events
 	reading     *link  // whose reader runs the message handlers
 	handlers    handlerContext
@@ -61,9 +59,11 @@ type Client struct {
 	stopped     []*waiter // those that wait in Stop
 	connected   []*waiter // those that wait in WaitConnected
 	gaveUp      error     // why the client stopped by itself
+	received    uint32    // bytes of the present read that Receive had before
 	untold      int32     // Stopped events that are not handled yet
 	saidGranted bool      // the log says that acknowledgements carry a granted QoS
 	ended       bool      // closed, and everything was given back
+	ownLoop     bool      // the group is the client's own
 
 	start starts // bound once, when first needed: to start a goroutine then takes no allocation
 }
@@ -97,19 +97,17 @@ func NewClient(options ClientOptions) (*Client, error) {
 	if opts.Limits != nil && opts.Limits.GenerateClientID && opts.Connect.ClientID == "" {
 		opts.Connect.ClientID = generateClientID()
 	}
-	c := &Client{opts: opts, log: opts.Logger, armed: never}
+	c := &Client{opts: opts, log: opts.Logger, group: opts.EventLoops, armed: never}
 	if c.log == nil {
 		c.log = silent
 	}
 	c.warnWithoutEffect()
-	group := opts.EventLoops
-	if group == nil {
-		c.own = eventloop.NewGroup(eventloop.Options{Loops: 1, Logger: opts.Logger})
-		group = c.own
+	if c.group == nil {
+		c.group = eventloop.NewGroup(eventloop.Options{Loops: 1, Logger: opts.Logger})
+		c.ownLoop = true
 	}
-	c.loop = group.Next()
+	c.loop = c.group.Next()
 	c.loop.Pin()
-	c.gate = group.Gate()
 	c.observers = newObservers(c, opts)
 	if opts.Authenticator != nil {
 		c.exchange = new(exchange)
@@ -331,8 +329,8 @@ func (c *Client) end() {
 	c.timer.Stop()
 	c.suspend.Stop()
 	c.loop.Unpin()
-	if c.own != nil {
-		go c.own.Close() // not from a goroutine that the loop may wait for
+	if c.ownLoop {
+		go c.group.Close() // not from a goroutine that the loop may wait for
 	}
 }
 

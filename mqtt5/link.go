@@ -28,19 +28,19 @@ type link struct {
 	conn     net.Conn           // set before the reader starts
 	cancel   context.CancelFunc // of the dial; nil before and after
 	turn     eventloop.Waiter   // for a slot of the gate
-	slot     bool               // holds one
-	users    int                // goroutines that may touch conn, plus a turn that is awaited
+	users    int32              // goroutines that may touch conn, plus a turn that is awaited
+	slot     bool               // holds a slot
 	closing  bool
 	finished bool          // a DISCONNECT was written
 	writing  bool          // somebody writes, or is about to
 	paused   bool          // the reader waits for resumed
+	used     bool          // for the reader: its goroutine has handled something
 	resumed  chan struct{} // one slot; made when needed
 	start    func()        // write, bound once: to start it then takes no allocation
 
 	// For the reader.
 	reader  *conn.Reader
 	renewed time.Duration // when its goroutine was started
-	used    bool          // that goroutine has handled something
 
 	// For the writer.
 	writer   *conn.Writer
@@ -53,7 +53,7 @@ func (c *Client) dial() {
 	l := &link{client: c, users: 1}
 	c.link = l
 	l.turn.Init(func() { go l.open() })
-	c.gate.Acquire(&l.turn)
+	c.group.Gate().Acquire(&l.turn)
 }
 
 // current reports whether what happens on l still matters.
@@ -75,7 +75,7 @@ func (l *link) close(finished bool) {
 	l.giveSlot() // a Dial that does not return must not keep it
 	if l.cancel != nil {
 		l.cancel()
-	} else if l.client.gate.Cancel(&l.turn) {
+	} else if l.client.group.Gate().Cancel(&l.turn) {
 		l.leave(l.client.loop.Now())
 	}
 }
@@ -115,7 +115,7 @@ func (l *link) leave(now time.Duration) {
 func (l *link) giveSlot() {
 	if l.slot {
 		l.slot = false
-		l.client.gate.Release()
+		l.client.group.Gate().Release()
 	}
 }
 
@@ -349,7 +349,7 @@ func (l *link) receive() next {
 			return leave
 		}
 		var n int
-		c.received = consumed
+		c.received = uint32(consumed)
 		n, need = c.engine.Receive(now, data[consumed:])
 		c.received = 0
 		consumed += n

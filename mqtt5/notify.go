@@ -41,9 +41,9 @@ func (s *sink) Deliver(m *engine.Message) {
 	c := (*Client)(s)
 	c.messages.Add(delivery.Record{
 		Ack:     m.Ack,
-		Start:   uint32(c.received + m.Start),
-		Payload: uint32(c.received + m.End - len(m.Payload)),
-		End:     uint32(c.received + m.End),
+		Start:   c.received + uint32(m.Start),
+		Payload: c.received + uint32(m.End-len(m.Payload)),
+		End:     c.received + uint32(m.End),
 		Topic:   uint16(len(m.Topic)),
 		QoS:     m.QoS,
 		Retain:  m.Retain,

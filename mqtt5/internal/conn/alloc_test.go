@@ -161,7 +161,7 @@ func TestRest(t *testing.T) {
 	if err := joined.Write([][]byte{{1}, {2}, {3}}); err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range joined.group[:cap(joined.group)] {
+	for _, b := range joined.pieces.group[:cap(joined.pieces.group)] {
 		if b != nil {
 			t.Error("holds references to what it wrote")
 		}

@@ -11,15 +11,12 @@ func New(c net.Conn) (*Reader, *Writer) {
 		Writer
 	})
 	r, w := &both.Reader, &both.Writer
-	r.conn, w.conn = c, c
-	r.socket, w.socket, w.below = newSockets(c, &w.written)
-	if r.socket == nil {
+	r.conn = c
+	if s := newSocket(c, &w.written); s != nil {
+		r.socket, w.socket, w.below = s, s, s.raw
+	} else {
 		r.first = make([]byte, firstRead)
-		w.below = bottom(c)
-	}
-	w.largest, w.piece = largestPiece, firstPiece
-	if joined, ok := c.(buffersWriter); ok {
-		w.joined, w.largest = joined, largestPiece-frameHeader
+		w.pieces, w.below = newPieces(c), bottom(c)
 	}
 	return r, w
 }

@@ -27,8 +27,8 @@ const (
 // memory but a few bytes.
 type Reader struct {
 	conn   net.Conn
-	socket *readSocket // nil: conn is no plain socket
-	first  []byte      // firstRead bytes if socket is nil
+	socket *socket // nil: conn is no plain socket
+	first  []byte  // firstRead bytes if socket is nil
 
 	buf    *Buffer // nil at rest
 	expect int     // likely size of the next packet, if it is a large one; else 0

@@ -10,20 +10,15 @@ import (
 	"syscall"
 )
 
-// readSocket and writeSocket do not exist here: everything goes through net.Conn.
-type (
-	readSocket  struct{}
-	writeSocket struct{}
-)
+// socket does not exist here: everything goes through net.Conn.
+type socket struct{ raw syscall.RawConn }
 
-func newSockets(net.Conn, *atomic.Int64) (*readSocket, *writeSocket, syscall.RawConn) {
-	return nil, nil, nil
-}
+func newSocket(net.Conn, *atomic.Int64) *socket { return nil }
 
-func (*readSocket) read(int) (*Buffer, error) { panic("unreachable") }
+func (*socket) read(int) (*Buffer, error) { panic("unreachable") }
 
-func (*readSocket) readInto([]byte) (int, error) { panic("unreachable") }
+func (*socket) readInto([]byte) (int, error) { panic("unreachable") }
 
-func (*writeSocket) write([][]byte) error { panic("unreachable") }
+func (*socket) write([][]byte) error { panic("unreachable") }
 
-func (*writeSocket) tryWrite([]byte) int { panic("unreachable") }
+func (*socket) tryWrite([]byte) int { panic("unreachable") }

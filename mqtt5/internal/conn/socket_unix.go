@@ -30,20 +30,6 @@ func rawConn(c net.Conn) syscall.RawConn {
 	return raw
 }
 
-// newSockets returns nil unless c is a plain socket.
-func newSockets(c net.Conn, written *atomic.Int64) (*readSocket, *writeSocket, syscall.RawConn) {
-	raw := rawConn(c)
-	if raw == nil {
-		return nil, nil, nil
-	}
-	both := &struct {
-		r readSocket
-		w writeSocket
-	}{readSocket{conn: c, raw: raw}, writeSocket{conn: c, raw: raw, written: written}}
-	both.r.readable, both.w.writable = both.r.attempt, both.w.attempt
-	return &both.r, &both.w, raw
-}
-
 // socketError returns an error as the methods of net.Conn do.
 func socketError(op string, c net.Conn, err error) error {
 	var oe *net.OpError
@@ -54,43 +40,62 @@ func socketError(op string, c net.Conn, err error) error {
 	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: c.RemoteAddr(), Err: err}
 }
 
-// readSocket reads from a plain socket. It takes a buffer for each attempt, and
-// returns it to the pool before it waits.
-type readSocket struct {
+// socket is a plain socket. Who reads takes a buffer for each attempt, and
+// returns it to the pool before waiting; each partial write is counted.
+type socket struct {
 	conn     net.Conn
 	raw      syscall.RawConn
-	readable func(fd uintptr) bool // attempt, bound once
+	written  *atomic.Int64
+	readable func(fd uintptr) bool // attemptRead, bound once
+	writable func(fd uintptr) bool // attemptWrite, bound once
 
 	// Of one read.
-	into   []byte // nil: a new buffer
-	expect int    // size of the new buffer; 0: a pooled one
-	buf    *Buffer
-	n      int
-	err    error
+	into    []byte // nil: a new buffer
+	expect  int    // size of the new buffer; 0: a pooled one
+	buf     *Buffer
+	n       int
+	readErr error
+
+	// Of one write.
+	segments [][]byte
+	one      [1][]byte // segments of tryWrite
+	trying   bool      // it does not wait
+	writeErr error
+}
+
+// newSocket returns nil unless c is a plain socket.
+func newSocket(c net.Conn, written *atomic.Int64) *socket {
+	raw := rawConn(c)
+	if raw == nil {
+		return nil
+	}
+	s := &socket{conn: c, raw: raw, written: written}
+	s.readable, s.writable = s.attemptRead, s.attemptWrite
+	return s
 }
 
 // read returns the next bytes in a new buffer: one of expect bytes, or a pooled one.
-func (s *readSocket) read(expect int) (*Buffer, error) {
+func (s *socket) read(expect int) (*Buffer, error) {
 	s.expect = expect
-	err := s.wait()
+	err := s.waitToRead()
 	b := s.buf
 	s.buf = nil
 	return b, err
 }
 
 // readInto reads the next bytes to b, which is not empty.
-func (s *readSocket) readInto(b []byte) (int, error) {
+func (s *socket) readInto(b []byte) (int, error) {
 	s.into = b
-	err := s.wait()
+	err := s.waitToRead()
 	s.into = nil
 	return s.n, err
 }
 
-func (s *readSocket) wait() error {
-	s.n, s.err = 0, nil
+func (s *socket) waitToRead() error {
+	s.n, s.readErr = 0, nil
 	err := s.raw.Read(s.readable)
 	if err == nil {
-		err = s.err
+		err = s.readErr
 	}
 	switch err {
 	case nil, io.EOF:
@@ -99,8 +104,8 @@ func (s *readSocket) wait() error {
 	return socketError("read", s.conn, err)
 }
 
-// attempt reads if there is something to read. It returns false to wait for that.
-func (s *readSocket) attempt(fd uintptr) bool {
+// attemptRead reads if there is something to read. It returns false to wait for that.
+func (s *socket) attemptRead(fd uintptr) bool {
 	into := s.into
 	if into == nil {
 		if s.expect > 0 {
@@ -131,31 +136,17 @@ func (s *readSocket) attempt(fd uintptr) bool {
 	case nil:
 		err = io.EOF
 	}
-	s.err = err
+	s.readErr = err
 	return true
 }
 
-// writeSocket writes to a plain socket and counts each partial write.
-type writeSocket struct {
-	conn     net.Conn
-	raw      syscall.RawConn
-	written  *atomic.Int64
-	writable func(fd uintptr) bool // attempt, bound once
-
-	// Of one write.
-	segments [][]byte
-	one      [1][]byte // segments of tryWrite
-	trying   bool      // it does not wait
-	err      error
-}
-
 // write writes all segments, and waits whenever the socket is full.
-func (s *writeSocket) write(segments [][]byte) error {
-	s.segments, s.err = segments, nil
+func (s *socket) write(segments [][]byte) error {
+	s.segments, s.writeErr = segments, nil
 	err := s.raw.Write(s.writable)
 	s.segments = nil
 	if err == nil {
-		err = s.err
+		err = s.writeErr
 	}
 	if err != nil {
 		return socketError("write", s.conn, err)
@@ -163,9 +154,9 @@ func (s *writeSocket) write(segments [][]byte) error {
 	return nil
 }
 
-// attempt writes what the socket accepts. It returns false to wait until it
+// attemptWrite writes what the socket accepts. It returns false to wait until it
 // accepts more.
-func (s *writeSocket) attempt(fd uintptr) bool {
+func (s *socket) attemptWrite(fd uintptr) bool {
 	for {
 		for len(s.segments) > 0 && len(s.segments[0]) == 0 {
 			s.segments = s.segments[1:]
@@ -182,17 +173,17 @@ func (s *writeSocket) attempt(fd uintptr) bool {
 		case err == syscall.EAGAIN:
 			return s.trying
 		case err == nil:
-			s.err = io.ErrUnexpectedEOF
+			s.writeErr = io.ErrUnexpectedEOF
 			return true
 		default:
-			s.err = err
+			s.writeErr = err
 			return true
 		}
 	}
 }
 
 // advance drops the first n bytes of the segments.
-func (s *writeSocket) advance(n int) {
+func (s *socket) advance(n int) {
 	for n > 0 {
 		first := &s.segments[0]
 		k := min(n, len(*first))
@@ -205,7 +196,7 @@ func (s *writeSocket) advance(n int) {
 }
 
 // tryWrite writes what the socket accepts at once. The next write reports an error.
-func (s *writeSocket) tryWrite(b []byte) int {
+func (s *socket) tryWrite(b []byte) int {
 	s.one[0] = b
 	s.segments, s.trying = s.one[:], true
 	_ = s.raw.Write(s.writable)

@@ -37,17 +37,29 @@ type buffersWriter interface {
 // Writer writes to a connection and counts what has left. One goroutine at a
 // time may call Write and TryWrite, any may call Departed.
 type Writer struct {
-	conn   net.Conn
-	socket *writeSocket  // nil: conn is no plain socket
-	joined buffersWriter // nil: conn takes one slice at a time
-
-	largest int      // size of a piece on a fast link
-	piece   int      // size of the next piece
-	group   [][]byte // what joined gets
+	socket *socket // nil: conn is no plain socket
+	pieces *pieces // nil: it is one
 
 	written  atomic.Int64
 	departed atomic.Int64
 	below    syscall.RawConn // of the socket under all layers; nil: unknown
+}
+
+// pieces writes in pieces, each of which counts when it is complete.
+type pieces struct {
+	conn    net.Conn
+	joined  buffersWriter // nil: conn takes one slice at a time
+	largest int           // size of a piece on a fast link
+	size    int           // of the next piece
+	group   [][]byte      // what joined gets
+}
+
+func newPieces(c net.Conn) *pieces {
+	p := &pieces{conn: c, largest: largestPiece, size: firstPiece}
+	if joined, ok := c.(buffersWriter); ok {
+		p.joined, p.largest = joined, largestPiece-frameHeader
+	}
+	return p
 }
 
 // Write writes all segments, and waits until the connection has accepted them. It may
@@ -56,7 +68,7 @@ func (w *Writer) Write(segments [][]byte) error {
 	switch {
 	case w.socket != nil:
 		return w.socket.write(segments)
-	case w.joined != nil:
+	case w.pieces.joined != nil:
 		return w.writeGroups(segments)
 	default:
 		return w.writePieces(segments)
@@ -70,13 +82,13 @@ func (w *Writer) Tries() bool { return w.socket != nil }
 // that was. The next Write reports an error.
 func (w *Writer) TryWrite(b []byte) int { return w.socket.tryWrite(b) }
 
-// writePieces writes in pieces, each of which counts when it is complete.
 func (w *Writer) writePieces(segments [][]byte) error {
+	p := w.pieces
 	for _, s := range segments {
 		for len(s) > 0 {
-			size := min(len(s), w.piece)
+			size := min(len(s), p.size)
 			start := time.Now()
-			n, err := w.conn.Write(s[:size])
+			n, err := p.conn.Write(s[:size])
 			if err = w.count(size, n, err, start); err != nil {
 				return err
 			}
@@ -89,14 +101,15 @@ func (w *Writer) writePieces(segments [][]byte) error {
 // writeGroups is writePieces for a connection that joins slices: a piece may
 // have bytes of several segments, so that small ones do not become small frames.
 func (w *Writer) writeGroups(segments [][]byte) error {
-	defer func() { clear(w.group[:cap(w.group)]) }()
+	p := w.pieces
+	defer func() { clear(p.group[:cap(p.group)]) }()
 	for len(segments) > 0 {
 		size := 0
-		w.group = w.group[:0]
-		for len(segments) > 0 && size < w.piece {
-			part := segments[0][:min(len(segments[0]), w.piece-size)]
+		p.group = p.group[:0]
+		for len(segments) > 0 && size < p.size {
+			part := segments[0][:min(len(segments[0]), p.size-size)]
 			if len(part) > 0 {
-				w.group = append(w.group, part)
+				p.group = append(p.group, part)
 				size += len(part)
 			}
 			if segments[0] = segments[0][len(part):]; len(segments[0]) == 0 {
@@ -107,7 +120,7 @@ func (w *Writer) writeGroups(segments [][]byte) error {
 			return nil
 		}
 		start := time.Now()
-		n, err := w.joined.WriteBuffers(w.group)
+		n, err := p.joined.WriteBuffers(p.group)
 		if err = w.count(size, int(n), err, start); err != nil {
 			return err
 		}
@@ -125,11 +138,12 @@ func (w *Writer) count(size, n int, err error, start time.Time) error {
 	if n < size {
 		return io.ErrShortWrite
 	}
+	p := w.pieces
 	switch took := time.Since(start); {
 	case took > slowPiece:
-		w.piece = max(smallestPiece, int(int64(size)*int64(slowPiece)/int64(took)))
+		p.size = max(smallestPiece, int(int64(size)*int64(slowPiece)/int64(took)))
 	case took < fastPiece:
-		w.piece = min(w.largest, w.piece+smallestPiece)
+		p.size = min(p.largest, p.size+smallestPiece)
 	}
 	return nil
 }

@@ -90,7 +90,9 @@ func TestWrite_pieces(t *testing.T) {
 			run := func(c net.Conn, r *recorder, calls []int) {
 				t.Helper()
 				w := NewWriter(c)
-				w.piece = w.largest
+				if w.pieces != nil {
+					w.pieces.size = w.pieces.largest
+				}
 				if w.Tries() {
 					t.Error("it is no plain socket")
 				}

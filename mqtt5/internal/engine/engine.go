@@ -211,7 +211,7 @@ type Engine struct {
 	operations
 	keeping *keeping // nil: there is no store
 	connection
-	stats   Stats
+	stats   Counters
 	scratch *Message // of Receive; made for the first PUBLISH
 }
 

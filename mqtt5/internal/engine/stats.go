@@ -4,14 +4,18 @@ package engine
 
 import "time"
 
-// Stats are counters of one client since it was made, and the present size of
-// its queue.
+// Stats are the counters of one client, and the present state of its queue.
 type Stats struct {
+	Counters
+	Unacked      int // of the incomplete operations, sent and not acknowledged
+	UnackedBytes int64
+	Queued       int // of the incomplete operations, not sent yet
+}
+
+// Counters count since the client was made.
+type Counters struct {
 	Incomplete      int // operations submitted and not completed
 	IncompleteBytes int64
-	Unacked         int // of those, sent and not acknowledged
-	UnackedBytes    int64
-	Queued          int // of those, not sent yet
 
 	PacketsIn, PacketsOut   uint64
 	BytesIn, BytesOut       uint64
@@ -31,7 +35,7 @@ type Stats struct {
 // Stats returns a consistent snapshot. It takes time in proportion to the
 // operations in flight.
 func (e *Engine) Stats() Stats {
-	s := e.stats
+	s := Stats{Counters: e.stats}
 	s.Queued = e.publishes.n + e.requests.n + e.resend.n
 	for _, l := range [...]*awaiting{&e.sent, &e.released} {
 		for op := l.head; op != nil; op = op.next {
