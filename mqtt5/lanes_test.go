@@ -283,6 +283,40 @@ func (e exiting) ObserveOperation(mqtt5.OperationObservation) { e.once() }
 func (e exiting) ObserveMessage(mqtt5.MessageObservation)     { e.once() }
 func (e exiting) ObserveState(mqtt5.StateObservation)         { e.once() }
 
+// TestGoexit_inAStream ends the goroutine that reads: in a stream it runs the
+// handlers.
+func TestGoexit_inAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages = 100
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			c.Accept()
+			for range messages {
+				c.Send(mqtttest.Publish{Topic: "in"})
+				c.Sleep(100 * time.Microsecond)
+			}
+			c.ExpectPublish()
+			c.ExpectDisconnectWith(mqtttest.NormalDisconnection)
+		})
+		handled := 0
+		d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+			o.OnMessage = func(context.Context, mqtt5.Message) {
+				if handled++; handled%10 == 0 {
+					runtime.Goexit()
+				}
+			}
+		})
+		d.start()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if handled != messages {
+			t.Errorf("%d messages of %d", handled, messages)
+		}
+		want(t, "publish", d.publish(d.ctx, message(0, "out", "x")).wait(), nil)
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+	})
+}
+
 // exitingAuthenticator ends its goroutine once.
 type exitingAuthenticator struct {
 	where  string
