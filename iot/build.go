@@ -64,9 +64,12 @@ type connector struct {
 	dial    mqtt5.DialFunc // all layers
 	options mqtt5.ClientOptions
 	profile bool
+	// certificate means that the client may authenticate with one.
+	certificate bool
 	// expiring is what [WithReconnectBeforeExpiry] watches; empty without it.
 	expiring []expiring
-	// noALPN tells that the last TLS connection agreed on none of the application protocols that were offered.
+	// noALPN reports that the last TLS connection agreed on none of the
+	// application protocols that were offered.
 	noALPN atomic.Bool
 }
 
@@ -86,6 +89,7 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 	for _, f := range s.tls {
 		f(&c.tlsOpts)
 	}
+	c.certificate = c.tlsOpts.Identity != nil || s.tlsContext != nil
 	switch {
 	case s.plaintext:
 	case s.tlsContext != nil:
@@ -123,7 +127,7 @@ func (s *settings) watch(c *connector) {
 	if s.credentials != nil {
 		c.expiring = append(c.expiring, s.credentials)
 	}
-	if c.tls != nil && (c.tlsOpts.Identity != nil || s.tlsContext != nil) {
+	if c.tls != nil && c.certificate {
 		c.expiring = append(c.expiring, c.tls)
 	}
 	if len(c.expiring) == 0 && s.logger != nil {

@@ -30,7 +30,7 @@ const (
 	StageMQTT        = "MQTT"
 )
 
-// Explanation tells where an error arose and what to do about it.
+// Explanation says where an error arose and what to do about it.
 type Explanation struct {
 	// Stage is one of the Stage constants; "" if it is not known.
 	Stage string
@@ -38,7 +38,7 @@ type Explanation struct {
 	Hint string
 }
 
-// Explain tells where an error of this SDK arose and what to check: one from a
+// Explain says where an error of this SDK arose and what to check: one from a
 // constructor, from an event of a client, or from an operation. The hint is the
 // one that the error carries, or what fits its kind. For other errors, and nil,
 // it is empty.
@@ -217,9 +217,7 @@ func (c *connector) explainFailure(err error, clientID string) error {
 	case errors.Is(err, mqtt5.ErrHangup), errors.As(err, &transport) && e.Stage == "":
 		e.Stage = StageConnect
 		if c.profile {
-			e.Hint = "check that the certificate is active and registered with this endpoint's account and region, " +
-				"and that its policy allows iot:Connect on " + clientResource(clientID) +
-				"; a certificate that registers itself is meant to succeed at the next attempt"
+			e.Hint = c.silentRefusalHint(clientID)
 		} else {
 			e.Hint = "check what the server logs"
 			if c.tls == nil {
@@ -234,8 +232,20 @@ func (c *connector) explainFailure(err error, clientID string) error {
 	return e
 }
 
-// alpnHint adds to the hint of a failure before CONNACK that the server ignored the application protocols offered: AWS
-// IoT Core and its like agree on one, a web server or an interceptor does not.
+// silentRefusalHint explains a connection that ended without a CONNACK, as AWS
+// IoT Core ends those that it refuses.
+func (c *connector) silentRefusalHint(clientID string) string {
+	if !c.certificate {
+		return "check that the credentials or the token are valid, and that their policy allows iot:Connect on " + clientResource(clientID)
+	}
+	return "check that the certificate is active and registered with this endpoint's account and region, " +
+		"and that its policy allows iot:Connect on " + clientResource(clientID) +
+		"; a certificate that registers itself is meant to succeed at the next attempt"
+}
+
+// alpnHint adds to the hint of a failure before CONNACK that the server ignored
+// the application protocols offered: AWS IoT Core and its like agree on one, a
+// web server or an interceptor does not.
 func (c *connector) alpnHint(e *ConnectError) string {
 	if e.Stage != StageConnect || !c.noALPN.Load() || errors.As(e.Err, new(*mqtt5.ConnackError)) {
 		return e.Hint

@@ -3,9 +3,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"flag"
@@ -92,6 +95,32 @@ func webServerWithoutALPN(t *testing.T) (port, ca string) {
 	return port, writeFile(t, "web.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 }
 
+// closingWebSocket is a server that accepts a WebSocket, and closes it when it
+// has read the CONNECT, with a code and a text.
+func closingWebSocket(t *testing.T, code uint16, text string) (port, ca string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	config := &tls.Config{Certificates: server.TLS.Certificates}
+	port = listen(t, func(raw net.Conn) {
+		conn := tls.Server(raw, config)
+		in := bufio.NewReader(conn)
+		request, err := http.ReadRequest(in)
+		if err != nil {
+			return
+		}
+		accept := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n", base64.StdEncoding.EncodeToString(accept[:]))
+		_, _ = in.ReadByte()
+		frame := append([]byte{0x88, byte(2 + len(text)), byte(code >> 8), byte(code)}, text...)
+		_, _ = conn.Write(frame)
+		_, _ = io.Copy(io.Discard, in)
+	})
+	return port, writeFile(t, "server.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+}
+
 // replace changes the values of flags.
 func replace(args []string, values ...string) []string {
 	args = slices.Clone(args)
@@ -169,6 +198,16 @@ var setUps = []setUp{
 	})},
 	{"proxy-url-of-another-kind", 1, with(func(t *testing.T, core *iottest.Core) []string {
 		return replace(target(t, core, "device"), "-proxy", "ftp://127.0.0.1:3128")
+	})},
+	{"proxy-url-without-a-scheme", 1, with(func(t *testing.T, core *iottest.Core) []string {
+		return replace(target(t, core, "device"), "-proxy", "127.0.0.1:3128")
+	})},
+	{"websocket-closed-with-a-reason", 1, with(func(t *testing.T, _ *iottest.Core) []string {
+		port, ca := closingWebSocket(t, 1001, "token of the session has expired")
+		return []string{"-endpoint", "127.0.0.1", "-port", port, "-ca", ca, "-method", "websocket-custom-auth", "-username", "ali"}
+	})},
+	{"keep-alive-of-a-second", 0, with(func(t *testing.T, core *iottest.Core) []string {
+		return append(target(t, core, "device"), "-keep-alive", "1s")
 	})},
 	{"ca-is-a-private-key", 1, with(func(t *testing.T, core *iottest.Core) []string {
 		args := target(t, core, "device")
