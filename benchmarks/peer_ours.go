@@ -81,7 +81,7 @@ func dialOurs(o peerOptions, borrow bool) (peer, error) {
 	return &ours{c}, nil
 }
 
-// publishMany uses PublishAsync and counts what is under way.
+// publishMany uses PublishAsync and counts operations under way.
 func (p *ours) publishMany(topic string, payload []byte, qos byte, n, window int) error {
 	var (
 		underway atomic.Int64

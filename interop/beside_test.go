@@ -65,7 +65,8 @@ func received[T any](t *testing.T, values <-chan T) T {
 	}
 }
 
-// We and the JavaScript SDK provision at the same time, on the same topics: neither gets the answers of the other.
+// We and the JavaScript SDK provision at the same time, on the same topics:
+// neither gets the answers of the other.
 func TestBeside_provisioning(t *testing.T) {
 	t.Parallel()
 	for _, format := range []provisioning.Format{provisioning.JSON, provisioning.CBOR} {
@@ -112,7 +113,8 @@ func TestBeside_provisioning(t *testing.T) {
 	}
 }
 
-// A device whose certificate nobody has registered yet gets in, but not at its first attempt.
+// A device whose certificate nobody has registered yet gets in, but not at its
+// first attempt.
 func TestBeside_justInTime(t *testing.T) {
 	t.Parallel()
 	c := iottest.Start(t)

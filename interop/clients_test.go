@@ -17,7 +17,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest/desk"
 )
 
-// Clients that others wrote against the embedded core, as one runs it on a desk, in each way to connect.
+// Clients that others wrote against the embedded core, as one runs it on a
+// desk, in each way to connect.
 
 func startDesk(t *testing.T) *desk.Desk {
 	t.Helper()
@@ -78,7 +79,8 @@ func with(all, more object) object {
 	return out
 }
 
-// The native client of AWS connects by the names of the service, through the proxy of the desk.
+// The native client of AWS connects by the names of the service, through the
+// proxy of the desk.
 func TestClients_native(t *testing.T) {
 	d := startDesk(t)
 	m, all := d.Material, deskArguments(t, d)
@@ -236,7 +238,8 @@ func TestClients_mosquitto(t *testing.T) {
 	}
 }
 
-// pythonWithPaho finds an interpreter that has paho: the first one in PATH need not be the one of the system.
+// pythonWithPaho finds an interpreter that has paho: the first one in PATH need
+// not be the one of the system.
 func pythonWithPaho(t *testing.T) string {
 	t.Helper()
 	for _, path := range []string{tool(t, "python3"), "/usr/bin/python3"} {

@@ -13,7 +13,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// ejabberd is a running ejabberd, whose MQTT broker is written in Erlang and has nothing in
+// ejabberd is a running ejabberd, whose MQTT broker is written in Erlang and
+// has nothing in
 // common with the other ones.
 type ejabberd struct {
 	broker
@@ -22,8 +23,8 @@ type ejabberd struct {
 	tcp, mtls, ws, wss string // addresses
 }
 
-// startEjabberd runs ejabberd until the end of the test, without the shell script that Debian
-// starts it with, which wants a user of its own.
+// startEjabberd runs ejabberd until the end of the test, without the shell
+// script that Debian starts it with, which wants a user of its own.
 func startEjabberd(t *testing.T) *ejabberd {
 	t.Helper()
 	erl := tool(t, "erl")

@@ -192,8 +192,9 @@ func (d *device) stop() {
 	}
 }
 
-// await passes over lifecycle events until there is one of the type. It fails the test on an
-// attempt that failed for another reason than a relay that refuses.
+// await passes over lifecycle events until there is one of the type. It fails
+// the test on an attempt that failed for another reason than a relay that
+// refuses.
 func await[E any](d *device) E {
 	d.t.Helper()
 	var seen []string

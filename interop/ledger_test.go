@@ -12,8 +12,9 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// TestLedger sends messages while both connections are cut again and again, at any byte of any
-// packet. Every QoS 1 message has to arrive at least once, every QoS 2 message exactly once.
+// TestLedger sends messages while both connections are cut again and again, at
+// any byte of any packet. Every QoS 1 message has to arrive at least once,
+// every QoS 2 message exactly once.
 func TestLedger(t *testing.T) {
 	for name, start := range map[string]func() (*broker, *route){
 		"mosquitto": func() (*broker, *route) {
@@ -90,7 +91,8 @@ func testLedger(t *testing.T, f *fixture, seed uint64) {
 		}
 		seen[string(m.Payload)]++
 	}
-	// mosquitto changes the order when sessions are resumed, so only now is it time for the last one.
+	// mosquitto changes the order when sessions are resumed, so only now is it
+	// time for the last one.
 	sender.publish(most, f.topic("end"), "end")
 	for {
 		m := receiver.receive()

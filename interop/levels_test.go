@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// levels are what a client takes from the process, and has to give back.
+// levels are what a client takes from the process, and has to return.
 type levels struct {
 	goroutines int
 	files      map[string]int // what they lead to, and how often
@@ -49,8 +49,9 @@ func (l levels) within(other levels) bool {
 	return l.goroutines <= other.goroutines
 }
 
-// returned waits until the levels are at most what they were at the start: servers and relays of
-// the same process see the end of a connection a moment later than the client.
+// returned waits until the levels are at most what they were at the start:
+// servers and relays of the same process see the end of a connection a moment
+// later than the client.
 func (l levels) returned(t *testing.T) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

@@ -19,8 +19,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// webSocketFront serves WebSockets on the loopback interface and passes their bytes on to a broker: mosquitto opens its own
-// WebSocket listeners on all interfaces, whatever its configuration says.
+// webSocketFront serves WebSockets on the loopback interface and passes their
+// bytes on to a broker: mosquitto opens its own WebSocket listeners on all
+// interfaces, whatever its configuration says.
 func webSocketFront(t *testing.T, broker func() string, id *identity) (address string) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +60,8 @@ func webSocketFront(t *testing.T, broker func() string, id *identity) (address s
 	return srv.Listener.Addr().String()
 }
 
-// wantLoopback fails the test if a process listens on another interface than loopback, as the system sees it.
+// wantLoopback fails the test if a process listens on another interface than
+// loopback, as the system sees it.
 func wantLoopback(t *testing.T, pid int) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
@@ -79,7 +81,8 @@ func wantLoopback(t *testing.T, pid int) {
 	}
 }
 
-// listeningSockets returns the local addresses of the sockets on which a process listens, as /proc/net/tcp has them.
+// listeningSockets returns the local addresses of the sockets on which a
+// process listens, as /proc/net/tcp has them.
 func listeningSockets(pid int) ([]string, error) {
 	own := map[string]bool{}
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))

@@ -14,7 +14,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// mosquitto is a running mosquitto with a listener for each transport; that of WebSockets is before it.
+// mosquitto is a running mosquitto with a listener for each transport; that of
+// WebSockets is before it.
 type mosquitto struct {
 	broker
 	authority               *authority

@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-// node is a program in JavaScript that a test drives, by lines of JSON on its standard input and output.
+// node is a program in JavaScript that a test drives, by lines of JSON on its
+// standard input and output.
 type node struct {
 	t  *testing.T
 	in io.WriteCloser

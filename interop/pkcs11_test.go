@@ -35,8 +35,9 @@ type hsm struct {
 	lib  *pkcs11.Library
 }
 
-// startHSM makes a token until the end of the test. SoftHSM is configured by the environment when it
-// is initialised, so only one test at a time may have one.
+// startHSM makes a token until the end of the test. SoftHSM is configured by
+// the environment when it is initialised, so only one test at a time may have
+// one.
 func startHSM(t *testing.T) *hsm {
 	t.Helper()
 	h := &hsm{}
@@ -74,7 +75,8 @@ func startHSM(t *testing.T) *hsm {
 		run(keygen, "--module", h.path, "--token-label", hsmToken, "--login", "--pin", hsmPIN,
 			"--keypairgen", "--key-type", kind, "--label", kind, "--id", fmt.Sprintf("a%d", i))
 	}
-	// Strict, so that the library reads the configuration of the next test when its time comes.
+	// Strict, so that the library reads the configuration of the next test when
+	// its time comes.
 	var err error
 	if h.lib, err = pkcs11.Open(h.path, pkcs11.InitStrict); err != nil {
 		t.Fatal(err)
@@ -105,7 +107,8 @@ func (h *hsm) open(t *testing.T, maxSessions int) *pkcs11.Token {
 	return token
 }
 
-// hardware is an identity whose key is on the token, with a certificate that a broker knows.
+// hardware is an identity whose key is on the token, with a certificate that a
+// broker knows.
 func (s *secureBroker) hardware(t *testing.T, token *pkcs11.Token, label string) *pkcs11.Identity {
 	t.Helper()
 	key, err := token.Key(within(t), pkcs11.KeyOptions{Label: label})
@@ -134,8 +137,8 @@ func TestPKCS11(t *testing.T) {
 	}
 }
 
-// testEachKey connects and reconnects with every kind of key. Each of the connections is a full
-// handshake, with a signature of the token in it.
+// testEachKey connects and reconnects with every kind of key. Each of the
+// connections is a full handshake, with a signature of the token in it.
 func testEachKey(t *testing.T, h *hsm, b *secureBroker) {
 	for _, kind := range hsmKeys {
 		for _, version := range tlsVersions {
@@ -192,7 +195,8 @@ func testEachKey(t *testing.T, h *hsm, b *secureBroker) {
 	}
 }
 
-// testHardwareSuite puts all cases on one token at once, with fewer sessions than clients.
+// testHardwareSuite puts all cases on one token at once, with fewer sessions
+// than clients.
 func testHardwareSuite(t *testing.T, h *hsm, b *secureBroker) {
 	token := h.open(t, 3)
 	var routes []*route
@@ -209,7 +213,8 @@ func testHardwareSuite(t *testing.T, h *hsm, b *secureBroker) {
 	}
 }
 
-// testTwoClients has clients share a token, and tokens share a device, while connections are lost.
+// testTwoClients has clients share a token, and tokens share a device, while
+// connections are lost.
 func testTwoClients(t *testing.T, h *hsm, b *secureBroker) {
 	start := currentLevels()
 	one, two := h.open(t, 2), h.open(t, 2)
@@ -255,7 +260,8 @@ func testTwoClients(t *testing.T, h *hsm, b *secureBroker) {
 	start.returned(t)
 }
 
-// testHardwareMistakes looks at what the lifecycle events say, and that a wrong PIN is shown once.
+// testHardwareMistakes looks at what the lifecycle events say, and that a wrong
+// PIN is shown once.
 func testHardwareMistakes(t *testing.T, h *hsm, b *secureBroker) {
 	token := h.open(t, 0)
 	key, err := token.Key(within(t), pkcs11.KeyOptions{Label: "EC:secp256r1"})
@@ -263,7 +269,8 @@ func testHardwareMistakes(t *testing.T, h *hsm, b *secureBroker) {
 		t.Fatal(err)
 	}
 	cert := b.certify(t, "EC:secp256r1", key.Public())
-	// The login is that of the process: while a token of it is logged in, nobody is asked for the PIN.
+	// The login is that of the process: while a token of it is logged in,
+	// nobody is asked for the PIN.
 	if err := token.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +327,8 @@ func testHardwareMistakes(t *testing.T, h *hsm, b *secureBroker) {
 	}
 }
 
-// testHardwareRotation replaces the certificate file, and the key with it, under a running client.
+// testHardwareRotation replaces the certificate file, and the key with it,
+// under a running client.
 func testHardwareRotation(t *testing.T, h *hsm, b *secureBroker) {
 	token := h.open(t, 0)
 	file := filepath.Join(t.TempDir(), "device.pem")

@@ -24,7 +24,8 @@ type program struct {
 	pid         int      // once it runs
 }
 
-// startProgram runs a broker until the end of the test. configure is called once for each attempt.
+// startProgram runs a broker until the end of the test. configure is called
+// once for each attempt.
 func startProgram(t *testing.T, name string, configure func() (*program, error)) {
 	t.Helper()
 	const attempts = 3 // another process may take a free port before the program does

@@ -143,8 +143,8 @@ func (r *relay) hold(d direction, yes bool) {
 	r.changed.Broadcast()
 }
 
-// limit makes the relay cut each connection that comes from now on after a number of bytes in one
-// direction. budget is called for one at a time.
+// limit makes the relay cut each connection that comes from now on after a
+// number of bytes in one direction. budget is called for one at a time.
 func (r *relay) limit(budget func() (d direction, bytes int, limited bool)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

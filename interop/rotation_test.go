@@ -28,8 +28,8 @@ func replaceFile(t *testing.T, path string, contents []byte) {
 	}
 }
 
-// TestRotation replaces certificate, key and authorities under a running client, in files and as
-// answers of callbacks.
+// TestRotation replaces certificate, key and authorities under a running
+// client, in files and as answers of callbacks.
 func TestRotation(t *testing.T) {
 	for _, b := range secureBrokers(t) {
 		t.Run(b.name+" files", func(t *testing.T) {
@@ -108,7 +108,8 @@ func testRotation(t *testing.T, b *secureBroker, m material) {
 	await[*mqtt5.ConnectionSuccess](d)
 	checkName("second")
 
-	// No session of the time before lets the client trust a server that it does not trust any more.
+	// No session of the time before lets the client trust a server that it does
+	// not trust any more.
 	m.retrust(newAuthority(t).pem)
 	d.relay.cut()
 	var unknown x509.UnknownAuthorityError

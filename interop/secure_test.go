@@ -58,7 +58,8 @@ type secureBroker struct {
 	resumes bool  // TLS sessions; the core looks at the certificate each time
 	// certify makes a certificate in PEM that the broker accepts.
 	certify func(t *testing.T, name string, public crypto.PublicKey) []byte
-	// seen returns the certificate's name and the TLS version of a connected client, as far as the broker tells.
+	// seen returns the certificate's name and the TLS version of a connected
+	// client, as far as the broker tells.
 	seen func(clientID string) (name string, version uint16, ok bool)
 }
 

@@ -18,8 +18,9 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// The service clients of the AWS IoT Device SDK for JavaScript v2 against the device services of the embedded core. The
-// conversations are those of that SDK's own tests against the service.
+// The service clients of the AWS IoT Device SDK for JavaScript v2 against the
+// device services of the embedded core. The conversations are those of that
+// SDK's own tests against the service.
 
 type object = map[string]any
 

@@ -70,7 +70,8 @@ func testWillProperties(t *testing.T, f *fixture) {
 	}
 }
 
-// testResume loses a connection with an unacknowledged publish, and more to do on both sides
+// testResume loses a connection with an unacknowledged publish, and more to do
+// on both sides
 // until the next one.
 func testResume(t *testing.T, f *fixture) {
 	watcher := f.connected(t, "w")
@@ -151,7 +152,8 @@ func testStopEndsSession(t *testing.T, f *fixture) {
 	d := f.connected(t, "d", keepSession, func(o *mqtt5.ClientOptions) { o.SessionBehavior = mqtt5.SessionRejoinAlways })
 	d.subscribe(mqtt5.AtLeastOnce, f.topic("a"))
 	d.stop()
-	// The server sees the end of a connection and the beginning of the next in either order.
+	// The server sees the end of a connection and the beginning of the next in
+	// either order.
 	if err := d.relay.ended(within(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -159,8 +161,9 @@ func testStopEndsSession(t *testing.T, f *fixture) {
 	if e := await[*mqtt5.ConnectionSuccess](d); !e.Settings.RejoinedSession {
 		t.Error("the session did not outlive the stop")
 	}
-	// ejabberd handles a DISCONNECT that came by WebSocket in another process than the next CONNECT, so that this
-	// one may overtake it. It does not do so each time.
+	// ejabberd handles a DISCONNECT that came by WebSocket in another process
+	// than the next CONNECT, so that this one may overtake it. It does not do
+	// so each time.
 	for range 10 {
 		if err := d.Stop(within(t), &mqtt5.DisconnectPacket{SessionExpiryIntervalSeconds: mqtt5.Ptr(uint32(0))}); err != nil {
 			t.Fatal(err)

@@ -28,10 +28,12 @@ var (
 	stressSeed = flag.Uint64("stress-seed", 1, "seed of TestStress")
 )
 
-// TestStress sends messages through a network that cuts, stalls and dribbles, between clients
-// that are stopped and started, and whose handlers block, take acknowledgements, publish and end their
-// goroutine. What was acknowledged has to arrive, QoS 2 once, all in order and whole; what was not sent must
-// not; and in the end nothing is left of it.
+// TestStress sends messages through a network that cuts, stalls and dribbles,
+// between clients
+// that are stopped and started, and whose handlers block, take
+// acknowledgements, publish and end their goroutine. What was acknowledged has
+// to arrive, QoS 2 once, all in order and whole; what was not sent must not;
+// and in the end nothing is left of it.
 func TestStress(t *testing.T) {
 	for _, borrow := range []bool{false, true} {
 		t.Run(fmt.Sprintf("borrow %v", borrow), func(t *testing.T) {
@@ -95,7 +97,7 @@ type stress struct {
 	arrived int
 }
 
-// sentMessage is what is known of a message. stress.mu guards it.
+// sentMessage is the state of a message. stress.mu guards it.
 type sentMessage struct {
 	qos       mqtt5.QoS
 	done      bool
@@ -107,7 +109,8 @@ type sentMessage struct {
 func newStress(t *testing.T, borrow bool) *stress {
 	s := &stress{t: t, borrow: borrow, relay: newRelay(t), random: rand.New(rand.NewPCG(*stressSeed, 7)), sent: map[uint32]*sentMessage{}}
 	s.server = mqtttest.NewServer(t, mqtttest.JournalLimit(2000),
-		// What is sent again because the last answer was lost looks new to the server. The ledger knows the order.
+		// What is sent again because the last answer was lost looks new to the
+		// server. The ledger knows the order.
 		mqtttest.AllowRules("MQTT-4.3.3-4", "MQTT-4.6.0-1"))
 	address, err := s.server.Listen()
 	if err != nil {
@@ -268,7 +271,8 @@ func (s *stress) stop(ctx context.Context, c *mqtt5.Client) {
 	}
 }
 
-// callFromEverywhere makes calls of all sorts, whose results do not matter, as long as they come.
+// callFromEverywhere makes calls of all sorts, whose results do not matter, as
+// long as they come.
 func (s *stress) callFromEverywhere(ctx context.Context, c *mqtt5.Client) {
 	for !s.calm.Load() {
 		s.pause(3 * time.Millisecond)
@@ -440,7 +444,8 @@ func (s *stress) lookAtKept() {
 	s.kept = nil
 }
 
-// forget notes that the acknowledgement of a message was taken over and did not reach the server.
+// forget notes that the acknowledgement of a message was taken over and did not
+// reach the server.
 func (s *stress) forget(key uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

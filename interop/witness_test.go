@@ -7,9 +7,11 @@ import (
 	"sync"
 )
 
-// witness reads along what a server sends over plain TCP, with a reader of its own, and notes the
-// QoS 2 messages that the server sends again after it has released them. No client can tell
-// these from new messages. mosquitto 2.0.11 does it when a connection that resumes a session
+// witness reads along what a server sends over plain TCP, with a reader of its
+// own, and notes the QoS 2 messages that the server sends again after it has
+// released them. No client can tell
+// these from new messages. mosquitto 2.0.11 does it when a connection that
+// resumes a session
 // is lost before all releases were repeated.
 type witness struct {
 	mu       sync.Mutex

@@ -13,7 +13,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// CustomAuthorizer is what a custom authorizer of AWS IoT Core is told of the
+// CustomAuthorizer holds the input of a custom authorizer of AWS IoT Core about the
 // client: its name and a token in the user name, and the password. The service
 // hands all of it to a Lambda function, which decides.
 //
@@ -69,7 +69,7 @@ const (
 
 const maxUsername = 65535
 
-// validate reports what is wrong with the fields by themselves. What Refresh
+// validate checks the fields by themselves. What Refresh
 // may still fill in is not missing yet.
 func (a *CustomAuthorizer) validate() error {
 	if a.Refresh != nil {

@@ -41,5 +41,5 @@
 // Constructors report what is wrong with their arguments, all at once:
 // [ErrInvalidEndpoint] and [ErrInvalidOptions]. Failures to connect reach
 // OnConnectionFailure as a [*ConnectError], which names the stage that failed
-// and what to check. [Explain] tells the same of any error of this SDK.
+// and what to check. [Explain] says the same of any error of this SDK.
 package iot

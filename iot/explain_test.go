@@ -67,7 +67,8 @@ func connectFailure(t *testing.T, endpoint string, m method, options ...Option) 
 	}
 }
 
-// A web server answers on a port of TLS; the handshake succeeds without the application protocol that was offered.
+// A web server answers on a port of TLS; the handshake succeeds without the
+// application protocol that was offered.
 func TestConnectionFailure_withoutALPN(t *testing.T) {
 	t.Parallel()
 	certPEM, keyPEM, _ := newCertificate(t)

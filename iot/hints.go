@@ -48,7 +48,7 @@ func Hint(r mqtt5.Refusal) string {
 	return ""
 }
 
-// hint is Hint with what is known of the way to connect.
+// hint is Hint for one way to connect.
 func (s *settings) hint(m method) func(mqtt5.Refusal) string {
 	judge := m.connectHint
 	if a := s.authorizer; a != nil {

@@ -15,7 +15,7 @@ import (
 // LibraryName is the name of this SDK in [Metrics].
 const LibraryName = "GoCRT/IoTDeviceSDK-Go"
 
-// Metrics tell AWS IoT Core which SDK connects, as the other device SDKs do:
+// Metrics inform AWS IoT Core which SDK connects, as the other device SDKs do:
 // parameters at the end of the user name of the CONNECT, which the service cuts
 // off. They are
 //
@@ -37,7 +37,7 @@ const LibraryName = "GoCRT/IoTDeviceSDK-Go"
 //	I  certificate: A file or memory, B PKCS#11, C Windows store, E PKCS#12
 //	K  minimum TLS version: E 1.3
 //
-// Nothing in them tells devices apart. They are sent to endpoints of AWS only,
+// Nothing in them distinguishes devices. They are sent to endpoints of AWS only,
 // and [WithoutMetrics] turns them off. A parameter that the user name has
 // already is kept, and Metadata in parentheses is merged key by key.
 type Metrics struct {

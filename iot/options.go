@@ -89,7 +89,7 @@ func WithClientID(id string) Option {
 
 // WithKeepAlive sets the longest silence before the client asks whether the
 // connection is alive, in whole seconds up to 65,535; 0 turns that off. AWS IoT
-// Core takes 30 to 1200 seconds: it raises what is less and lowers what is more,
+// Core takes 30 to 1200 seconds: it raises shorter ones and lowers longer ones,
 // and 0 to 1200 seconds, which is a warning in the log. Default: 1200 seconds.
 func WithKeepAlive(d time.Duration) Option {
 	return func(s *settings) {

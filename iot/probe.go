@@ -149,7 +149,7 @@ func (p *probe) below(dial mqtt5.DialFunc) mqtt5.DialFunc {
 		conn, err := dial(ctx, network, address)
 		took := time.Since(begun)
 		host, _, _ := net.SplitHostPort(address)
-		// What went wrong is told by above, with what to do about it.
+		// The step above reports the failure and the remedy.
 		if net.ParseIP(host) == nil && (err == nil || stageOf(err) != StageDNS) {
 			p.ok(StageDNS, 0, host)
 		}
@@ -221,7 +221,7 @@ func (p *probe) passed(steps ...string) {
 	}
 }
 
-// handlers let the probe see what becomes of the attempt, of which there is one.
+// handlers let the probe see the outcome of the attempt, of which there is one.
 func (p *probe) handlers(o *mqtt5.ClientOptions) {
 	success, failure := o.OnConnectionSuccess, o.OnConnectionFailure
 	o.OnConnectionSuccess = func(s *mqtt5.ConnectionSuccess) {

@@ -54,8 +54,8 @@ func (c *closingConn) Close() error {
 	return c.Conn.Close()
 }
 
-// TestTransport_isClosed ends connections in every way there is. Each of them has to be closed by
-// the client: nobody else gives the file descriptor back.
+// TestTransport_isClosed ends connections in every way there is. Each of them
+// has to be closed by the client: nobody else gives the file descriptor back.
 func TestTransport_isClosed(t *testing.T) {
 	connect := func(c *mqtttest.Conn) {
 		c.ExpectConnect()

@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fleetServer is a server in a process of its own, so that goroutines, memory and files of this one
-// are those of the clients.
+// fleetServer is a server in a process of its own, so that goroutines, memory
+// and files of this one are those of the clients.
 type fleetServer struct {
 	addr     string
 	commands io.Writer

@@ -67,7 +67,8 @@ func newFleet(t *testing.T, n, dialLimit int, address string) *fleet {
 			MinReconnectDelay: 10 * time.Millisecond,
 			MaxReconnectDelay: time.Second,
 			OnConnectionSuccess: func(*mqtt5.ConnectionSuccess) {
-				// By the total: while the last still lose their connection, the first have a new one.
+				// By the total: while the last still lose their connection, the
+				// first have a new one.
 				if f.connections.Add(1)%int64(n) == 0 {
 					f.all <- struct{}{}
 				}
@@ -105,8 +106,9 @@ func (f *fleet) checkDials(t *testing.T, goroutines, dialLimit int) {
 	if most := f.mostDials.Load(); most > int64(dialLimit) {
 		t.Errorf("%d connection attempts at a time, the limit is %d", most, dialLimit)
 	}
-	// A dial has some goroutines of its own while it races addresses, and a client has one for a
-	// moment while its handlers run: on a busy machine many CONNACKs may come at once.
+	// A dial has some goroutines of its own while it races addresses, and a
+	// client has one for a moment while its handlers run: on a busy machine
+	// many CONNACKs may come at once.
 	limit := goroutines + len(f.clients) + len(f.clients)/2 + 4*dialLimit
 	if most := f.mostGoroutines.Load(); most > int64(limit) {
 		t.Errorf("%d goroutines for %d clients while they connected", most, len(f.clients))
@@ -149,8 +151,8 @@ func settle(t *testing.T, what string, limit resources) resources {
 	}
 }
 
-// describeGoroutines has n goroutines at once. The runtime keeps what describes a goroutine for the
-// next one: that memory is not the clients'.
+// describeGoroutines has n goroutines at once. The runtime keeps what describes
+// a goroutine for the next one: that memory is not the clients'.
 func describeGoroutines(n int) {
 	var started, ended sync.WaitGroup
 	release := make(chan struct{})

@@ -13,13 +13,16 @@ const (
 	ProtocolMQTT3 = "MQTT 3.1.1"
 )
 
-// ForeignProtocolError reports a server that answered CONNECT in another protocol than MQTT 5.
+// ForeignProtocolError reports a server that answered CONNECT in another
+// protocol than MQTT 5.
 //
-// With [ProtocolMQTT3] the server refused the connection in MQTT 3.1.1, and the error matches [ErrConnectionRefused].
+// With [ProtocolMQTT3] the server refused the connection in MQTT 3.1.1, and the
+// error matches [ErrConnectionRefused].
 type ForeignProtocolError struct {
 	// Protocol is one of the Protocol constants, or the name of another protocol.
 	Protocol string
-	// Detail is what the server said, shortened and printable: a status line, a greeting, a return code. It may be empty.
+	// Detail is what the server said, shortened and printable: a status line, a
+	// greeting, a return code. It may be empty.
 	Detail string
 }
 
@@ -48,8 +51,9 @@ func (e *ForeignProtocolError) Is(target error) bool {
 // Stage returns "MQTT CONNECT", the stage of a connection at which the error arose.
 func (e *ForeignProtocolError) Stage() string { return "MQTT CONNECT" }
 
-// foreignProtocol returns the error for what a server sent before any CONNACK, nil if it belongs to no protocol known
-// here. With more, it takes more bytes to tell. The bytes are not kept.
+// foreignProtocol returns the error for what a server sent before any CONNACK,
+// nil if it belongs to no protocol known here. With more, it takes more bytes
+// to tell. The bytes are not kept.
 func foreignProtocol(first []byte) (err error, more bool) {
 	protocol, more := wire.DetectForeign(first)
 	if protocol == wire.ForeignNone {

@@ -11,7 +11,8 @@ import (
 // Format names the client without the password and what else it holds, whatever the verb.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "mqtt5.Client") }
 
-// String says what is in the packet without user name, password and the payload of the will.
+// String says what is in the packet without user name, password and the payload
+// of the will.
 func (p ConnectPacket) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mqtt5.ConnectPacket{ClientID:%q", p.ClientID)
@@ -40,8 +41,9 @@ func (p ConnectPacket) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.
 // MarshalText is String, so that encoders such as encoding/json show no password.
 func (p ConnectPacket) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// Format says where the client connects to and with what packet. A plain struct would show the password by verbs that do
-// not apply to it: fmt then prints fields without asking them.
+// Format says where the client connects to and with what packet. A plain struct
+// would show the password by verbs that do not apply to it: fmt then prints
+// fields without asking them.
 func (o ClientOptions) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "mqtt5.ClientOptions{Address:%q Connect:%s}", o.Address, o.Connect.String())
 }

@@ -439,8 +439,8 @@ func (s *stage) publishAsync(ctx context.Context, qos mqtt5.QoS) error {
 	}
 }
 
-// verdict is an error as the table writes it: a lost connection with its cause, and whether an
-// operation was sent.
+// verdict is an error as the table writes it: a lost connection with its cause,
+// and whether an operation was sent.
 func verdict(err error) string {
 	s := cause(err)
 	switch {

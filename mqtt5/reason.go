@@ -44,7 +44,8 @@ func (c ConnectReasonCode) String() string {
 	return reasonText(uint8(c))
 }
 
-// PubackReasonCode is the reason code of a PUBACK, PUBREC or PUBCOMP packet (section 3.4.2.1).
+// PubackReasonCode is the reason code of a PUBACK, PUBREC or PUBCOMP packet
+// (section 3.4.2.1).
 type PubackReasonCode uint8
 
 // The reason codes of PUBACK, PUBREC or PUBCOMP.

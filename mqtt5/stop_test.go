@@ -275,7 +275,8 @@ func TestStop_returnsAfterOnStopped(t *testing.T) {
 	})
 }
 
-// TestStop_dialThatIgnoresItsContext stops an attempt whose Dial does not obey its context.
+// TestStop_dialThatIgnoresItsContext stops an attempt whose Dial does not obey
+// its context.
 func TestStop_dialThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mqtttest.NewServer(t)

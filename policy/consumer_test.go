@@ -99,8 +99,9 @@ func outside(t *testing.T, tmp string) []string {
 		t.Fatal(err)
 	}
 	env := goEnv(t, "GOMODCACHE", "GOPROXY")
-	// A cache of its own: in the one of the user the version would stay, and shadow the real one.
-	// What others publish comes from the cache of the user if it is there.
+	// A cache of its own: in the one of the user the version would stay, and
+	// shadow the real one. What others publish comes from the cache of the user
+	// if it is there.
 	published := "file://" + filepath.ToSlash(filepath.Join(env["GOMODCACHE"], "cache", "download"))
 	return append(os.Environ(),
 		"GOWORK=off",
@@ -112,7 +113,8 @@ func outside(t *testing.T, tmp string) []string {
 	)
 }
 
-// TestInstall protects the command of the README: the program installs by its path and version, as it will once it is published.
+// TestInstall protects the command of the README: the program installs by its
+// path and version, as it will once it is published.
 func TestInstall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds with a module cache of its own")

@@ -40,8 +40,9 @@ func (tr *tree) testFuncs(t *testing.T, name string) map[string][]string {
 	return funcs
 }
 
-// TestDifferences protects a table of claims from becoming untrue. It checks the table of differences from the native client: each
-// row names tests, each of them exists, and each identifier in the name of a
+// TestDifferences protects a table of claims from becoming untrue. It checks
+// the table of differences from the native client: each row names tests, each
+// of them exists, and each identifier in the name of a
 // test has its row, which names that test.
 func TestDifferences(t *testing.T) {
 	const document = "docs/native-differences.md"

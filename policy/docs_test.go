@@ -54,8 +54,9 @@ func (tr *tree) blocks(t *testing.T, name string) []block {
 	return found
 }
 
-// TestDocsCommands protects readers from commands that do not work. It checks that what the documentation tells the reader to run is
-// there, and that the first two commands of the README are the two that matter.
+// TestDocsCommands protects readers from commands that do not work. It checks
+// that what the documentation tells the reader to run is there, and that the
+// first two commands of the README are the two that matter.
 func TestDocsCommands(t *testing.T) {
 	tree := repository(t)
 	run := regexp.MustCompile(`\bgo run (\./[\w./-]+)`)
@@ -94,7 +95,8 @@ var (
 	span = regexp.MustCompile("`[^`\n]+`")
 )
 
-// TestDocsLinks protects readers from links that lead nowhere. It checks links between files, and to headings in them.
+// TestDocsLinks protects readers from links that lead nowhere. It checks links
+// between files, and to headings in them.
 func TestDocsLinks(t *testing.T) {
 	tree := repository(t)
 	for _, name := range tree.markdown() {
@@ -123,7 +125,8 @@ func TestDocsLinks(t *testing.T) {
 	}
 }
 
-// TestDocsSamples protects samples from being found by nobody: a page of docs refers to each.
+// TestDocsSamples protects samples from being found by nobody: a page of docs
+// refers to each.
 func TestDocsSamples(t *testing.T) {
 	tree := repository(t)
 	var text strings.Builder
@@ -159,8 +162,9 @@ func (tr *tree) anchors(t *testing.T, name string) map[string]bool {
 	return found
 }
 
-// TestDocsExamples protects readers from programs that do not compile. It compiles every Go block that is a whole program, as if it
-// were one more sample.
+// TestDocsExamples protects readers from programs that do not compile. It
+// compiles every Go block that is a whole program, as if it were one more
+// sample.
 func TestDocsExamples(t *testing.T) {
 	tree := repository(t)
 	tmp := t.TempDir()

@@ -65,7 +65,7 @@ func (tr *tree) exportedErrors(t *testing.T) []string {
 	return names
 }
 
-// isErrorMethod tells whether a function is Error() string of some type.
+// isErrorMethod reports whether a function is Error() string of some type.
 func isErrorMethod(d *ast.FuncDecl) bool {
 	if d.Recv == nil || d.Name.Name != "Error" || len(d.Type.Params.List) != 0 || d.Type.Results == nil || len(d.Type.Results.List) != 1 {
 		return false
@@ -87,8 +87,9 @@ func receiver(d *ast.FuncDecl) string {
 	return id.Name
 }
 
-// TestDocsErrors protects users from errors that nobody explains. It wants every error in docs/errors.md, in the first column of a
-// table, and none there that does not exist.
+// TestDocsErrors protects users from errors that nobody explains. It wants
+// every error in docs/errors.md, in the first column of a table, and none there
+// that does not exist.
 func TestDocsErrors(t *testing.T) {
 	const name = "docs/errors.md"
 	tree := repository(t)

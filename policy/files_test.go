@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// maxBytes is far above any source text and below any program that was committed by mistake.
+// maxBytes is far above any source text and below any program that was
+// committed by mistake.
 const maxBytes = 512 << 10
 
 // TestLicence protects users who copy a single file: it says what they may do with it.
@@ -29,8 +30,9 @@ func TestLicence(t *testing.T) {
 	}
 }
 
-// TestPackageDoc protects readers of pkg.go.dev and of import lines. It wants one package comment per package, in doc.go where users
-// look for it, and a name that says what the package holds.
+// TestPackageDoc protects readers of pkg.go.dev and of import lines. It wants
+// one package comment per package, in doc.go where users look for it, and a
+// name that says what the package holds.
 func TestPackageDoc(t *testing.T) {
 	tree := repository(t)
 	type pkg struct {

@@ -181,7 +181,7 @@ func (p *piece) declared(t *testing.T) []string {
 	return names
 }
 
-// constructs tells whether an expression is a call of a constructor of package iot.
+// constructs reports whether an expression is a call of a constructor of package iot.
 func constructs(e ast.Expr) bool {
 	call, ok := e.(*ast.CallExpr)
 	if !ok {

@@ -26,8 +26,9 @@ func (tr *tree) readme(t *testing.T) string {
 	return tr.blocks(t, "README.md")[i].text
 }
 
-// TestReadme protects the first five minutes of a new user. It runs the program of the README: against an embedded AWS IoT Core it
-// prints its message; with an endpoint that is none it says so at once.
+// TestReadme protects the first five minutes of a new user. It runs the program
+// of the README: against an embedded AWS IoT Core it prints its message; with
+// an endpoint that is none it says so at once.
 func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs programs")
@@ -101,8 +102,9 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestErrorsByText protects those who search for the text they see. It wants each text of the table in docs/errors.md to be one that
-// the SDK, or the standard library below it, really says.
+// TestErrorsByText protects those who search for the text they see. It wants
+// each text of the table in docs/errors.md to be one that the SDK, or the
+// standard library below it, really says.
 func TestErrorsByText(t *testing.T) {
 	tree := repository(t)
 	doc := string(tree.read(t, "docs/errors.md"))

@@ -16,8 +16,9 @@ import (
 // secretField matches the names of fields that hold secrets.
 var secretField = regexp.MustCompile(`^(Password|Secret.*|SessionToken|TokenValue|TokenSignature|PIN|RawQuery|Logins|Command)$`)
 
-// TestSecretsAreNotFormatted protects secrets from logs and error texts: a public type with a secret in a field says itself how it is formatted, by every verb and as JSON: fmt and encoding/json
-// print the fields of all others.
+// TestSecretsAreNotFormatted protects secrets from logs and error texts: a
+// public type with a secret in a field says itself how it is formatted, by
+// every verb and as JSON: fmt and encoding/json print the fields of all others.
 func TestSecretsAreNotFormatted(t *testing.T) {
 	tr := repository(t)
 	type method struct{ dir, receiver, name string }
@@ -76,7 +77,8 @@ func TestSecretsAreNotFormatted(t *testing.T) {
 	}
 }
 
-// plainText reports whether a field of the type shows what it holds: a string, bytes, or a collection of them.
+// plainText reports whether a field of the type shows what it holds: a string,
+// bytes, or a collection of them.
 func plainText(e ast.Expr) bool {
 	switch e := e.(type) {
 	case *ast.Ident:

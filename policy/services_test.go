@@ -15,8 +15,9 @@ var services = map[string]bool{
 	"shadow": false, "jobs": false, "provisioning": true, "commands": true, "defender": true, "events": false, "ingest": false, "direct": false,
 }
 
-// TestServices protects the size of programs. It wants the device services to need nothing but the client: whoever
-// uses one of them compiles nothing of AWS, TLS or HTTP proxies with it.
+// TestServices protects the size of programs. It wants the device services to
+// need nothing but the client: whoever uses one of them compiles nothing of
+// AWS, TLS or HTTP proxies with it.
 func TestServices(t *testing.T) {
 	tree := repository(t)
 	found := map[string]bool{}

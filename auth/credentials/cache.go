@@ -44,7 +44,7 @@ type CacheOptions struct {
 	// Now is the clock. Default: [time.Now].
 	Now func() time.Time
 
-	// Logger is told about renewals, never about credentials. Default: silent.
+	// Logger receives messages about renewals, never credentials. Default: silent.
 	Logger *zap.Logger
 }
 
@@ -169,12 +169,14 @@ func (c *cache) retrieve(ctx context.Context) (aws.Credentials, error) {
 	return aws.Credentials{}, context.Cause(ctx)
 }
 
-// wall is the time on the wall clock alone. Credentials expire by it, and the monotonic reading of a [time.Time] stands
-// still while a machine sleeps: with it, credentials that expired in the night would serve in the morning.
+// wall is the time on the wall clock alone. Credentials expire by it, and the
+// monotonic reading of a [time.Time] stands still while a machine sleeps: with
+// it, credentials that expired in the night would serve in the morning.
 func (c *cache) wall() time.Time { return c.now().Round(0) }
 
-// usable reports whether the credentials serve without asking the source. A clock that was set back behind the time at which
-// they were obtained says nothing about them. The caller holds mu.
+// usable reports whether the credentials serve without asking the source. A
+// clock that was set back behind the time at which they were obtained says
+// nothing about them. The caller holds mu.
 func (c *cache) usable(now time.Time) bool {
 	return now.Before(c.refreshAt) && !now.Before(c.obtained) && (!c.creds.CanExpire || now.Before(c.creds.Expires))
 }

@@ -73,7 +73,7 @@ func (o CognitoOptions) MarshalText() ([]byte, error) { return fmt.Append(nil, o
 //
 // A frequent mistake is to give the id of a pool as IdentityID. The service
 // then knows no such identity, and the error is [ErrIdentity] and says so; the
-// ids cannot be told apart before. ARNs and ids of user pools are refused here.
+// ids cannot be distinguished before. ARNs and ids of user pools are refused here.
 func NewCognito(o CognitoOptions) (*Provider, error) {
 	id := o.IdentityID + o.IdentityPoolID
 	var errs []error
@@ -101,7 +101,7 @@ func NewCognito(o CognitoOptions) (*Provider, error) {
 	return cached(&Provider{name: "Cognito " + id, retrieve: c.retrieve}, o.Cache), nil
 }
 
-// checkID tells the ids of other things from those of identities and pools.
+// checkID rejects ids that are not those of identities and pools.
 func checkID(id string) error {
 	region, uuid, ok := strings.Cut(id, ":")
 	switch {

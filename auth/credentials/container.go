@@ -64,8 +64,9 @@ func (o ContainerOptions) MarshalText() ([]byte, error) { return fmt.Append(nil,
 //
 // A FullURI with plain http must be on a loopback address or one of the
 // addresses of the container services; the host is resolved, all its addresses
-// must be allowed, and the connection goes to the first of those that can be connected to. Otherwise the error
-// is [ErrHost]. It is [ErrNotConfigured] if there is no URI.
+// must be allowed, and the connection goes to the first of those that can be
+// connected to. Otherwise the error is [ErrHost]. It is [ErrNotConfigured] if
+// there is no URI.
 func NewContainer(o ContainerOptions) (*Provider, error) {
 	if err := errors.Join(o.HTTP.validate(), o.Cache.validate()); err != nil {
 		return nil, newError("container", err)
@@ -176,9 +177,10 @@ func (o ContainerOptions) allowed(ctx context.Context, host string) ([]netip.Add
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialAddresses connects to the addresses that were checked, one after the other: the name may resolve to others a moment
-// later, and an agent may listen on one of them alone, as those on localhost do that is ::1 and 127.0.0.1. Each but the last
-// gets its share of the time that the context leaves.
+// dialAddresses connects to the addresses that were checked, one after the
+// other: the name may resolve to others a moment later, and an agent may listen
+// on one of them alone, as those on localhost do that is ::1 and 127.0.0.1.
+// Each but the last gets its share of the time that the context leaves.
 func dialAddresses(dial dialFunc, addrs []netip.Addr) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		_, port, err := net.SplitHostPort(address)
@@ -202,7 +204,8 @@ func dialAddresses(dial dialFunc, addrs []netip.Addr) dialFunc {
 	}
 }
 
-// dialShare gives a call an equal share of the time until the deadline; parts are left to share it.
+// dialShare gives a call an equal share of the time until the deadline; parts
+// are left to share it.
 func dialShare(ctx context.Context, parts int, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok || parts < 2 {

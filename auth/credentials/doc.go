@@ -8,7 +8,8 @@
 //
 // Each constructor returns a [*Provider], which fits package sigv4 and, being an
 // [aws.CredentialsProvider], every client of the AWS SDK for Go v2. In the other
-// direction [FromProvider] and [FromConfig] take providers of the AWS SDK. [NewDefault] is the chain that the other device SDKs use.
+// direction [FromProvider] and [FromConfig] take providers of the AWS SDK.
+// [NewDefault] is the chain that the other device SDKs use.
 //
 // # Caching
 //

@@ -110,7 +110,7 @@ func newError(provider string, err error) error {
 	return e
 }
 
-// malformed tells errors about the contents of a reply. Those of the AWS SDK
+// malformed recognizes errors about the contents of a reply. Those of the AWS SDK
 // and the standard library quote what they could not read, which may be a key.
 func malformed(err error) bool {
 	var deserialization *smithy.DeserializationError

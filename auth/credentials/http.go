@@ -172,7 +172,7 @@ type limitedBody struct {
 }
 
 func (b *limitedBody) Read(p []byte) (int, error) {
-	// One byte more than is allowed tells a reply of the limit from a longer one.
+	// One byte more than is allowed distinguishes a reply of the limit from a longer one.
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}

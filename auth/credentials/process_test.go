@@ -47,7 +47,8 @@ func TestProcess(t *testing.T) {
 	wantError(t, err, nil, "Command", "Timeout")
 }
 
-// An agent that the program starts and that keeps its output open does not make it fail, if it ended well and said all.
+// An agent that the program starts and that keeps its output open does not make
+// it fail, if it ended well and said all.
 func TestProcess_agentKeepsOutputOpen(t *testing.T) {
 	t.Parallel()
 	const agent = "sleep 30 & "

@@ -13,7 +13,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 )
 
-// RegionOptions are the places that may tell the region.
+// RegionOptions are the places that may name the region.
 type RegionOptions struct {
 	// Region is taken if it is set.
 	Region string

@@ -14,8 +14,10 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 )
 
-// asleep returns the time that [time.Now] gives after a machine has slept: the wall clock has moved, and the monotonic one has
-// not. Package time has no way to make one; the layout is that of its documentation: seconds above 30 bits of nanoseconds.
+// asleep returns the time that [time.Now] gives after a machine has slept: the
+// wall clock has moved, and the monotonic one has not. Package time has no way
+// to make one; the layout is that of its documentation: seconds above 30 bits
+// of nanoseconds.
 func asleep(t time.Time, d time.Duration) time.Time {
 	wall := (*uint64)(unsafe.Pointer(&t))
 	*wall += uint64(d/time.Second) << 30
@@ -55,7 +57,7 @@ func TestCache_afterSleep(t *testing.T) {
 		if err := get(); err != nil || asked != 3 {
 			t.Errorf("%s: asked %d times after the clock was set back, %v", name, asked, err)
 		}
-		// What has expired is never handed out, even if the source fails.
+		// Expired credentials are never returned, even if the source fails.
 		clock, fail = now, errors.New("no network")
 		if err := get(); name == "expired" && !errors.Is(err, fail) {
 			t.Errorf("%s: %v", name, err)

@@ -265,8 +265,8 @@ func TestContainer_hosts(t *testing.T) {
 	}
 }
 
-// An agent listens on one of the addresses of localhost alone. All that were checked are tried, in their order, at each
-// attempt.
+// An agent listens on one of the addresses of localhost alone. All that were
+// checked are tried, in their order, at each attempt.
 func TestContainer_severalAddresses(t *testing.T) {
 	for _, c := range []struct{ lookup, served string }{
 		{"::1 127.0.0.1", "127.0.0.1:8080"},

@@ -14,7 +14,7 @@ import (
 // refuses its signatures.
 const maxSkew = 5 * time.Minute
 
-// Refusal is what is known of a refused WebSocket upgrade. Fields that are not
+// Refusal is the state of a refused WebSocket upgrade. Fields that are not
 // known stay zero; each one that is known makes the hint more precise.
 type Refusal struct {
 	// Status is the HTTP status code of the answer.
@@ -45,7 +45,7 @@ type Identity struct {
 	// LongTerm means that the access key is that of a user, which has no session
 	// token and does not expire.
 	LongTerm bool
-	// SessionToken tells that a session token was sent.
+	// SessionToken reports that a session token was sent.
 	SessionToken bool
 	// Damaged names the parts that have white space or quotes in or around them, as
 	// copying and env files leave them: "access key id", "secret key", "session token".
@@ -59,7 +59,7 @@ type Identity struct {
 func IdentityOf(c Credentials) Identity {
 	return Identity{
 		Anonymous: c.Anonymous,
-		// The prefix of an access key id tells its kind.
+		// The prefix of an access key id is its kind.
 		Temporary:    strings.HasPrefix(c.AccessKeyID, "ASIA"),
 		LongTerm:     strings.HasPrefix(c.AccessKeyID, "AKIA"),
 		SessionToken: c.SessionToken != "",
@@ -85,7 +85,7 @@ func damagedParts(c Credentials) string {
 
 // Hint is the function [Hint] with the clock, host, region and identity of the
 // signer's latest signature filled in where r does not tell them. A signer
-// that serves several endpoints at once should be told Host and Region.
+// that serves several endpoints at once should be given Host and Region.
 func (s *Signer) Hint(r Refusal) string {
 	if r.Now.IsZero() {
 		r.Now = s.now()

@@ -104,7 +104,8 @@ func TestSigner_hintKnowsTheLastSignature(t *testing.T) {
 	}
 }
 
-// Keys that were copied with what stood around them are named, part by part, and never shown.
+// Keys that were copied with what stood around them are named, part by part,
+// and never shown.
 func TestIdentityOf_damaged(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -25,7 +25,7 @@ const (
 )
 
 var (
-	// ErrRegion means that the region was not given and cannot be told from the
+	// ErrRegion means that the region was not given and does not follow from the
 	// endpoint, as with custom domains and VPC endpoints. Set [Options.Region].
 	ErrRegion = errors.New("sigv4: region unknown")
 
@@ -284,7 +284,8 @@ func signedHost(scheme, host string) string {
 		port = "80"
 	}
 	if rest, ok := strings.CutSuffix(host, ":"+port); ok && rest != "" {
-		// An IPv6 literal ends in a bracket; a bare one cannot be told from a port.
+		// An IPv6 literal ends in a bracket; a bare one cannot be distinguished
+		// from a port.
 		if !strings.Contains(rest, ":") || strings.HasSuffix(rest, "]") {
 			return rest
 		}

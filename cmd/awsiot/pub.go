@@ -183,7 +183,7 @@ func (p *pub) each(ctx context.Context, topic string) error {
 	}
 }
 
-// publish publishes one message and says what became of it.
+// publish publishes one message and reports the outcome.
 func (p *pub) publish(ctx context.Context, topic string, payload []byte) error {
 	packet := &mqtt5.PublishPacket{Topic: topic, Payload: payload, QoS: mqtt5.QoS(p.qos), Retain: p.retain, UserProperties: p.properties}
 	if p.contentType != "" {

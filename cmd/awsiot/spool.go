@@ -36,7 +36,7 @@ func (p *pub) openSpool() error {
 		}))
 }
 
-// drain waits until the spool is empty, and says what is left in it.
+// drain waits until the spool is empty, and says how much is left in it.
 func (p *pub) drain(ctx context.Context) {
 	ctx, cancel := p.limit(ctx)
 	defer cancel()

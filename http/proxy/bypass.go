@@ -71,7 +71,7 @@ func parseBypass(list []string) (bypass, error) {
 	return b, nil
 }
 
-// matches tells whether host is to be dialed without the proxy.
+// matches reports whether host is to be dialed without the proxy.
 func (b *bypass) matches(host, port string) bool {
 	if b.all {
 		return true

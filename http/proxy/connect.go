@@ -92,7 +92,7 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 	}
 }
 
-// drain reads the rest of an answer and tells whether conn can carry another
+// drain reads the rest of an answer and reports whether conn can carry another
 // request.
 func (d *Dialer) drain(ctx context.Context, conn net.Conn, br *bufio.Reader, resp *response) bool {
 	if !resp.keepAlive() {

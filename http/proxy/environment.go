@@ -11,17 +11,18 @@ import (
 )
 
 // FromEnvironment returns a dialer for the proxy that the environment names:
-// HTTPS_PROXY, or else ALL_PROXY, in either case of letters. NO_PROXY lists the hosts to dial
-// directly, by the rules of Go's own HTTP client, which never
+// HTTPS_PROXY, or else ALL_PROXY, in either case of letters. NO_PROXY lists the
+// hosts to dial directly, by the rules of Go's own HTTP client, which never
 // uses a proxy for localhost and loopback addresses; [Options.NoProxy] adds to it.
 // HTTP_PROXY is not consulted: every target is tunneled, as HTTPS is.
 // A value without a scheme means http. Without a proxy in the environment the dialer
 // dials everything directly.
 //
 // opts gives all but the address of the proxy; Username and Password, if set,
-// override those in the environment. TLS and TLSConfig apply if the environment names an https proxy,
-// ConnectHeader and PreemptiveAuth if it does not name a SOCKS5 proxy. The environment is read once, by this call. A proxy
-// address that makes no sense is an error, which does not repeat it.
+// override those in the environment. TLS and TLSConfig apply if the environment
+// names an https proxy, ConnectHeader and PreemptiveAuth if it does not name a
+// SOCKS5 proxy. The environment is read once, by this call. A proxy address
+// that makes no sense is an error, which does not repeat it.
 func FromEnvironment(opts Options) (*Dialer, error) {
 	return fromEnvironment(opts, os.Getenv)
 }
@@ -45,7 +46,8 @@ func fromEnvironment(opts Options, getenv func(string) string) (*Dialer, error) 
 		return d, nil
 	}
 	opts.URL = value
-	// What the environment names decides which of the options apply. A URL that makes no sense is New's to refuse.
+	// What the environment names decides which of the options apply. A URL that
+	// makes no sense is New's to refuse.
 	if u, err := parseURL(value); err == nil {
 		if !u.secure {
 			opts.TLS, opts.TLSConfig = nil, nil

@@ -63,7 +63,7 @@ func (s Step) String() string {
 	}
 }
 
-// Error tells why there is no tunnel.
+// Error says why there is no tunnel.
 type Error struct {
 	// Step is the step that failed.
 	Step Step
@@ -143,7 +143,7 @@ func (e *Error) Stage() string {
 	return "TCP"
 }
 
-// Timeout tells whether a deadline passed. It makes the error a net.Error.
+// Timeout reports whether a deadline passed. It makes the error a net.Error.
 func (e *Error) Timeout() bool {
 	var ne net.Error
 	return errors.As(e.Err, &ne) && ne.Timeout()

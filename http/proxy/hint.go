@@ -37,7 +37,8 @@ func redirection(location string) string {
 	return "it redirects to " + printable(u.Host)
 }
 
-// authenticationHint tells a proxy that was given no credentials from one that wants others.
+// authenticationHint distinguishes a proxy that was given no credentials from
+// one that rejects them.
 func (d *Dialer) authenticationHint(resp *response) string {
 	schemes := resp.schemes()
 	switch {

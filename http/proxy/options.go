@@ -70,11 +70,12 @@ type ConnectRequest struct {
 // Options describe a proxy and how to use it. The proxy is given either as
 // URL or as Kind, Host and Port. [New] keeps a copy.
 type Options struct {
-	// URL is the address of the proxy as scheme://[user[:password]@]host[:port].
-	// Schemes are http, https (TLS to the proxy), socks5 and socks5h (the same
-	// thing here: the proxy resolves names). Default ports are 80, 443 and 1080.
-	// User name and password are percent-decoded. Without a scheme it is http, and blanks around it do
-	// not count. Excludes Kind, Host and Port.
+	// URL is the address of the proxy as
+	// scheme://[user[:password]@]host[:port]. Schemes are http, https (TLS to
+	// the proxy), socks5 and socks5h (the same thing here: the proxy resolves
+	// names). Default ports are 80, 443 and 1080. User name and password are
+	// percent-decoded. Without a scheme it is http, and blanks around it do not
+	// count. Excludes Kind, Host and Port.
 	URL string
 
 	// Kind is the protocol of the proxy named by Host. The default is HTTP.
@@ -94,12 +95,13 @@ type Options struct {
 	// password to a proxy that may not have asked for it.
 	PreemptiveAuth bool
 	// ConnectHeader, if set, is called before every CONNECT request and returns
-	// headers to add, for instance Proxy-Authorization of a scheme that this package does not
-	// know. Returning none is allowed. After a 407, a Proxy-Authorization in
-	// the result makes the dialer ask again; otherwise Username and Password are
-	// tried, once. A dial asks at most 8 times. An error ends the dial. The
-	// function must obey ctx, which carries the deadline of the tunnel, and may be
-	// called from several goroutines at once.
+	// headers to add, for instance Proxy-Authorization of a scheme that this
+	// package does not know. Returning none is allowed. After a 407, a
+	// Proxy-Authorization in the result makes the dialer ask again; otherwise
+	// Username and Password are tried, once. A dial asks at most 8 times. An
+	// error ends the dial. The function must obey ctx, which carries the
+	// deadline of the tunnel, and may be called from several goroutines at
+	// once.
 	ConnectHeader func(ctx context.Context, r ConnectRequest) (http.Header, error)
 
 	// TLS, if set, secures the connection to the proxy.
@@ -111,14 +113,16 @@ type Options struct {
 	// default is the proxy's host. A ServerName in TLSConfig has precedence.
 	TLSServerName string
 
-	// Dial opens the connection to the proxy, and to hosts that need none. The default is a
+	// Dial opens the connection to the proxy, and to hosts that need none. The
+	// default is a
 	// zero net.Dialer. Its own deadline, if any, bounds that stage.
 	Dial DialFunc
 
-	// NoProxy lists hosts that are dialed directly: names ("example.com" with its
-	// subdomains, ".example.com" for the subdomains alone), IP addresses and
-	// prefixes in CIDR notation, each but the last optionally with ":port", or "*" for all. Names
-	// are compared without resolving them. Loopback is not special.
+	// NoProxy lists hosts that are dialed directly: names ("example.com" with
+	// its subdomains, ".example.com" for the subdomains alone), IP addresses
+	// and prefixes in CIDR notation, each but the last optionally with ":port",
+	// or "*" for all. Names are compared without resolving them. Loopback is
+	// not special.
 	NoProxy []string
 
 	// TLSTimeout bounds the TLS handshake with the proxy. 0 stands for
@@ -274,7 +278,7 @@ func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f })
 }
 
-// validHost tells whether s may stand for a host in a request line.
+// validHost reports whether s may stand for a host in a request line.
 func validHost(s string) bool {
 	if s == "" || !exchange.IsHost(s) {
 		return false

@@ -20,7 +20,7 @@ import (
 
 var errDial = errors.New("dialed")
 
-// reached tells which address a dialer goes to for a target.
+// reached reports which address a dialer goes to for a target.
 func reached(t *testing.T, make func(proxy.Options) (*proxy.Dialer, error), o proxy.Options, target string) string {
 	t.Helper()
 	address := ""

@@ -22,7 +22,7 @@ import (
 const (
 	// maxHeaderBytes bounds the header of one answer.
 	maxHeaderBytes = 64 << 10
-	// maxDiscardBody bounds what is read to keep a connection after a 407.
+	// maxDiscardBody bounds the bytes read to keep a connection after a 407.
 	maxDiscardBody = 64 << 10
 	// maxInformational bounds the 1xx answers before the real one.
 	maxInformational = 5
@@ -75,8 +75,9 @@ func readHeader(br *bufio.Reader, budget *int) (*response, error) {
 		if line == "" {
 			return r, nil
 		}
-		// Lines that break the rules are left out: what they say does not matter to a tunnel, and the proxies that send
-		// them work with other clients.
+		// Lines that break the rules are left out: what they say does not
+		// matter to a tunnel, and the proxies that send them work with other
+		// clients.
 		if line[0] == ' ' || line[0] == '\t' { // obsolete folding: still seen in challenges
 			line = textproto.TrimString(line)
 			if v := r.header[last]; len(v) > 0 && exchange.IsFieldValue(line) {
@@ -153,7 +154,7 @@ func printable(s string) string {
 	return s
 }
 
-// keepAlive tells whether the proxy promises to read another request.
+// keepAlive reports whether the proxy promises to read another request.
 func (r *response) keepAlive() bool {
 	has := func(token string) bool {
 		return exchange.HasToken(r.header["Connection"], token) ||
@@ -199,7 +200,7 @@ func (r *response) discardBody(br *bufio.Reader) error {
 	return err
 }
 
-// offers tells whether the challenge names the authentication scheme. A
+// offers reports whether the challenge names the authentication scheme. A
 // challenge that names none at all, which is against the rules, is taken as an offer.
 func (r *response) offers(scheme string) bool {
 	if len(r.header["Proxy-Authenticate"]) == 0 {

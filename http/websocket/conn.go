@@ -26,15 +26,17 @@ var (
 // Conn is a stream over a WebSocket connection. It implements net.Conn.
 //
 // Read returns the payload of binary frames as it arrives, whatever the borders
-// of frames and messages. Pings and closes are noticed in Read alone, so a connection
-// must be read from to stay healthy; Read never waits for a write. Write and
-// WriteBuffers send their bytes in binary frames of up to 16 KiB, one if they fit, and the
-// answers to pings go between two frames. None of them allocates memory in the steady
-// state, and a connection at rest holds no buffers.
+// of frames and messages. Pings and closes are noticed in Read alone, so a
+// connection must be read from to stay healthy; Read never waits for a write.
+// Write and WriteBuffers send their bytes in binary frames of up to 16 KiB, one
+// if they fit, and the answers to pings go between two frames. None of them
+// allocates memory in the steady state, and a connection at rest holds no
+// buffers.
 //
 // All methods may be called concurrently. Deadlines work as net.Conn
-// describes: reading and writing can go on after a deadline has passed, except that a write that was
-// interrupted within a frame ends the connection for writing.
+// describes: reading and writing can go on after a deadline has passed, except
+// that a write that was interrupted within a frame ends the connection for
+// writing.
 type Conn struct {
 	conn        net.Conn
 	subprotocol string
@@ -68,7 +70,8 @@ func (c *Conn) Subprotocol() string { return c.subprotocol }
 func (c *Conn) NetConn() net.Conn { return c.conn }
 
 // Read implements net.Conn. When the server has closed the connection
-// with a close frame the error is a [*CloseError], which matches io.EOF for a regular close
+// with a close frame the error is a [*CloseError], which matches io.EOF for a
+// regular close
 // that gives no reason.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.rmu.Lock()

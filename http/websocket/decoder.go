@@ -10,8 +10,9 @@ import (
 
 var errMaskedFrame = errors.New("the server sent a masked frame")
 
-// decoder follows the frames of a server. Its state is that of any byte of the stream, so that a stream may come in
-// pieces of any size. It holds no payload of data frames.
+// decoder follows the frames of a server. Its state is that of any byte of the
+// stream, so that a stream may come in pieces of any size. It holds no payload
+// of data frames.
 type decoder struct {
 	header    [maxServerHeader]byte
 	headerLen int
@@ -24,15 +25,17 @@ type decoder struct {
 	controlOpcode byte // of the control frame whose payload is awaited; 0: none
 }
 
-// controlFrame is a control frame of the server. The payload is valid until the next call of the decoder.
+// controlFrame is a control frame of the server. The payload is valid until the
+// next call of the decoder.
 type controlFrame struct {
 	opcode  byte
 	payload []byte
 }
 
-// decode takes the next bytes of the stream and moves the payload of data frames among them to the front of b. It calls
-// handle for each control frame, whose error ends the decoding, and returns how many bytes of payload there are. After an
-// error the decoder must not be used again.
+// decode takes the next bytes of the stream and moves the payload of data
+// frames among them to the front of b. It calls handle for each control frame,
+// whose error ends the decoding, and returns how many bytes of payload there
+// are. After an error the decoder must not be used again.
 func (d *decoder) decode(b []byte, handle func(controlFrame) error) (n int, err error) {
 	for i := 0; i < len(b); {
 		switch {
@@ -120,7 +123,7 @@ func (d *decoder) begin() error {
 	return nil
 }
 
-// finishControl hands over a control frame that is complete.
+// finishControl passes on a complete control frame.
 func (d *decoder) finishControl(handle func(controlFrame) error) error {
 	if d.controlOpcode == 0 || d.controlLen < d.controlWant {
 		return nil
@@ -130,7 +133,8 @@ func (d *decoder) finishControl(handle func(controlFrame) error) error {
 	return handle(f)
 }
 
-// parseClose returns what a close frame says, or an error if it breaks the rules of RFC 6455 section 7.4.
+// parseClose returns what a close frame says, or an error if it breaks the
+// rules of RFC 6455 section 7.4.
 func parseClose(payload []byte) (*CloseError, error) {
 	if len(payload) == 0 {
 		return &CloseError{Code: StatusNoStatus}, nil

@@ -25,9 +25,11 @@ var (
 	ErrMalformedResponse = errors.New("malformed response from the server")
 	// ErrHeaderTooLarge means that the header of the answer exceeds 64 KiB.
 	ErrHeaderTooLarge = errors.New("response header of the server is too large")
-	// ErrProtocol means that the server broke the rules of RFC 6455 on an open connection.
+	// ErrProtocol means that the server broke the rules of RFC 6455 on an open
+	// connection.
 	ErrProtocol = errors.New("websocket protocol violation")
-	// ErrTextFrame means that the server sent a text frame where only binary frames are allowed.
+	// ErrTextFrame means that the server sent a text frame where only binary
+	// frames are allowed.
 	ErrTextFrame = errors.New("text frame received")
 )
 
@@ -61,14 +63,15 @@ func (s Step) String() string {
 	}
 }
 
-// Error tells why there is no connection when the server gave no answer to the
+// Error says why there is no connection when the server gave no answer to the
 // upgrade request.
 type Error struct {
 	// Step is the step that failed.
 	Step Step
 	// Address is the host:port of the server.
 	Address string
-	// Err is the cause: a context error, the error of the transform or of the layer below,
+	// Err is the cause: a context error, the error of the transform or of the
+	// layer below,
 	// or a condition of this package.
 	Err error
 }
@@ -106,13 +109,13 @@ func (e *Error) Stage() string {
 	}
 }
 
-// isAlert tells whether the server ended the connection with a TLS alert.
+// isAlert reports whether the server ended the connection with a TLS alert.
 func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-// Timeout tells whether a deadline passed. It makes the error a net.Error.
+// Timeout reports whether a deadline passed. It makes the error a net.Error.
 func (e *Error) Timeout() bool {
 	var ne net.Error
 	return errors.As(e.Err, &ne) && ne.Timeout()
@@ -130,7 +133,7 @@ type UpgradeError struct {
 	// URL is the URL of the request without user and query.
 	URL string
 	// StatusCode is the status of the answer. 101 means that the rest of the answer was
-	// wrong; Err tells how.
+	// wrong; Err says how.
 	StatusCode int
 	// Reason is the reason phrase, shortened, without control characters.
 	Reason string

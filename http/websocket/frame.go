@@ -30,8 +30,9 @@ const (
 	maxControlLength = 125
 
 	smallBuffer = 4 << 10
-	// largeBuffer holds the longest frame that is written. It is one TLS record, and short enough that what has to go
-	// between two frames goes in time on a slow link.
+	// largeBuffer holds the longest frame that is written. It is one TLS
+	// record, and short enough that what has to go between two frames goes in
+	// time on a slow link.
 	largeBuffer = 16 << 10
 	// maxFramePayload is what fits into it beside a header with a length of 16 bits.
 	maxFramePayload = largeBuffer - 8

@@ -36,8 +36,9 @@ const (
 	maxReason = 128
 )
 
-// handshake is one upgrade on a connection that is already there. Unlike an http.Transport it starts no goroutines,
-// bounds the header, and leaves the connection in the state in which the answer left it.
+// handshake is one upgrade on a connection that is already there. Unlike an
+// http.Transport it starts no goroutines, bounds the header, and leaves the
+// connection in the state in which the answer left it.
 type handshake struct {
 	ctx   context.Context // of the upgrade
 	conn  net.Conn

@@ -27,7 +27,7 @@ import (
 
 const secret = "ZEBRA-signature"
 
-// server plays the part of a WebSocket server on one connection.
+// server is the WebSocket server on one connection.
 type server struct {
 	net.Conn
 	br  *bufio.Reader

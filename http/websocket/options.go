@@ -44,7 +44,8 @@ type TLSClient interface {
 // goes into the Host field as it stands. The query is sent byte for byte.
 //
 // The function may block, must obey ctx, and may be called from several
-// goroutines at once. Its error ends the attempt. It runs before the connection is opened.
+// goroutines at once. Its error ends the attempt. It runs before the connection
+// is opened.
 type HandshakeTransform func(ctx context.Context, r *http.Request) error
 
 // Options describe how to reach a WebSocket server. The zero value connects
@@ -74,7 +75,8 @@ type Options struct {
 	// Header holds additional fields of the upgrade request. Fields of the WebSocket
 	// protocol cannot be set. No User-Agent is sent unless it is given here.
 	Header http.Header
-	// Subprotocols are offered in this order, and the server must choose one. The default is
+	// Subprotocols are offered in this order, and the server must choose one.
+	// The default is
 	// "mqtt" alone.
 	Subprotocols []string
 	// Transform, if set, edits the request at each attempt.

@@ -20,8 +20,9 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 )
 
-// A link of 10 kB/s: a server that pings every two seconds, and gives up a client that does not answer within eight, lives
-// through a write that takes minutes; and what it sends meanwhile is read at once.
+// A link of 10 kB/s: a server that pings every two seconds, and gives up a
+// client that does not answer within eight, lives through a write that takes
+// minutes; and what it sends meanwhile is read at once.
 func TestWrite_slowLinkWithPings(t *testing.T) {
 	const rate, size = 10_000, 1 << 20
 	synctest.Test(t, func(t *testing.T) {
@@ -100,7 +101,8 @@ func TestWrite_slowLinkWithPings(t *testing.T) {
 	})
 }
 
-// While a write cannot go on, Read gets what comes, pings among it, and needs nothing of the writer.
+// While a write cannot go on, Read gets what comes, pings among it, and needs
+// nothing of the writer.
 func TestRead_neverWaitsForAWrite(t *testing.T) {
 	for _, writing := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -131,7 +133,8 @@ func TestRead_neverWaitsForAWrite(t *testing.T) {
 	}
 }
 
-// Control frames of every kind stand in every gap of a stream, between bytes of frames of every kind of length.
+// Control frames of every kind stand in every gap of a stream, between bytes of
+// frames of every kind of length.
 func TestRead_controlFramesInEveryGap(t *testing.T) {
 	data := [][]byte{
 		frame(0x82, []byte("a")), frame(0x02, []byte("bc")), frame(0x00, nil), frame(0x80, bytes.Repeat([]byte("d"), 130)),

@@ -11,11 +11,13 @@ import (
 	"time"
 )
 
-// writer sends the frames of a connection. One write is in flight, and everything that is written is whole frames.
+// writer sends the frames of a connection. One write is in flight, and
+// everything that is written is whole frames.
 //
-// A pong never makes the reader wait: it goes between two frames of a write under way, or behind it, or else a goroutine
-// sends it, which lives as long as that takes. Of several pings only the last is answered, as RFC 6455 section 5.5.3
-// allows.
+// A pong never makes the reader wait: it goes between two frames of a write
+// under way, or behind it, or else a goroutine sends it, which lives as long as
+// that takes. Of several pings only the last is answered, as RFC 6455 section
+// 5.5.3 allows.
 type writer struct {
 	conn net.Conn
 
@@ -32,7 +34,8 @@ type writer struct {
 	}
 }
 
-// write sends the bytes of first and rest in binary frames. It returns how many of them were written.
+// write sends the bytes of first and rest in binary frames. It returns how many
+// of them were written.
 func (w *writer) write(first []byte, rest [][]byte) (int64, error) {
 	total := len(first)
 	for _, b := range rest {

@@ -12,7 +12,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
 
-// Identity is a certificate and its key in a store. It is a [tlsctx.Identity], safe for concurrent use.
+// Identity is a certificate and its key in a store. It is a [tlsctx.Identity],
+// safe for concurrent use.
 type Identity struct {
 	path Path
 	cert *tls.Certificate
@@ -27,9 +28,10 @@ type entry struct {
 	key   hashKey
 }
 
-// Open finds the certificate of that path, and its private key. See [ParsePath] for the form. It asks the user nothing: a
-// key that wants a PIN or a confirmation cannot be used. An RSA key signs once, to learn whether it can do what TLS 1.3
-// needs; if not it serves for TLS 1.2.
+// Open finds the certificate of that path, and its private key. See [ParsePath]
+// for the form. It asks the user nothing: a key that wants a PIN or a
+// confirmation cannot be used. An RSA key signs once, to learn whether it can
+// do what TLS 1.3 needs; if not it serves for TLS 1.2.
 //
 // Errors are of type [*Error]. On other systems than Windows they wrap [ErrUnsupported].
 func Open(path string) (*Identity, error) {
@@ -65,7 +67,8 @@ func (id *Identity) Certificate(ctx context.Context) (*tls.Certificate, error) {
 	return id.cert, ctx.Err()
 }
 
-// Close lets the key go. Handshakes that use it fail from then on; connections go on. Further calls do nothing.
+// Close lets the key go. Handshakes that use it fail from then on; connections
+// go on. Further calls do nothing.
 func (id *Identity) Close() error {
 	id.key.close()
 	return nil
@@ -88,8 +91,8 @@ func asError(p Path, err error) error {
 	return e
 }
 
-// lockedKey serves one signature at a time: not every provider can do more with one handle, and a handle must not be
-// closed in use.
+// lockedKey serves one signature at a time: not every provider can do more with
+// one handle, and a handle must not be closed in use.
 type lockedKey struct {
 	mu  sync.Mutex
 	key hashKey // nil when closed

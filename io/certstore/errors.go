@@ -10,8 +10,8 @@ import (
 
 // Conditions, to be found with [errors.Is].
 var (
-	// ErrUnsupported reports that this system has no Windows certificate store, or that a key in it is of a kind that
-	// cannot be used.
+	// ErrUnsupported reports that this system has no Windows certificate store,
+	// or that a key in it is of a kind that cannot be used.
 	ErrUnsupported = errors.New("not supported")
 	// ErrPath reports a path that cannot be understood.
 	ErrPath = errors.New("not a path to a certificate in a store")

@@ -11,7 +11,8 @@ import (
 	"unicode"
 )
 
-// Location is where Windows keeps a set of certificate stores. The values are those of the Windows API.
+// Location is where Windows keeps a set of certificate stores. The values are
+// those of the Windows API.
 type Location uint32
 
 // The locations that a [Path] can name.
@@ -55,7 +56,8 @@ func (l Location) String() string {
 type Path struct {
 	// Location is where the store is.
 	Location Location
-	// Store is the name of the store. Certificates with private keys are in MY, which Windows shows as "Personal".
+	// Store is the name of the store. Certificates with private keys are in MY,
+	// which Windows shows as "Personal".
 	Store string
 	// Thumbprint is the SHA-1 hash of the certificate in DER form.
 	Thumbprint [sha1.Size]byte
@@ -66,9 +68,11 @@ func (p Path) String() string {
 	return p.Location.String() + `\` + p.Store + `\` + strings.ToUpper(hex.EncodeToString(p.Thumbprint[:]))
 }
 
-// ParsePath reads a path of the form Location\Store\Thumbprint. Case does not matter. The prefix Cert:\ of PowerShell,
-// forward slashes, and in the thumbprint the blanks, colons and invisible characters that come with copying it from a
-// window, are tolerated. Errors are of type [*Error] and wrap [ErrPath].
+// ParsePath reads a path of the form Location\Store\Thumbprint. Case does not
+// matter. The prefix Cert:\ of PowerShell, forward slashes, and in the
+// thumbprint the blanks, colons and invisible characters that come with copying
+// it from a window, are tolerated. Errors are of type [*Error] and wrap
+// [ErrPath].
 func ParsePath(path string) (Path, error) {
 	bad := func(hint string, args ...any) (Path, error) {
 		return Path{}, &Error{Path: path, Err: ErrPath, Hint: fmt.Sprintf(hint, args...)}

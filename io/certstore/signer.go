@@ -15,7 +15,8 @@ import (
 	"math/big"
 )
 
-// hashKey is a private key as CNG presents it: it signs a hash in the given way and returns the bare numbers.
+// hashKey is a private key as CNG presents it: it signs a hash in the given way
+// and returns the bare numbers.
 type hashKey interface {
 	signHash(p padding, digest []byte) ([]byte, error)
 	close()
@@ -28,7 +29,7 @@ type padding struct {
 	salt int    // bytes; paddingPSS only
 }
 
-// paddingKind tells how RSA pads. The values are those of the Windows API.
+// paddingKind says how RSA pads. The values are those of the Windows API.
 type paddingKind uint32
 
 const (
@@ -73,8 +74,9 @@ func newSigner(path string, pub crypto.PublicKey, key hashKey) (*signer, error) 
 	return nil, &Error{Path: path, Err: fmt.Errorf("%w: a key of type %T", ErrUnsupported, pub), Hint: "RSA and ECDSA keys can be used"}
 }
 
-// canPSS tries what TLS 1.3 needs of an RSA key. Old providers, smart cards and TPMs cannot do it, or use a salt of
-// another length than TLS wants; with them TLS 1.2 must do.
+// canPSS tries what TLS 1.3 needs of an RSA key. Old providers, smart cards and
+// TPMs cannot do it, or use a salt of another length than TLS wants; with them
+// TLS 1.2 must do.
 func (s *signer) canPSS(pub *rsa.PublicKey) (bool, error) {
 	opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 	digest := sha256.Sum256([]byte("does this key sign with PSS?"))
@@ -92,7 +94,8 @@ func (s *signer) canPSS(pub *rsa.PublicKey) (bool, error) {
 // Public returns the public key of the certificate.
 func (s *signer) Public() crypto.PublicKey { return s.pub }
 
-// SupportedSignatureAlgorithms returns what TLS may ask for, or nil for all that fits the key.
+// SupportedSignatureAlgorithms returns what TLS may ask for, or nil for all
+// that fits the key.
 func (s *signer) SupportedSignatureAlgorithms() []tls.SignatureScheme { return s.schemes }
 
 // Sign signs a hash. CNG has its own source of randomness.
@@ -165,16 +168,17 @@ func rsaPadding(pub *rsa.PublicKey, hash crypto.Hash, opts crypto.SignerOpts) (p
 	return padding{kind: paddingPSS, hash: name, salt: salt}, nil
 }
 
-// truncate leaves of a hash what ECDSA signs: as many bits as the order of the curve has. Only for P-521, whose order is
-// longer than any hash, is that no multiple of eight.
+// truncate leaves of a hash what ECDSA signs: as many bits as the order of the
+// curve has. Only for P-521, whose order is longer than any hash, is that no
+// multiple of eight.
 func truncate(digest []byte, pub *ecdsa.PublicKey) []byte {
 	return digest[:min(len(digest), orderSize(pub))]
 }
 
 func orderSize(pub *ecdsa.PublicKey) int { return (pub.Curve.Params().N.BitLen() + 7) / 8 }
 
-// encodeECDSA turns the two numbers of CNG, side by side and of full length, into the structure that TLS sends: RFC 3279
-// section 2.2.3.
+// encodeECDSA turns the two numbers of CNG, side by side and of full length,
+// into the structure that TLS sends: RFC 3279 section 2.2.3.
 func encodeECDSA(raw []byte, pub *ecdsa.PublicKey) ([]byte, error) {
 	n := orderSize(pub)
 	if len(raw) != 2*n {

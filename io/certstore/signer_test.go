@@ -184,7 +184,8 @@ func TestIdentity_handshake(t *testing.T) {
 				defer id.Close()
 				got, err := handshake(t, id, version)
 				if version == tls.VersionTLS13 && (key.noPSS || key.longSalt) {
-					// TLS 1.3 has no other way for RSA, and the server does not fall back by itself.
+					// TLS 1.3 has no other way for RSA, and the server does not
+					// fall back by itself.
 					if err == nil {
 						t.Errorf("%s without PSS", tls.VersionName(got))
 					}

@@ -62,7 +62,8 @@ func find(p Path) (*entry, error) {
 	return e, nil
 }
 
-// chain returns the certificate and the intermediate CAs above it, without asking the network.
+// chain returns the certificate and the intermediate CAs above it, without
+// asking the network.
 func chain(store windows.Handle, leaf *windows.CertContext) ([]*x509.Certificate, error) {
 	first, err := parse(leaf)
 	if err != nil {
@@ -72,7 +73,8 @@ func chain(store windows.Handle, leaf *windows.CertContext) ([]*x509.Certificate
 	para := windows.CertChainPara{Size: uint32(unsafe.Sizeof(windows.CertChainPara{}))}
 	var ctx *windows.CertChainContext
 	if err := windows.CertGetCertificateChain(0, leaf, nil, store, &para, cacheOnlyURLRetrieval, 0, &ctx); err != nil {
-		// Without its chain the certificate may still do: servers that know it need no CA.
+		// Without its chain the certificate may still do: servers that know it
+		// need no CA.
 		return certs, nil
 	}
 	defer windows.CertFreeCertificateChain(ctx)

@@ -107,7 +107,8 @@ func publicKey(t testing.TB, key windows.Handle, algorithm string) crypto.Public
 	return pub
 }
 
-// install puts a certificate into CurrentUser\MY until the test ends, and points it to a key if one is named.
+// install puts a certificate into CurrentUser\MY until the test ends, and
+// points it to a key if one is named.
 func install(t testing.TB, cert *x509.Certificate, container string) string {
 	t.Helper()
 	ctx, err := windows.CertCreateCertificateContext(windows.X509_ASN_ENCODING, &cert.Raw[0], uint32(len(cert.Raw)))
@@ -163,7 +164,8 @@ func findIn(t testing.TB, store windows.Handle, cert *x509.Certificate) *windows
 	return ctx
 }
 
-// onWine tells whether this is Wine, whose software provider has RSA keys only and whose stores do not lead to them.
+// onWine reports whether this is Wine, whose software provider has RSA keys
+// only and whose stores do not lead to them.
 func onWine() bool {
 	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
 }

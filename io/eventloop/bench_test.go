@@ -85,7 +85,8 @@ func BenchmarkPost_roundTrip(b *testing.B) {
 	}
 }
 
-// BenchmarkReset moves one of 10,000 timers to a later time, as a keep-alive does with every packet.
+// BenchmarkReset moves one of 10,000 timers to a later time, as a keep-alive
+// does with every packet.
 func BenchmarkReset(b *testing.B) {
 	b.ReportAllocs()
 	g := NewGroup(Options{Loops: 1})
@@ -128,7 +129,8 @@ func BenchmarkGate(b *testing.B) {
 	}
 }
 
-// TestArmedTimers_cost asserts what 10,000 timers at rest cost: their heap entries, and one goroutine for all.
+// TestArmedTimers_cost asserts what 10,000 timers at rest cost: their heap
+// entries, and one goroutine for all.
 func TestArmedTimers_cost(t *testing.T) {
 	const n = 10_000
 	g := NewGroup(Options{Loops: 1})

@@ -12,7 +12,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// bubble runs f in a synctest bubble with a group of one loop, which it shuts down at the end.
+// bubble runs f in a synctest bubble with a group of one loop, which it shuts
+// down at the end.
 func bubble(t *testing.T, opts Options, f func(t *testing.T, g *Group, l *Loop)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

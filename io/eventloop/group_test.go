@@ -152,7 +152,8 @@ func TestClose_dropsTasksAndMayBeCalledOnALoop(t *testing.T) {
 	})
 }
 
-// TestShutdown_endsGoroutines relies on the bubble, which does not end before its goroutines have.
+// TestShutdown_endsGoroutines relies on the bubble, which does not end before
+// its goroutines have.
 func TestShutdown_endsGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGroup(Options{Loops: 4})

@@ -18,8 +18,8 @@ const (
 	never = time.Duration(math.MaxInt64) // the loop sleeps until it is woken
 )
 
-// Loop is one goroutine with a queue of tasks and a heap of timers. Loops belong to a [Group]. All methods may be called from
-// any goroutine.
+// Loop is one goroutine with a queue of tasks and a heap of timers. Loops
+// belong to a [Group]. All methods may be called from any goroutine.
 type Loop struct {
 	group *Group
 	index int
@@ -50,7 +50,8 @@ type Loop struct {
 	suspendTimer Timer
 }
 
-// Now returns the time since the group was made. It is monotonic and costs one reading of the clock.
+// Now returns the time since the group was made. It is monotonic and costs one
+// reading of the clock.
 func (l *Loop) Now() time.Duration {
 	if m := l.group.manual; m != nil {
 		return time.Duration(m.now.Load())
@@ -58,8 +59,10 @@ func (l *Loop) Now() time.Duration {
 	return time.Since(l.group.start)
 }
 
-// Post queues task to run on the loop's goroutine, after the tasks that were posted before it. It reports false, and drops
-// task, when the group has been shut down. It never blocks and the queue has no limit. In steady state it does not allocate.
+// Post queues task to run on the loop's goroutine, after the tasks that were
+// posted before it. It reports false, and drops task, when the group has been
+// shut down. It never blocks and the queue has no limit. In steady state it
+// does not allocate.
 func (l *Loop) Post(task func()) bool {
 	l.mu.Lock()
 	if l.closed {
@@ -84,7 +87,8 @@ func (l *Loop) pin(n int) {
 	g.mu.Unlock()
 }
 
-// rouse sees to it that the goroutine looks at its queues. It is called with mu held and releases it.
+// rouse sees to it that the goroutine looks at its queues. It is called with mu
+// held and releases it.
 func (l *Loop) rouse() {
 	switch {
 	case l.group.manual != nil:
@@ -97,8 +101,8 @@ func (l *Loop) rouse() {
 	case l.wakeAt != awake:
 		l.wakeAt = awake
 		l.mu.Unlock()
-		// The slot is free: it is filled only by whoever sets wakeAt to awake, and emptied before wakeAt is anything
-		// else again.
+		// The slot is free: it is filled only by whoever sets wakeAt to awake,
+		// and emptied before wakeAt is anything else again.
 		l.wake <- struct{}{}
 	default:
 		l.mu.Unlock()
@@ -121,7 +125,8 @@ func (l *Loop) stop(drop bool) {
 	l.rouse()
 }
 
-// ended returns a channel that is closed when the goroutine has ended, nil if there never was one.
+// ended returns a channel that is closed when the goroutine has ended, nil if
+// there never was one.
 func (l *Loop) ended() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,8 +157,8 @@ func (l *Loop) run() {
 	close(l.done)
 }
 
-// turn runs the tasks that are queued and then the timers that are due. It reports false when the loop is closed and has
-// nothing left to run.
+// turn runs the tasks that are queued and then the timers that are due. It
+// reports false when the loop is closed and has nothing left to run.
 func (l *Loop) turn() bool {
 	l.mu.Lock()
 	if l.next == len(l.batch) { // else a callback ended the goroutine in the middle of the batch
@@ -180,7 +185,8 @@ func (l *Loop) turn() bool {
 	}
 
 	l.mu.Lock()
-	// A timer that its callback arms again for a time that has passed has to wait for the next turn like all others.
+	// A timer that its callback arms again for a time that has passed has to
+	// wait for the next turn like all others.
 	if n := len(l.timers); n > 0 {
 		now := l.Now()
 		for ; n > 0; n-- {
@@ -241,11 +247,12 @@ func (l *Loop) sleep() {
 	l.last = l.Now()
 }
 
-// recycle returns the emptied batch to collect tasks in, unless it has been much too large for a while: a burst of
-// tasks must not hold its memory for ever.
+// recycle returns the emptied batch to collect tasks in, unless it has been
+// much too large for a while: a burst of tasks must not hold its memory for
+// ever.
 func (l *Loop) recycle() []func() {
 	const (
-		small = 256 // capacity that is not worth giving back
+		small = 256 // capacity that is not worth returning
 		turns = 64
 	)
 	b := l.batch

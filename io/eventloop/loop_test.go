@@ -82,7 +82,8 @@ func TestTurn_neitherTasksNorTimersStarve(t *testing.T) {
 		})
 		onLoop(t, l, func() { tm.Reset(0); l.Post(again) })
 		synctest.Wait()
-		// The timer runs in the turn that armed it: it was due when that turn came to its timers.
+		// The timer runs in the turn that armed it: it was due when that turn
+		// came to its timers.
 		want := []string{"timer", "task", "timer", "task", "timer", "task", "timer"}
 		if d := cmp.Diff(want, trace); d != "" {
 			t.Error(d)

@@ -8,12 +8,15 @@ import (
 	"time"
 )
 
-// Manual is a group of one loop whose clock stands still until a test moves it. It has no goroutine: tasks and timer callbacks
-// run inside [Manual.Run], [Manual.Advance] and [Group.Shutdown], on the goroutine that calls them, in the order in which
-// an ordinary loop would run them. Unlike there, a panic of a callback is not recovered but reaches the caller.
+// Manual is a group of one loop whose clock stands still until a test moves it.
+// It has no goroutine: tasks and timer callbacks run inside [Manual.Run],
+// [Manual.Advance] and [Group.Shutdown], on the goroutine that calls them, in
+// the order in which an ordinary loop would run them. Unlike there, a panic of
+// a callback is not recovered but reaches the caller.
 //
-// Tasks may be posted and timers be armed from any goroutine. Run and Advance exclude each other and must not be called
-// from a callback: that would wait for ever.
+// Tasks may be posted and timers be armed from any goroutine. Run and Advance
+// exclude each other and must not be called from a callback: that would wait
+// for ever.
 type Manual struct {
 	group  *Group
 	now    atomic.Int64
@@ -35,17 +38,19 @@ func (m *Manual) Group() *Group { return m.group }
 // Loop returns the loop.
 func (m *Manual) Loop() *Loop { return m.group.loops[0] }
 
-// Run runs the tasks that are queued and the timers that are due, and what these post and arm for the present time, until
-// nothing is left. The clock stands still.
+// Run runs the tasks that are queued and the timers that are due, and what
+// these post and arm for the present time, until nothing is left. The clock
+// stands still.
 func (m *Manual) Run() {
 	m.driving.Lock()
 	defer m.driving.Unlock()
 	m.run()
 }
 
-// Advance moves the clock by d. On the way it stops at the time of every timer that becomes due, also of those armed
-// meanwhile, and does there what [Manual.Run] does: callbacks see the time for which they were armed. A negative d counts
-// as zero.
+// Advance moves the clock by d. On the way it stops at the time of every timer
+// that becomes due, also of those armed meanwhile, and does there what
+// [Manual.Run] does: callbacks see the time for which they were armed. A
+// negative d counts as zero.
 func (m *Manual) Advance(d time.Duration) {
 	m.driving.Lock()
 	defer m.driving.Unlock()
@@ -64,8 +69,9 @@ func (m *Manual) Advance(d time.Duration) {
 	m.now.Store(int64(until))
 }
 
-// Suspend lets the wall clock of the group go on by d while its own clock stands still, as when a machine sleeps. Each
-// [SuspendWatch] hears of it at its next comparison, which [Manual.Advance] comes to.
+// Suspend lets the wall clock of the group go on by d while its own clock
+// stands still, as when a machine sleeps. Each [SuspendWatch] hears of it at
+// its next comparison, which [Manual.Advance] comes to.
 func (m *Manual) Suspend(d time.Duration) { m.asleep.Add(int64(d)) }
 
 // NextTimer returns the time of the earliest armed timer, and whether there is one.
@@ -85,7 +91,8 @@ func (m *Manual) run() {
 	}
 }
 
-// drain runs what is left at shutdown, unless a call further up the stack or on another goroutine is about to.
+// drain runs the rest at shutdown, unless a call further up the stack or on
+// another goroutine is about to.
 func (m *Manual) drain() {
 	if m.driving.TryLock() {
 		defer m.driving.Unlock()

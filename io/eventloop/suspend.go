@@ -9,28 +9,34 @@ import (
 
 // Watching for a suspend.
 const (
-	// suspendCheck is how often a loop with watchers compares its clocks, while the machine is awake.
+	// suspendCheck is how often a loop with watchers compares its clocks, while
+	// the machine is awake.
 	suspendCheck = 15 * time.Second
-	// suspendLeast is how far the wall clock must have moved beyond the monotonic one. Clocks that NTP corrects drift by
-	// much less between two comparisons.
+	// suspendLeast is how far the wall clock must have moved beyond the
+	// monotonic one. Clocks that NTP corrects drift by much less between two
+	// comparisons.
 	suspendLeast = 5 * time.Second
 )
 
-// SuspendWatch calls a function after the machine was suspended. Its owner embeds it by value; it must not be copied once it
-// is started.
+// SuspendWatch calls a function after the machine was suspended. Its owner
+// embeds it by value; it must not be copied once it is started.
 //
-// While a machine sleeps, the time of [Loop.Now] and of all timers stands still and the wall clock goes on. A connection is
-// usually dead after that, which its timers find out late: they do not know that hours have passed. A loop with watches
-// compares the two clocks every 15 seconds, so that a suspend is noticed within that time after it ended. A wall clock that
-// is set forward by more than 5 seconds looks the same. Where timers go on during a suspend there is nothing to notice.
+// While a machine sleeps, the time of [Loop.Now] and of all timers stands still
+// and the wall clock goes on. A connection is usually dead after that, which
+// its timers find out late: they do not know that hours have passed. A loop
+// with watches compares the two clocks every 15 seconds, so that a suspend is
+// noticed within that time after it ended. A wall clock that is set forward by
+// more than 5 seconds looks the same. Where timers go on during a suspend there
+// is nothing to notice.
 type SuspendWatch struct {
 	loop  *Loop
 	f     func(asleep time.Duration)
 	armed bool // guarded by the loop's mu
 }
 
-// Start calls f on the loop after each suspend from now on, with the time for which the machine was away, until
-// [SuspendWatch.Stop]. A watch that is started must not be started again.
+// Start calls f on the loop after each suspend from now on, with the time for
+// which the machine was away, until [SuspendWatch.Stop]. A watch that is
+// started must not be started again.
 func (w *SuspendWatch) Start(l *Loop, f func(asleep time.Duration)) {
 	w.loop, w.f = l, f
 	l.mu.Lock()
@@ -46,8 +52,8 @@ func (w *SuspendWatch) Start(l *Loop, f func(asleep time.Duration)) {
 	}
 }
 
-// Stop ends the watch. Called on the loop, it is certain that the function is not called any more. It has no effect on a
-// watch that was not started.
+// Stop ends the watch. Called on the loop, it is certain that the function is
+// not called any more. It has no effect on a watch that was not started.
 func (w *SuspendWatch) Stop() {
 	l := w.loop
 	if l == nil {
@@ -76,7 +82,8 @@ func (l *Loop) clocks() clockReading {
 	return clockReading{now.Sub(l.group.start), now.Round(0).Sub(l.group.start.Round(0))}
 }
 
-// watchSuspend compares the clocks and arms the timer for the next time. It runs on the loop.
+// watchSuspend compares the clocks and arms the timer for the next time. It
+// runs on the loop.
 func (l *Loop) watchSuspend() {
 	l.mu.Lock()
 	now := l.clocks()

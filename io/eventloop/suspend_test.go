@@ -40,7 +40,8 @@ func TestSuspendWatch(t *testing.T) {
 	if _, armed := m.NextTimer(); len(heard) != 3 || armed {
 		t.Errorf("heard %v after the last Stop, timer armed %v", heard, armed)
 	}
-	// A loop that has had watches takes new ones, and what was slept before does not count.
+	// A loop that has had watches takes new ones, and what was slept before
+	// does not count.
 	var third eventloop.SuspendWatch
 	third.Start(m.Loop(), func(d time.Duration) { heard = append(heard, d) })
 	m.Advance(time.Minute)

@@ -4,9 +4,10 @@ package eventloop
 
 import "time"
 
-// Timer runs a function on a loop at a given time. Its owner embeds it by value and calls [Timer.Init] once, before anything
-// else; it must not be copied after that. Arming and stopping do not allocate. All methods but Init may be called from any
-// goroutine, also from the timer's own callback.
+// Timer runs a function on a loop at a given time. Its owner embeds it by value
+// and calls [Timer.Init] once, before anything else; it must not be copied
+// after that. Arming and stopping do not allocate. All methods but Init may be
+// called from any goroutine, also from the timer's own callback.
 //
 // A timer that is armed keeps its owner from being garbage collected.
 type Timer struct {
@@ -15,14 +16,17 @@ type Timer struct {
 	slot int32 // one more than its index in the loop's heap, zero if it is not armed; guarded by the loop's mu
 }
 
-// Init ties the timer to a loop and to the function that it runs there. It must not be called while the timer is armed.
+// Init ties the timer to a loop and to the function that it runs there. It must
+// not be called while the timer is armed.
 func (t *Timer) Init(l *Loop, f func()) {
 	t.loop, t.f = l, f
 }
 
-// Reset arms the timer for the first moment at which the loop's [Loop.Now] is at least at; if it is armed, it moves it there. A
-// time that has passed means as soon as possible. Each arming runs the function once. Reset has no effect after the group was
-// shut down. It wakes the loop only when at is earlier than everything that the loop waits for.
+// Reset arms the timer for the first moment at which the loop's [Loop.Now] is
+// at least at; if it is armed, it moves it there. A time that has passed means
+// as soon as possible. Each arming runs the function once. Reset has no effect
+// after the group was shut down. It wakes the loop only when at is earlier than
+// everything that the loop waits for.
 //
 // Reset panics when the timer was not initialized.
 func (t *Timer) Reset(at time.Duration) {
@@ -44,10 +48,11 @@ func (t *Timer) Reset(at time.Duration) {
 	l.mu.Unlock()
 }
 
-// Stop disarms the timer and reports whether it was armed. When Stop returns true the function does not run for that
-// arming. When it returns false, the function has begun, or is about to begin if Stop is called from a goroutine other than
-// the loop's; called on the loop, by a task or another timer, it is certain that it does not begin any more. Stop
-// never waits for the function.
+// Stop disarms the timer and reports whether it was armed. When Stop returns
+// true the function does not run for that arming. When it returns false, the
+// function has begun, or is about to begin if Stop is called from a goroutine
+// other than the loop's; called on the loop, by a task or another timer, it is
+// certain that it does not begin any more. Stop never waits for the function.
 func (t *Timer) Stop() bool {
 	l := t.loop
 	if l == nil {
@@ -62,7 +67,8 @@ func (t *Timer) Stop() bool {
 	return armed
 }
 
-// entry is one armed timer. The times are in the heap itself so that moving entries does not touch the timers compared.
+// entry is one armed timer. The times are in the heap itself so that moving
+// entries does not touch the timers compared.
 type entry struct {
 	at    time.Duration
 	seq   uint64 // orders equal times
@@ -73,8 +79,8 @@ func (e *entry) before(o *entry) bool {
 	return e.at < o.at || e.at == o.at && e.seq < o.seq
 }
 
-// timerHeap is a heap in which entry i has the children 4i+1 to 4i+4: half as deep as a binary one, and the children share
-// cache lines.
+// timerHeap is a heap in which entry i has the children 4i+1 to 4i+4: half as
+// deep as a binary one, and the children share cache lines.
 type timerHeap []entry
 
 // set adds e, or moves the entry of its timer to it.

@@ -22,7 +22,8 @@ func TestTimer_size(t *testing.T) {
 	}
 }
 
-// scenario is one program for timers and tasks that must run alike on a loop with a goroutine and on a manual one.
+// scenario is one program for timers and tasks that must run alike on a loop
+// with a goroutine and on a manual one.
 func scenario(l *Loop, trace func(string)) {
 	const ms = time.Millisecond
 	timers := make([]Timer, 10)
@@ -96,8 +97,8 @@ func TestTimer_scenario(t *testing.T) {
 	})
 }
 
-// sortFirst puts the first two lines in order: when the scenario is itself a task, a timer that is due comes before the
-// task that it posts.
+// sortFirst puts the first two lines in order: when the scenario is itself a
+// task, a timer that is due comes before the task that it posts.
 func sortFirst(s []string) []string {
 	if len(s) > 2 {
 		slices.Sort(s[:2])

@@ -11,8 +11,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// watchdog logs callbacks of a loop that take too long: when they are over, and those that do not come to an end while they
-// run. A loop that sleeps has no watchdog timer.
+// watchdog logs callbacks of a loop that take too long: when they are over, and
+// those that do not come to an end while they run. A loop that sleeps has no
+// watchdog timer.
 type watchdog struct {
 	loop     *Loop
 	timer    *time.Timer
@@ -26,8 +27,8 @@ type watchdog struct {
 	reported uint64 // calls when a callback was reported last
 }
 
-// stuckAfter is the period of the check for callbacks that do not end. Such a callback is reported when it has run for one to two
-// periods.
+// stuckAfter is the period of the check for callbacks that do not end. Such a
+// callback is reported when it has run for one to two periods.
 func (g *Group) stuckAfter() time.Duration { return max(10*g.slow, time.Second) }
 
 // watch arms the timer if it is not armed. The caller holds the loop's mu.

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlink is a socket that the kernel tells of links and routes.
+// netlink is a socket that receives changes of links and routes from the kernel.
 type netlink struct {
 	file *os.File
 	buf  [16 << 10]byte
@@ -27,7 +27,8 @@ func newSource() (source, error) {
 		_ = unix.Close(fd)
 		return nil, fmt.Errorf("netwatch: bind netlink: %w", err)
 	}
-	// A file in non-blocking mode waits in the poller of the runtime, so that Close ends a Read.
+	// A file in non-blocking mode waits in the poller of the runtime, so that
+	// Close ends a Read.
 	return &netlink{file: os.NewFile(uintptr(fd), "netlink")}, nil
 }
 
@@ -48,7 +49,8 @@ func (n *netlink) wait() error {
 
 func (n *netlink) close() error { return n.file.Close() }
 
-// bringsUp reports whether one of the messages says that an interface runs, or that there is a default route.
+// bringsUp reports whether one of the messages says that an interface runs, or
+// that there is a default route.
 func bringsUp(b []byte) bool {
 	for len(b) >= unix.SizeofNlMsghdr {
 		size := int(binary.NativeEndian.Uint32(b))
@@ -71,8 +73,9 @@ func bringsUp(b []byte) bool {
 	return false
 }
 
-// linkRuns judges an ifinfomsg: an interface other than loopback came to run. Changes that leave the flags alone, as those of
-// statistics and wireless quality do, have no bits in its mask of changes.
+// linkRuns judges an ifinfomsg: an interface other than loopback came to run.
+// Changes that leave the flags alone, as those of statistics and wireless
+// quality do, have no bits in its mask of changes.
 func linkRuns(b []byte) bool {
 	if len(b) < unix.SizeofIfInfomsg {
 		return false

@@ -15,25 +15,29 @@ import (
 // DefaultJitter is the jitter when [Options.Jitter] is zero.
 const DefaultJitter = 2 * time.Second
 
-// quiet is how long the network must say nothing more before it counts as up: an interface, its addresses and its routes come
-// in several messages.
+// quiet is how long the network must say nothing more before it counts as up:
+// an interface, its addresses and its routes come in several messages.
 const quiet = 250 * time.Millisecond
 
-// ErrUnsupported reports a platform without a way to watch the network. It matches [errors.ErrUnsupported].
+// ErrUnsupported reports a platform without a way to watch the network. It
+// matches [errors.ErrUnsupported].
 var ErrUnsupported = fmt.Errorf("netwatch: this platform does not tell when the network comes up: %w", errors.ErrUnsupported)
 
 // Options are the settings of a [Watcher]. The zero value is usable.
 type Options struct {
-	// Jitter spreads the calls of a fleet whose network comes up at once: each comes after a random time of up to this. Zero
-	// means [DefaultJitter]; negative means none.
+	// Jitter spreads the calls of a fleet whose network comes up at once: each
+	// comes after a random time of up to this. Zero means [DefaultJitter];
+	// negative means none.
 	Jitter time.Duration
 
-	// Logger receives an entry each time the network comes up, and what goes wrong. Nil is silent.
+	// Logger receives an entry each time the network comes up, and what goes
+	// wrong. Nil is silent.
 	Logger *zap.Logger
 }
 
-// Watcher calls functions when an interface or a default route comes up. It has one goroutine until it is closed. All methods
-// may be called from any goroutine.
+// Watcher calls functions when an interface or a default route comes up. It has
+// one goroutine until it is closed. All methods may be called from any
+// goroutine.
 type Watcher struct {
 	events source
 	jitter time.Duration
@@ -75,9 +79,10 @@ func start(s source, o Options) *Watcher {
 	return w
 }
 
-// OnUp calls f each time the network comes up, on a goroutine of the watcher's that other functions wait for: it must return
-// soon. Changes within the jitter of each other are one. The function that is returned ends this; a call that has begun goes
-// on.
+// OnUp calls f each time the network comes up, on a goroutine of the watcher's
+// that other functions wait for: it must return soon. Changes within the jitter
+// of each other are one. The function that is returned ends this; a call that
+// has begun goes on.
 func (w *Watcher) OnUp(f func()) (stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,8 +96,8 @@ func (w *Watcher) OnUp(f func()) (stop func()) {
 	}
 }
 
-// Close ends the watching and waits for its goroutine. It must not be called by a function of OnUp. Closing again has no
-// effect.
+// Close ends the watching and waits for its goroutine. It must not be called by
+// a function of OnUp. Closing again has no effect.
 func (w *Watcher) Close() error {
 	err := w.events.close()
 	<-w.done
@@ -125,7 +130,8 @@ func (w *Watcher) run() {
 	}
 }
 
-// settle waits until the changes are over, and for the jitter. It reports false when the watcher was closed.
+// settle waits until the changes are over, and for the jitter. It reports false
+// when the watcher was closed.
 func (w *Watcher) settle(changes <-chan struct{}) bool {
 	delay := quiet
 	if w.jitter > 0 {

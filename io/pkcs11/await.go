@@ -7,8 +7,9 @@ import (
 	"fmt"
 )
 
-// await runs f, which calls into the library and so cannot be cancelled. It returns the result of f, or a [*pendingError] when
-// the context ends first; f then runs on, and late receives its result.
+// await runs f, which calls into the library and so cannot be cancelled. It
+// returns the result of f, or a [*pendingError] when the context ends first; f
+// then runs on, and late receives its result.
 func await[T any](ctx context.Context, f func() (T, error), late func(T, error)) (T, error) {
 	type result struct {
 		value T

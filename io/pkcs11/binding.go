@@ -2,8 +2,9 @@
 
 package pkcs11
 
-// cryptoki is what this package uses of a loaded PKCS#11 library. Everything that needs cgo is behind it, so that the
-// exported API is the same with and without. Errors are of type ReturnCode.
+// cryptoki is what this package uses of a loaded PKCS#11 library. Everything
+// that needs cgo is behind it, so that the exported API is the same with and
+// without. Errors are of type ReturnCode.
 type cryptoki interface {
 	Initialize(flags uint) error
 	Finalize() error
@@ -12,7 +13,7 @@ type cryptoki interface {
 	// Slots returns the slots that have a token.
 	Slots() ([]uint, error)
 	Token(slot uint) (TokenInfo, error)
-	// CanSign tells whether the token signs with the mechanism.
+	// CanSign reports whether the token signs with the mechanism.
 	CanSign(slot, mechanism uint) (bool, error)
 	OpenSession(slot uint) (uint, error)
 	CloseSession(session uint) error
@@ -26,7 +27,8 @@ type cryptoki interface {
 	Sign(session uint, data []byte) ([]byte, error)
 }
 
-// attribute is a condition on an object. The value is a bool, a uint, a string or a []byte.
+// attribute is a condition on an object. The value is a bool, a uint, a string
+// or a []byte.
 type attribute struct {
 	kind  uint
 	value any

@@ -60,7 +60,8 @@ func (l loaded) Token(slot uint) (TokenInfo, error) {
 	}, code(err)
 }
 
-// unpad removes the padding of fixed-size text: blanks by the standard, zero bytes in practice.
+// unpad removes the padding of fixed-size text: blanks by the standard, zero
+// bytes in practice.
 func unpad(s string) string { return strings.TrimRight(s, " \x00") }
 
 func (l loaded) CanSign(slot, mechanism uint) (bool, error) {

@@ -25,7 +25,8 @@ type tokenCertificate struct {
 
 // source is where the certificate of a key comes from.
 type source interface {
-	// read returns the certificates that are there. The slice of an earlier call means that nothing has changed.
+	// read returns the certificates that are there. The slice of an earlier
+	// call means that nothing has changed.
 	read(ctx context.Context) ([]tokenCertificate, error)
 	// chain picks the certificate of a key and its intermediate CAs.
 	chain(certs []tokenCertificate, key crypto.PublicKey) ([]*x509.Certificate, error)
@@ -163,7 +164,8 @@ func sameCertificates(a, b []tokenCertificate) bool {
 	return true
 }
 
-// chain takes the latest certificate of the key and those on the token that lead from it to a root.
+// chain takes the latest certificate of the key and those on the token that
+// lead from it to a root.
 func (ts *tokenSource) chain(certs []tokenCertificate, key crypto.PublicKey) ([]*x509.Certificate, error) {
 	var leaf *x509.Certificate
 	for _, c := range certs {
@@ -188,7 +190,8 @@ func (ts *tokenSource) chain(certs []tokenCertificate, key crypto.PublicKey) ([]
 	}
 }
 
-// issuerOf returns the issuer of the last certificate of a chain if it is not in the chain yet.
+// issuerOf returns the issuer of the last certificate of a chain if it is not
+// in the chain yet.
 func issuerOf(chain []*x509.Certificate, certs []tokenCertificate) *x509.Certificate {
 	for _, c := range certs {
 		if issuedBy(chain[len(chain)-1], c.cert) && !slices.ContainsFunc(chain, c.cert.Equal) {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// The package has the same API without cgo, so its tests compile there, and all of them pass that need no device.
+// The package has the same API without cgo, so its tests compile there, and all
+// of them pass that need no device.
 func TestWithoutCgo(t *testing.T) {
 	command := exec.Command("go", "test", ".")
 	command.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -294,7 +294,8 @@ func TestDevice_certificateOnToken(t *testing.T) {
 	}
 }
 
-// SoftHSM has raw RSA, so what a token without PSS would be given can be checked against it.
+// SoftHSM has raw RSA, so what a token without PSS would be given can be
+// checked against it.
 func TestDevice_rawRSA(t *testing.T) {
 	d := newDevice(t)
 	d.token("device")

@@ -13,7 +13,8 @@ import (
 	"strings"
 )
 
-// diagnose finds out why a library could not be loaded, which the dynamic linker tells nobody through the binding.
+// diagnose finds out why a library could not be loaded, which the dynamic
+// linker tells nobody through the binding.
 func diagnose(path string, err error) (hint string, cause error) {
 	if !strings.ContainsRune(path, filepath.Separator) {
 		return "the name has no directory, so the dynamic linker searched its own: give the full path", err

@@ -17,11 +17,14 @@ var (
 	ErrInvalidOptions = errors.New("invalid option")
 	// ErrLibraryLoad reports a file that cannot be loaded as a PKCS#11 library.
 	ErrLibraryLoad = errors.New("the library cannot be loaded")
-	// ErrLibraryVersion reports a library for another version of the standard than 2.20 and later.
+	// ErrLibraryVersion reports a library for another version of the standard
+	// than 2.20 and later.
 	ErrLibraryVersion = errors.New("the library speaks a version of PKCS#11 that is not supported")
-	// ErrAlreadyInitialized reports a library that was to be opened with [InitStrict] and was in use already.
+	// ErrAlreadyInitialized reports a library that was to be opened with
+	// [InitStrict] and was in use already.
 	ErrAlreadyInitialized = errors.New("the library is initialised already")
-	// ErrNotInitialized reports a library that was opened with [InitOmit] and that nobody has initialised.
+	// ErrNotInitialized reports a library that was opened with [InitOmit] and
+	// that nobody has initialised.
 	ErrNotInitialized = errors.New("the library is not initialised")
 	// ErrTokenNotFound reports that no token matches.
 	ErrTokenNotFound = errors.New("no such token")
@@ -31,7 +34,8 @@ var (
 	ErrKeyNotFound = errors.New("no such private key")
 	// ErrKeyAmbiguous reports that several private keys on the token match.
 	ErrKeyAmbiguous = errors.New("several private keys match")
-	// ErrKeyUnsupported reports a key of a kind that TLS cannot use, or one whose public half cannot be found.
+	// ErrKeyUnsupported reports a key of a kind that TLS cannot use, or one
+	// whose public half cannot be found.
 	ErrKeyUnsupported = errors.New("the key cannot be used")
 	// ErrCertificateNotFound reports that there is no certificate for the key.
 	ErrCertificateNotFound = errors.New("no certificate for the key")
@@ -39,37 +43,45 @@ var (
 	ErrCertificateInvalid = errors.New("the certificate cannot be read")
 	// ErrCertificateMismatch reports a certificate that belongs to another key.
 	ErrCertificateMismatch = errors.New("the private key does not belong to the certificate")
-	// ErrPINRefused reports a PIN that the token has refused, now or earlier in this process. The same PIN is not shown
-	// to that token again, see [Library.ForgetRefusedPINs].
+	// ErrPINRefused reports a PIN that the token has refused, now or earlier in
+	// this process. The same PIN is not shown to that token again, see
+	// [Library.ForgetRefusedPINs].
 	ErrPINRefused = errors.New("the token refused the PIN")
-	// ErrPINLocked reports a token that does not accept any PIN until its security officer unlocks it. It is an
-	// [ErrPINRefused] too.
+	// ErrPINLocked reports a token that does not accept any PIN until its
+	// security officer unlocks it. It is an [ErrPINRefused] too.
 	ErrPINLocked = fmt.Errorf("%w: it is locked", ErrPINRefused)
-	// ErrPINMissing reports a token that wants a PIN, has no keypad of its own, and was given none.
+	// ErrPINMissing reports a token that wants a PIN, has no keypad of its own,
+	// and was given none.
 	ErrPINMissing = errors.New("the token wants a PIN and none was given")
-	// ErrMechanism reports a kind of signature that the token does not make with this key.
+	// ErrMechanism reports a kind of signature that the token does not make
+	// with this key.
 	ErrMechanism = errors.New("the token does not make this kind of signature")
 	// ErrSessionTimeout reports that no session became free in time.
 	ErrSessionTimeout = errors.New("no session became free in time")
-	// ErrCallTimeout reports a call into the library that did not return within [TokenOptions.CallTimeout].
+	// ErrCallTimeout reports a call into the library that did not return within
+	// [TokenOptions.CallTimeout].
 	ErrCallTimeout = errors.New("the library did not answer in time")
 	// ErrClosed reports the use of something that was closed.
 	ErrClosed = errors.New("closed")
 )
 
-// Error reports what was tried, with what, and what was there instead. It never holds a PIN.
+// Error reports what was tried, with what, and what was there instead. It never
+// holds a PIN.
 type Error struct {
 	// Op is what was tried, such as "find token".
 	Op string
 	// Library is the path of the library as it was given.
 	Library string
-	// Token says by which properties the token was looked for. It is empty when the token plays no part.
+	// Token says by which properties the token was looked for. It is empty when
+	// no token is involved.
 	Token string
-	// Key says by which properties the private key was looked for. It is empty when the key plays no part.
+	// Key says by which properties the private key was looked for. It is empty
+	// when no key is involved.
 	Key string
-	// Tokens are the tokens that the library has shown, when the token was not found.
+	// Tokens are the tokens of the library, when the token was not found.
 	Tokens []TokenInfo
-	// KeyLabels are the labels of the private keys that the token has shown, when the key was not found.
+	// KeyLabels are the labels of the private keys of the token, when the key
+	// was not found.
 	KeyLabels []string
 	// Hint says what to do. It may be empty.
 	Hint string
@@ -117,7 +129,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Stage returns "TLS", the stage of a connection at which keys and certificates are needed.
+// Stage returns "TLS", the stage of a connection at which keys and certificates
+// are needed.
 func (e *Error) Stage() string { return "TLS" }
 
 // mostListed bounds how many things an error lists in its text.

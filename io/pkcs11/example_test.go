@@ -17,7 +17,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 )
 
-// A plain Go program makes TLS connections with a key in an HSM. The certificate is beside it in a file.
+// A plain Go program makes TLS connections with a key in an HSM. The
+// certificate is beside it in a file.
 func Example() {
 	id, err := pkcs11.New(pkcs11.Options{
 		LibraryPath: "/usr/lib/softhsm/libsofthsm2.so",
@@ -30,7 +31,8 @@ func Example() {
 	defer func() { _ = id.Close() }()
 
 	config := &tls.Config{
-		// Asked at every handshake: the token may be away in between, and the certificate may be renewed.
+		// Asked at every handshake: the token may be away in between, and the
+		// certificate may be renewed.
 		GetClientCertificate: id.ClientCertificate,
 	}
 	conn, err := tls.Dial("tcp", "example.com:8883", config)
@@ -65,7 +67,7 @@ func ExampleOpen() {
 	}
 }
 
-// New finds the token by its properties, and says what is there if none matches.
+// New finds the token by its properties, and lists the tokens if none matches.
 func ExampleNew() {
 	id, err := pkcs11.New(pkcs11.Options{
 		LibraryPath: "/usr/lib/softhsm/libsofthsm2.so",

@@ -545,7 +545,8 @@ func (f *fake) registry() *registry {
 	return &registry{load: func(string) (cryptoki, error) { return f, nil }}
 }
 
-// token opens a token of the fake, and checks at the end that it leaves no session behind.
+// token opens a token of the fake, and checks at the end that it leaves no
+// session behind.
 func (f *fake) token(t testing.TB, o TokenOptions) *Token {
 	t.Helper()
 	if o.PIN == "" && o.PINFunc == nil {

@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// gate admits calls into a library: any number at a time, or one alone. Nobody waits for a call that waits to be alone, so
-// that a call which never returns keeps out only those that have to be alone.
+// gate admits calls into a library: any number at a time, or one alone. Nobody
+// waits for a call that waits to be alone, so that a call which never returns
+// keeps out only those that have to be alone.
 type gate struct {
 	// mu guards what follows. It is never held during a call.
 	mu     sync.Mutex
@@ -17,11 +18,13 @@ type gate struct {
 	alone bool
 	// left is closed when nobody is inside any more. It is nil unless a call waits.
 	left chan struct{}
-	// epoch counts initialisations: handles of another epoch may by now be those of somebody else.
+	// epoch counts initialisations: handles of another epoch may by now be
+	// those of somebody else.
 	epoch uint64
 }
 
-// enter waits until the call may begin, and returns the epoch that lasts until leave. The error is the cause of the context.
+// enter waits until the call may begin, and returns the epoch that lasts until
+// leave. The error is the cause of the context.
 func (g *gate) enter(ctx context.Context, alone bool) (epoch uint64, err error) {
 	for {
 		g.mu.Lock()

@@ -58,7 +58,8 @@ func wantPending(t *testing.T, err, cause error) {
 	}
 }
 
-// A signature that never returns ends neither the patience of its caller nor another token.
+// A signature that never returns ends neither the patience of its caller nor
+// another token.
 func TestHang_sign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := twoTokenFake(t)
@@ -113,7 +114,8 @@ func TestHang_sign(t *testing.T) {
 	})
 }
 
-// While a call hangs, the library cannot be initialised again. That keeps the other token for a while, and not for ever.
+// While a call hangs, the library cannot be initialised again. That keeps the
+// other token for a while, and not for ever.
 func TestHang_whileFinalised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := twoTokenFake(t)
@@ -187,7 +189,8 @@ func TestHang_slots(t *testing.T) {
 	})
 }
 
-// In a library that is called by one thread at a time everybody waits, each within its own limit.
+// In a library that is called by one thread at a time everybody waits, each
+// within its own limit.
 func TestHang_withoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := twoTokenFake(t)

@@ -15,7 +15,8 @@ import (
 
 // Options says all that is needed for an identity in one step.
 type Options struct {
-	// Library is an open library, which stays the caller's. It excludes LibraryPath and Behavior.
+	// Library is an open library, which stays the caller's. It excludes
+	// LibraryPath and Behavior.
 	Library *Library
 	// LibraryPath is the path of a library for the identity to open and close.
 	LibraryPath string
@@ -28,8 +29,8 @@ type Options struct {
 	Key KeyOptions
 }
 
-// Identity is a private key on a token with its certificate: what a TLS client shows to a server. It may be used by
-// several goroutines, and by many connections, at once.
+// Identity is a private key on a token with its certificate, for a TLS client.
+// It may be used by several goroutines, and by many connections, at once.
 type Identity struct {
 	token  *Token
 	opts   KeyOptions
@@ -59,11 +60,12 @@ type flight struct {
 	err  error
 }
 
-// New makes an identity of a token that nobody else uses. Many clients with keys on one token should share a [Token] and
-// use [Token.Identity] instead.
+// New makes an identity of a token that nobody else uses. Many clients with
+// keys on one token should share a [Token] and use [Token.Identity] instead.
 //
-// It loads the library but does not touch the device: [Identity.Certificate] does, at every attempt to connect. Errors are
-// those of [Open], [Library.Token] and [Token.Identity].
+// It loads the library but does not touch the device: [Identity.Certificate]
+// does, at every attempt to connect. Errors are those of [Open],
+// [Library.Token] and [Token.Identity].
 func New(o Options) (*Identity, error) {
 	lib := o.Library
 	switch {
@@ -93,8 +95,8 @@ func New(o Options) (*Identity, error) {
 	return id, nil
 }
 
-// Identity makes an identity of a key on the token. It does not touch the device. Errors are of type [*Error] with
-// [ErrInvalidOptions].
+// Identity makes an identity of a key on the token. It does not touch the
+// device. Errors are of type [*Error] with [ErrInvalidOptions].
 func (t *Token) Identity(o KeyOptions) (*Identity, error) {
 	if err := o.validate(); err != nil {
 		return nil, t.failKey("open identity", o, err, "")
@@ -115,9 +117,10 @@ func (i *Identity) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, i.GoSt
 // Stats counts the sessions of the token.
 func (i *Identity) Stats() SessionStats { return i.token.Stats() }
 
-// Close gives up what the identity has opened: sessions and library if it was made by [New], nothing if it was made by
-// [Token.Identity]. Certificates that it has returned do not sign any more then. Closing again does nothing. The error is
-// that of finalising the library, if that was due.
+// Close gives up what the identity has opened: sessions and library if it was
+// made by [New], nothing if it was made by [Token.Identity]. Certificates that
+// it has returned do not sign any more then. Closing again does nothing. The
+// error is that of finalising the library, if that was due.
 func (i *Identity) Close() error {
 	i.mu.Lock()
 	i.closed = true
@@ -131,14 +134,18 @@ func (i *Identity) Close() error {
 	return errors.Join(errs...)
 }
 
-// Certificate returns the certificate and the key. It is meant to be called at every attempt to connect: it reads the
-// certificate again where it is, and finds the key again after it was replaced together with its certificate. As long as
-// nothing has changed it returns the same pointer, which must not be written to. The private key is a [*Key].
+// Certificate returns the certificate and the key. It is meant to be called at
+// every attempt to connect: it reads the certificate again where it is, and
+// finds the key again after it was replaced together with its certificate. As
+// long as nothing has changed it returns the same pointer, which must not be
+// written to. The private key is a [*Key].
 //
-// When the context ends, Certificate returns its cause; a call into the library that is under way goes on and serves the
-// next attempt. Several calls at once share their work.
+// When the context ends, Certificate returns its cause; a call into the library
+// that is under way goes on and serves the next attempt. Several calls at once
+// share their work.
 //
-// Errors are as those of [Token.Key], or [ErrCertificateNotFound], [ErrCertificateInvalid] and [ErrCertificateMismatch].
+// Errors are as those of [Token.Key], or [ErrCertificateNotFound],
+// [ErrCertificateInvalid] and [ErrCertificateMismatch].
 func (i *Identity) Certificate(ctx context.Context) (*tls.Certificate, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, i.token.explainKey("get certificate", i.opts, err)
@@ -163,8 +170,9 @@ func (i *Identity) Certificate(ctx context.Context) (*tls.Certificate, error) {
 	}
 }
 
-// ClientCertificate is Certificate in the form of the field GetClientCertificate of [tls.Config]. The private key signs for
-// this handshake alone: it gives up when the context of the handshake ends.
+// ClientCertificate is Certificate in the form of the field
+// GetClientCertificate of [tls.Config]. The private key signs for this
+// handshake alone: it gives up when the context of the handshake ends.
 func (i *Identity) ClientCertificate(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	ctx := request.Context()
 	cert, err := i.Certificate(ctx)

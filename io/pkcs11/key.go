@@ -20,25 +20,29 @@ import (
 	"sync"
 )
 
-// KeyOptions says which private key on the token is meant, and where its certificate is. Label and ID must match if they
-// are given. If neither is given, the only private key is meant.
+// KeyOptions says which private key on the token is meant, and where its
+// certificate is. Label and ID must match if they are given. If neither is
+// given, the only private key is meant.
 type KeyOptions struct {
 	// Label is the name of the key (CKA_LABEL). Empty means any.
 	Label string
-	// ID is the identifier of the key (CKA_ID), in bytes. Empty means any. Programs such as pkcs11-tool show it in
-	// hexadecimal digits.
+	// ID is the identifier of the key (CKA_ID), in bytes. Empty means any.
+	// Programs such as pkcs11-tool show it in hexadecimal digits.
 	ID []byte
 
-	// CertificateFile is a file with the certificate in PEM form, followed by the intermediate CAs if there are any. It
-	// is read at every attempt, so that it can be replaced.
+	// CertificateFile is a file with the certificate in PEM form, followed by
+	// the intermediate CAs if there are any. It is read at every attempt, so
+	// that it can be replaced.
 	CertificateFile string
 	// CertificatePEM is the same as bytes.
 	CertificatePEM []byte
-	// CertificateLabel is the name of the certificate on the token (CKA_LABEL). It is needed only to choose between
-	// several certificates for the same key.
+	// CertificateLabel is the name of the certificate on the token (CKA_LABEL).
+	// It is needed only to choose between several certificates for the same
+	// key.
 	//
-	// If CertificateFile, CertificatePEM and CertificateLabel are empty, the certificate on the token that belongs to the
-	// key is used, the latest if there are several. Intermediate CAs on the token are sent along.
+	// If CertificateFile, CertificatePEM and CertificateLabel are empty, the
+	// certificate on the token that belongs to the key is used, the latest if
+	// there are several. Intermediate CAs on the token are sent along.
 	CertificateLabel string
 }
 
@@ -70,16 +74,19 @@ func (o KeyOptions) describe() string {
 	return "private key " + strings.Join(parts, " and ")
 }
 
-// Key is a private key on a token. It is a [crypto.Signer] for RSA keys (PKCS #1 v1.5 and PSS) and for ECDSA keys on the
-// curves P-256, P-384 and P-521, and may be used by several goroutines at once. It needs no closing.
+// Key is a private key on a token. It is a [crypto.Signer] for RSA keys (PKCS
+// #1 v1.5 and PSS) and for ECDSA keys on the curves P-256, P-384 and P-521, and
+// may be used by several goroutines at once. It needs no closing.
 type Key struct {
 	token  *Token
 	opts   KeyOptions
 	name   string
 	public crypto.PublicKey
-	// readable tells whether the token shows the public half, so that it can be compared after the key was found anew.
+	// readable reports whether the token shows the public half, so that it can
+	// be compared after the key was found anew.
 	readable bool
-	// authenticate tells whether the token wants the PIN for every signature (CKA_ALWAYS_AUTHENTICATE).
+	// authenticate reports whether the token wants the PIN for every signature
+	// (CKA_ALWAYS_AUTHENTICATE).
 	authenticate bool
 	can          abilities
 
@@ -97,14 +104,17 @@ var _ crypto.Signer = (*Key)(nil)
 // abilities are the mechanisms by which the token signs.
 type abilities struct{ pkcs1, pss, raw, ecdsa bool }
 
-// Key finds a private key. It is for those who need the key without a certificate, to sign a certificate request for
-// example; [Token.Identity] is for TLS. The public half comes from the token, or else from the certificate that the
-// options name.
+// Key finds a private key. It is for those who need the key without a
+// certificate, to sign a certificate request for example; [Token.Identity] is
+// for TLS. The public half comes from the token, or else from the certificate
+// that the options name.
 //
-// Errors are of type [*Error] with [ErrTokenNotFound], [ErrTokenAmbiguous], [ErrKeyNotFound], [ErrKeyAmbiguous],
-// [ErrKeyUnsupported], [ErrPINRefused], [ErrPINMissing], [ErrSessionTimeout], [ErrCallTimeout], [ErrInvalidOptions],
-// [ErrClosed], the cause of the context, or a [ReturnCode]. Key returns when the context ends; a call into the library that
-// is under way then goes on, and its session counts as in use until it returns.
+// Errors are of type [*Error] with [ErrTokenNotFound], [ErrTokenAmbiguous],
+// [ErrKeyNotFound], [ErrKeyAmbiguous], [ErrKeyUnsupported], [ErrPINRefused],
+// [ErrPINMissing], [ErrSessionTimeout], [ErrCallTimeout], [ErrInvalidOptions],
+// [ErrClosed], the cause of the context, or a [ReturnCode]. Key returns when
+// the context ends; a call into the library that is under way then goes on, and
+// its session counts as in use until it returns.
 func (t *Token) Key(ctx context.Context, o KeyOptions) (*Key, error) {
 	if err := o.validate(); err != nil {
 		return nil, t.failKey("find key", o, err, "")
@@ -134,9 +144,10 @@ func (k *Key) GoString() string { return "pkcs11.Key(" + k.name + ")" }
 // Format is GoString, whatever the verb: fmt would print the fields.
 func (k *Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.GoString()) }
 
-// SupportedSignatureAlgorithms returns what a TLS certificate with this key is to be restricted to, or nil if the token
-// signs by all the schemes that go with the key. It is not nil for RSA keys on tokens that have neither PSS nor raw RSA:
-// they cannot be used with TLS 1.3, which demands PSS.
+// SupportedSignatureAlgorithms returns what a TLS certificate with this key is
+// to be restricted to, or nil if the token signs by all the schemes that go
+// with the key. It is not nil for RSA keys on tokens that have neither PSS nor
+// raw RSA: they cannot be used with TLS 1.3, which demands PSS.
 func (k *Key) SupportedSignatureAlgorithms() []tls.SignatureScheme {
 	if _, ok := k.public.(*rsa.PublicKey); ok && !k.can.pss && !k.can.raw {
 		return []tls.SignatureScheme{tls.PKCS1WithSHA256, tls.PKCS1WithSHA384, tls.PKCS1WithSHA512}
@@ -188,8 +199,9 @@ func (t *Token) findKey(api cryptoki, s session, o KeyOptions) (uint, error) {
 	if len(o.ID) > 0 {
 		template = append(template, attribute{attrID, o.ID})
 	}
-	// A token shows no private keys to those who are not logged in, and does not say so. Others in this process may log
-	// out and in at any time, so that both before and after have to be looked at.
+	// A token shows no private keys to those who are not logged in, and does
+	// not say so. Others in this process may log out and in at any time, so
+	// that both before and after have to be looked at.
 	if err := loggedIn(api, s); err != nil {
 		return 0, err
 	}
@@ -247,7 +259,8 @@ func optional(api cryptoki, s session, object, attribute uint) ([]byte, error) {
 	return b, err
 }
 
-// readAbilities asks the token for its mechanisms. What it does not answer is taken for a yes, and found out later.
+// readAbilities asks the token for its mechanisms. What it does not answer is
+// taken for a yes, and found out later.
 func readAbilities(api cryptoki, s session) abilities {
 	can := func(mechanism uint) bool {
 		ok, err := api.CanSign(s.info.SlotID, mechanism)
@@ -268,7 +281,8 @@ func (t *Token) readPublic(api cryptoki, s session, handle uint, o KeyOptions) (
 		return nil, err
 	}
 	objects = append(objects, more...)
-	// Attributes are read from the private key where it has them, and else from the public one.
+	// Attributes are read from the private key where it has them, and else from
+	// the public one.
 	read := func(attribute uint) ([]byte, error) {
 		for _, object := range objects {
 			if b, err := optional(api, s, object, attribute); err != nil || len(b) > 0 {
@@ -313,8 +327,8 @@ func keyType(api cryptoki, s session, handle uint) (uint, error) {
 	return decodeUlong(b), nil
 }
 
-// publicObjects returns the public keys that go with a private key: those with the same ID, and without one those with the
-// same label.
+// publicObjects returns the public keys that go with a private key: those with
+// the same ID, and without one those with the same label.
 func publicObjects(api cryptoki, s session, handle uint) ([]uint, error) {
 	for _, by := range []uint{attrID, attrLabel} {
 		value, err := optional(api, s, handle, by)
@@ -354,8 +368,8 @@ func ecPublic(params, point []byte) (*ecdsa.PublicKey, error) {
 		if !c.oid.Equal(oid) {
 			continue
 		}
-		// The standard wraps the point in an OCTET STRING; some tokens do not. Both begin with the same byte, so that only
-		// the length tells.
+		// The standard wraps the point in an OCTET STRING; some tokens do not.
+		// Both begin with the same byte, so that only the length tells.
 		raw := point
 		if len(point) != 1+2*((c.curve.Params().BitSize+7)/8) {
 			if rest, err := asn1.Unmarshal(point, &raw); err != nil || len(rest) > 0 {
@@ -371,8 +385,8 @@ func ecPublic(params, point []byte) (*ecdsa.PublicKey, error) {
 	return nil, fmt.Errorf("%w: its curve is %v, and P-256, P-384 and P-521 are supported", ErrKeyUnsupported, oid)
 }
 
-// proven returns the public key of the certificate that verifies what the key signs. It is for tokens that do not show
-// public halves.
+// proven returns the public key of the certificate that verifies what the key
+// signs. It is for tokens that do not show public halves.
 func (k *Key) proven(api cryptoki, s session, certs []tokenCertificate) (crypto.PublicKey, error) {
 	kind, err := keyType(api, s, k.handle)
 	if err != nil {
@@ -436,7 +450,8 @@ func (k *Key) fail(op string, err error, hint string) error {
 	return k.token.failKey(op, k.opts, err, hint)
 }
 
-// handleIn returns the handle of the key in a session, and finds it anew if the session is of another generation.
+// handleIn returns the handle of the key in a session, and finds it anew if the
+// session is of another generation.
 func (k *Key) handleIn(api cryptoki, s session) (uint, error) {
 	k.mu.Lock()
 	handle, generation := k.handle, k.generation

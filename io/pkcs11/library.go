@@ -9,19 +9,21 @@ import (
 	"sync"
 )
 
-// InitBehavior says who initialises and finalises a library. There is one initialisation per library and process, shared
-// by all who use the library.
+// InitBehavior says who initialises and finalises a library. There is one
+// initialisation per library and process, shared by all who use the library.
 type InitBehavior int
 
 const (
-	// InitDefault initialises the library, is content if another part of the program has done so already, and never
-	// finalises it. It is right for nearly everybody.
+	// InitDefault initialises the library, is content if another part of the
+	// program has done so already, and never finalises it. It is right for
+	// nearly everybody.
 	InitDefault InitBehavior = iota
 	// InitOmit neither initialises nor finalises the library: the program does.
 	InitOmit
-	// InitStrict initialises the library, fails with [ErrAlreadyInitialized] if anybody has done so before, and finalises
-	// it when the last [Library], [Token] and [Identity] of this package that uses it is closed. Several that were opened
-	// with InitStrict share one initialisation.
+	// InitStrict initialises the library, fails with [ErrAlreadyInitialized] if
+	// anybody has done so before, and finalises it when the last [Library],
+	// [Token] and [Identity] of this package that uses it is closed. Several
+	// that were opened with InitStrict share one initialisation.
 	InitStrict
 )
 
@@ -47,11 +49,13 @@ type Library struct {
 	closed bool
 }
 
-// Open loads a PKCS#11 library, the .so, .dylib or .dll of the maker of the device, and initialises it as the behavior
-// says. Opening one path several times gives several libraries that share one initialisation.
+// Open loads a PKCS#11 library, the .so, .dylib or .dll of the maker of the
+// device, and initialises it as the behavior says. Opening one path several
+// times gives several libraries that share one initialisation.
 //
-// Errors are of type [*Error] with [ErrLibraryLoad], [ErrLibraryVersion], [ErrAlreadyInitialized], [ErrNotInitialized],
-// [ErrInvalidOptions], a [ReturnCode], or [ErrUnsupported] in a program that was built without cgo.
+// Errors are of type [*Error] with [ErrLibraryLoad], [ErrLibraryVersion],
+// [ErrAlreadyInitialized], [ErrNotInitialized], [ErrInvalidOptions], a
+// [ReturnCode], or [ErrUnsupported] in a program that was built without cgo.
 func Open(path string, behavior InitBehavior) (*Library, error) {
 	return process.library(path, behavior)
 }
@@ -87,8 +91,8 @@ func (l *Library) GoString() string { return fmt.Sprintf("pkcs11.Library(%q)", l
 // Format is GoString, whatever the verb: fmt would print the fields.
 func (l *Library) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, l.GoString()) }
 
-// Close gives the library up. Tokens and identities made with it keep working until they are closed themselves.
-// Closing again does nothing.
+// Close gives the library up. Tokens and identities made with it keep working
+// until they are closed themselves. Closing again does nothing.
 func (l *Library) Close() error {
 	l.mu.Lock()
 	closed := l.closed
@@ -111,14 +115,16 @@ func (l *Library) retain() error {
 	return nil
 }
 
-// ForgetRefusedPINs allows PINs again that tokens of this library have refused in this process: after the PIN on the
-// token has been changed to the one that the program has, or after the token was unlocked. The next attempt to sign then
-// tries to log in, and counts as a try on the token.
+// ForgetRefusedPINs allows PINs again that tokens of this library have refused
+// in this process: after the PIN on the token has been changed to the one that
+// the program has, or after the token was unlocked. The next attempt to sign
+// then tries to log in, and counts as a try on the token.
 func (l *Library) ForgetRefusedPINs() { l.mod.forget() }
 
 // TokenInfo describes a token.
 type TokenInfo struct {
-	// SlotID is the number of the slot that the token is in. It may be another one after a restart.
+	// SlotID is the number of the slot that the token is in. It may be another
+	// one after a restart.
 	SlotID uint
 	// Label is the name that the token was given when it was initialised.
 	Label string
@@ -139,16 +145,17 @@ func (t TokenInfo) String() string {
 	return s
 }
 
-// Initialized tells whether the token has been set up.
+// Initialized reports whether the token has been set up.
 func (t TokenInfo) Initialized() bool { return t.flags&flagInitialized != 0 }
 
-// ProtectedAuthenticationPath tells whether the token asks for the PIN by its own means, such as a keypad.
+// ProtectedAuthenticationPath reports whether the token asks for the PIN by its
+// own means, such as a keypad.
 func (t TokenInfo) ProtectedAuthenticationPath() bool { return t.flags&flagProtectedPath != 0 }
 
-// PINLocked tells whether the token says that its PIN is locked.
+// PINLocked reports whether the token says that its PIN is locked.
 func (t TokenInfo) PINLocked() bool { return t.flags&flagPINLocked != 0 }
 
-// Tokens returns the tokens that the library shows at the moment. It returns when the library does.
+// Tokens returns the tokens that the library lists now. It returns when the library does.
 func (l *Library) Tokens() ([]TokenInfo, error) {
 	if err := l.retain(); err != nil {
 		return nil, err

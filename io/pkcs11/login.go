@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// login shows the PIN to the token once, unless the token has refused it before.
+// login sends the PIN to the token once, unless the token has refused it before.
 func (t *Token) login(ctx context.Context, s session) error {
 	pin, err := t.askPIN(ctx)
 	if err != nil {
@@ -23,8 +23,8 @@ func (t *Token) login(ctx context.Context, s session) error {
 	return t.mod.use(ctx, s.epoch, func(api cryptoki) error { return t.showPIN(api, s, userNormal, pin) })
 }
 
-// lockLogin waits until no other login of the token is under way. It must not be called from inside of the library,
-// where those wait to be.
+// lockLogin waits until no other login of the token is under way. It must not
+// be called from inside of the library, where those wait to be.
 func (s *tokenState) lockLogin(ctx context.Context) (unlock func(), err error) {
 	select {
 	case s.login <- struct{}{}:
@@ -34,7 +34,8 @@ func (s *tokenState) lockLogin(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// askPIN returns the PIN. It runs outside of the library, because it is the caller's code.
+// askPIN returns the PIN. It runs outside of the library, because it is the
+// caller's code.
 func (t *Token) askPIN(ctx context.Context) (string, error) {
 	pin, err := t.pin(ctx)
 	if err != nil {
@@ -43,7 +44,8 @@ func (t *Token) askPIN(ctx context.Context) (string, error) {
 	return pin, nil
 }
 
-// showPIN logs in. The caller holds the login lock of the token and is inside of the library.
+// showPIN logs in. The caller holds the login lock of the token and is inside
+// of the library.
 func (t *Token) showPIN(api cryptoki, s session, user uint, pin string) error {
 	digest := t.mod.digest(pin)
 	if c, refused := s.shared.refusal(digest); refused {
@@ -94,7 +96,8 @@ func (t *Token) showPIN(api cryptoki, s session, user uint, pin string) error {
 		// The PIN was not looked at, and all may be well when the token is opened anew.
 		return err
 	}
-	// Whether the token has counted this as a try is not known, so nothing is tried again in this attempt.
+	// Whether the token has counted this as a try is not known, so nothing is
+	// tried again in this attempt.
 	return t.fail("log in", err, "look into the log of the device or of its library")
 }
 

@@ -15,8 +15,9 @@ import (
 	"sync/atomic"
 )
 
-// process holds the libraries that this process has loaded. PKCS#11 has one initialisation per library and process, so
-// this is state of the process whether it is written down here or not.
+// process holds the libraries that this process has loaded. PKCS#11 has one
+// initialisation per library and process, so this is state of the process
+// whether it is written down here or not.
 var process = &registry{load: load}
 
 // registry finds the module of a path.
@@ -46,8 +47,8 @@ func (r *registry) open(path string, behavior InitBehavior) (*module, error) {
 	return m, nil
 }
 
-// canonical makes one name of the names of a file. A name without a directory is searched for by the dynamic linker and
-// stays what it is.
+// canonical makes one name of the names of a file. A name without a directory
+// is searched for by the dynamic linker and stays what it is.
 func canonical(path string) string {
 	if !strings.ContainsRune(path, filepath.Separator) {
 		return path
@@ -66,8 +67,9 @@ type module struct {
 	path string
 	load func(path string) (cryptoki, error)
 
-	// setup is held, by whoever has put a value in it, while the library is loaded, initialised or finalised; it guards
-	// writes of api, managed and strict. It is taken before gate and mu.
+	// setup is held, by whoever has put a value in it, while the library is
+	// loaded, initialised or finalised; it guards writes of api, managed and
+	// strict. It is taken before gate and mu.
 	setup chan struct{}
 	// api is there once the library is loaded, and stays.
 	api cryptoki
@@ -78,7 +80,8 @@ type module struct {
 	mu sync.Mutex
 	// refs counts libraries and tokens.
 	refs int
-	// managed is set once this package has initialised the library and until it has finalised it.
+	// managed is set once this package has initialised the library and until it
+	// has finalised it.
 	managed bool
 	// strict is set while the library is to be finalised with the last reference.
 	strict bool
@@ -92,8 +95,9 @@ type module struct {
 
 // tokenState is what all users of one token in this process share.
 type tokenState struct {
-	// login is held during a login, by whoever has put a value in it. Logins of one token come one after the other, so
-	// that a PIN which several clients have is refused once and not once for each.
+	// login is held during a login, by whoever has put a value in it. Logins of
+	// one token come one after the other, so that a PIN which several clients
+	// have is refused once and not once for each.
 	login chan struct{}
 	// mu guards refused.
 	mu sync.Mutex
@@ -101,7 +105,8 @@ type tokenState struct {
 	refused map[[sha256.Size]byte]ReturnCode
 }
 
-// open adds a reference, to a library that is loaded and initialised as the behavior says.
+// open adds a reference, to a library that is loaded and initialised as the
+// behavior says.
 func (m *module) open(path string, behavior InitBehavior) error {
 	m.setup <- struct{}{}
 	defer func() { <-m.setup }()
@@ -154,8 +159,9 @@ func (m *module) loadOnce(path string) error {
 	return nil
 }
 
-// begin initialises the library as the behavior says, unless that was done before. It reports whether the library is to be
-// finalised again if it cannot be used. The caller holds setup.
+// begin initialises the library as the behavior says, unless that was done
+// before. It reports whether the library is to be finalised again if it cannot
+// be used. The caller holds setup.
 func (m *module) begin(behavior InitBehavior) (started bool, hint string, err error) {
 	m.mu.Lock()
 	refs, managed, strict := m.refs, m.managed, m.strict
@@ -190,8 +196,9 @@ func (m *module) isManaged() bool {
 
 const initializeHint = "check the configuration of the library, its environment variables, and that this user may read its files"
 
-// checkVersion looks whether the library is one that this package can use. Version 3 libraries show the functions of
-// version 2 to those who ask in the old way, as the binding does.
+// checkVersion looks whether the library is one that this package can use.
+// Version 3 libraries show the functions of version 2 to those who ask in the
+// old way, as the binding does.
 func (m *module) checkVersion() error {
 	return m.call(context.Background(), func(api cryptoki) error {
 		major, minor, err := api.Version()
@@ -242,7 +249,8 @@ func (m *module) retain() {
 	m.refs++
 }
 
-// release gives a reference back and finalises the library with the last one if that was agreed.
+// release gives a reference back and finalises the library with the last one if
+// that was agreed.
 func (m *module) release() error {
 	m.mu.Lock()
 	m.refs--
@@ -269,8 +277,9 @@ func (m *module) over() bool {
 	return m.refs == 0 && m.strict
 }
 
-// revive initialises the library again after another part of the program has finalised it. The epoch is that in which
-// this was noticed. The context bounds the wait for calls that are under way.
+// revive initialises the library again after another part of the program has
+// finalised it. The epoch is that in which this was noticed. The context bounds
+// the wait for calls that are under way.
 func (m *module) revive(ctx context.Context, epoch uint64) error {
 	select {
 	case m.setup <- struct{}{}:
@@ -300,7 +309,8 @@ func (m *module) call(ctx context.Context, f func(cryptoki) error) error {
 	return f(m.api)
 }
 
-// use is call, if the handles that f uses, which are of an epoch, are still those of their owner.
+// use is call, if the handles that f uses, which are of an epoch, are still
+// those of their owner.
 func (m *module) use(ctx context.Context, epoch uint64, f func(cryptoki) error) error {
 	current, err := m.gate.enter(ctx, m.serial.Load())
 	if err != nil {

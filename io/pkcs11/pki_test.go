@@ -117,7 +117,8 @@ func (a *authority) clientConfig(get func(*tls.CertificateRequestInfo) (*tls.Cer
 	return &tls.Config{RootCAs: a.pool(), ServerName: "server.test", GetClientCertificate: get}
 }
 
-// handshake connects a client to a server and returns the client's certificate as the server has seen it.
+// handshake connects a client to a server and returns the client's certificate
+// as the server has seen it.
 func handshake(server, client *tls.Config) (*x509.Certificate, error) {
 	a, b := net.Pipe()
 	defer func() { _ = a.Close() }()

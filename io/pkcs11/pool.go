@@ -21,7 +21,8 @@ type session struct {
 	shared *tokenState
 }
 
-// pool keeps a bounded number of sessions. Who waits for one is served in the order of arrival.
+// pool keeps a bounded number of sessions. Who waits for one is served in the
+// order of arrival.
 type pool struct {
 	open  func(ctx context.Context, generation uint64) (session, error)
 	shut  func(session)
@@ -29,12 +30,14 @@ type pool struct {
 
 	// mu guards what follows. It is never held during a call into the library.
 	mu sync.Mutex
-	// count is the number of sessions that are open or being opened, and equals inUse + len(idle).
+	// count is the number of sessions that are open or being opened, and equals
+	// inUse + len(idle).
 	count, inUse int
 	// idle is used from its end, so that sessions that are not needed stay at rest.
 	idle    []session
 	waiters []chan grant
-	// generation counts how often everything was dropped; sessions of another one are not used again.
+	// generation counts how often everything was dropped; sessions of another
+	// one are not used again.
 	generation uint64
 	closed     bool
 	// drained is called once when the pool is closed and its last session gone.
@@ -46,7 +49,8 @@ type grant struct {
 	// session is the session to use, if ok.
 	session session
 	ok      bool
-	// closed says that the pool was closed. Without ok and closed, the waiter may open a session, which is counted already.
+	// closed says that the pool was closed. Without ok and closed, the waiter
+	// may open a session, which is counted already.
 	closed bool
 	// generation is that of the pool at the time.
 	generation uint64
@@ -71,8 +75,9 @@ func (p *pool) stats() SessionStats {
 // errOthers reports that the token has no session left, and that this pool has others.
 var errOthers = errors.New("the token has no session left but those that are open")
 
-// acquire returns a session to be given back with release. When the context ends, acquire returns; a session that is being
-// opened then serves the next caller.
+// acquire returns a session to be given back with release. When the context
+// ends, acquire returns; a session that is being opened then serves the next
+// caller.
 func (p *pool) acquire(ctx context.Context) (session, error) {
 	mayOpen := true
 	for {
@@ -96,7 +101,8 @@ func (p *pool) acquire(ctx context.Context) (session, error) {
 	}
 }
 
-// openOne opens a session with the right to do so, and gives the right back if that fails.
+// openOne opens a session with the right to do so, and gives the right back if
+// that fails.
 func (p *pool) openOne(ctx context.Context, generation uint64) (session, error) {
 	s, err := p.open(ctx, generation)
 	switch {
@@ -110,7 +116,8 @@ func (p *pool) openOne(ctx context.Context, generation uint64) (session, error) 
 	return session{}, err
 }
 
-// request returns a session, or the right to open one unless mayOpen is false and others are in use.
+// request returns a session, or the right to open one unless mayOpen is false
+// and others are in use.
 func (p *pool) request(ctx context.Context, mayOpen bool) (grant, error) {
 	p.mu.Lock()
 	if p.closed {
@@ -160,7 +167,7 @@ func (p *pool) request(ctx context.Context, mayOpen bool) (grant, error) {
 	return grant{}, context.Cause(ctx)
 }
 
-// failedToOpen gives back the right to open a session, so that the first waiter may try.
+// failedToOpen returns the right to open a session, so that the first waiter may try.
 func (p *pool) failedToOpen() {
 	p.mu.Lock()
 	done := p.drop()
@@ -168,8 +175,9 @@ func (p *pool) failedToOpen() {
 	done()
 }
 
-// noneLeft gives back the right to open a session when the token has none left, and tells whether others are in use or
-// at rest. While there are, no waiter may try, because it would fail in the same way and so on in a circle.
+// noneLeft returns the right to open a session when the token has none left,
+// and reports whether others are in use or at rest. While there are, no waiter
+// may try, because it would fail in the same way and so on in a circle.
 func (p *pool) noneLeft() (others bool) {
 	p.mu.Lock()
 	if p.count > 1 {
@@ -203,7 +211,8 @@ func (p *pool) release(s session, healthy bool) {
 	p.failedToOpen()
 }
 
-// drop uncounts a session in use and lets the first waiter open another. The result is to be called without the lock.
+// drop uncounts a session in use and lets the first waiter open another. The
+// result is to be called without the lock.
 func (p *pool) drop() (done func()) {
 	p.inUse--
 	p.count--
@@ -255,8 +264,8 @@ func (p *pool) takeIdle() []session {
 	return idle
 }
 
-// close closes the sessions at rest, and lets the others be closed when they are given back. It calls drained after the
-// last one.
+// close closes the sessions at rest, and lets the others be closed when they
+// are given back. It calls drained after the last one.
 func (p *pool) close(drained func()) {
 	p.mu.Lock()
 	p.closed = true
@@ -266,7 +275,8 @@ func (p *pool) close(drained func()) {
 	}
 	idle := p.takeIdle()
 	p.drained = drained
-	// Sessions at rest are closed before drained is called, also if one in use is given back meanwhile.
+	// Sessions at rest are closed before drained is called, also if one in use
+	// is given back meanwhile.
 	p.count++
 	p.mu.Unlock()
 	for _, s := range idle {

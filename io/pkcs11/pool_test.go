@@ -217,7 +217,8 @@ func barePool(limit int) (p *pool, shut *[]uint) {
 	return p, shut
 }
 
-// A session that was in use while everything was dropped is closed when it is given back, and not used again.
+// A session that was in use while everything was dropped is closed when it is
+// given back, and not used again.
 func TestPool_sessionFromBeforeReset(t *testing.T) {
 	p, shut := barePool(1)
 	s, err := p.acquire(context.Background())
@@ -235,7 +236,8 @@ func TestPool_sessionFromBeforeReset(t *testing.T) {
 	}
 }
 
-// A waiter whose context ends at the moment of its grant loses nothing: neither a session nor the right to open one.
+// A waiter whose context ends at the moment of its grant loses nothing: neither
+// a session nor the right to open one.
 func TestPool_grantAtContextEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, open := range []bool{false, true} {
@@ -253,7 +255,8 @@ func TestPool_grantAtContextEnd(t *testing.T) {
 					result <- err
 				}()
 				synctest.Wait() // it waits
-				// The context ends while the grant is being given: whichever the waiter sees first.
+				// The context ends while the grant is being given: whichever
+				// the waiter sees first.
 				p.mu.Lock()
 				cancel()
 				runtime.Gosched()

@@ -132,8 +132,9 @@ func TestRecovery_tokenAway(t *testing.T) {
 	f.edit(func() { clear(f.sessions) })
 }
 
-// Of two clients of one library each finds out alone that the library was finalised, while the other's new sessions have
-// the numbers of its own old ones.
+// Of two clients of one library each finds out alone that the library was
+// finalised, while the other's new sessions have the numbers of its own old
+// ones.
 func TestRecovery_handlesOfOthers(t *testing.T) {
 	a := newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...)
 	b := newFakeToken(2, "b", fakeKey("k", 1, ecKey(t, elliptic.P384()))...)
@@ -165,8 +166,9 @@ func TestRecovery_handlesOfOthers(t *testing.T) {
 	}
 }
 
-// The first session after a reset has the number of a session from before it, which belongs to another client of the library.
-// That one neither uses nor closes it.
+// The first session after a reset has the number of a session from before it,
+// which belongs to another client of the library. That one neither uses nor
+// closes it.
 func TestRecovery_numberOfOldSession(t *testing.T) {
 	f := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...),
 		newFakeToken(2, "b", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// ReturnCode is what a function of a PKCS#11 library answered (CK_RV). It is an error; find it in the errors of this
-// package with [errors.As].
+// ReturnCode is what a function of a PKCS#11 library answered (CK_RV). It is an
+// error; find it in the errors of this package with [errors.As].
 type ReturnCode uint
 
 // The return codes that decide what this package does: PKCS #11 v2.40 section 3.6.
@@ -76,7 +76,8 @@ var returnCodeNames = map[ReturnCode]string{
 	0x200: "FUNCTION_REJECTED",
 }
 
-// String returns the name that the standard gives the code, such as CKR_DEVICE_REMOVED, or its number.
+// String returns the name that the standard gives the code, such as
+// CKR_DEVICE_REMOVED, or its number.
 func (c ReturnCode) String() string {
 	if name, ok := returnCodeNames[c]; ok {
 		return "CKR_" + name
@@ -109,13 +110,16 @@ func hasCode(err error, codes ...ReturnCode) bool {
 	return false
 }
 
-// errStale reports a handle from before the library was initialised anew. It never leaves the package.
+// errStale reports a handle from before the library was initialised anew. It
+// never leaves the package.
 var errStale = errors.New("handle from before the library was initialised again")
 
-// recoverable tells whether opening, logging in and finding everything anew may help. Network HSMs report a lost
-// connection with the general codes, which is why those are in the list.
+// recoverable reports whether opening, logging in and finding everything anew
+// may help. Network HSMs report a lost connection with the general codes, which
+// is why those are in the list.
 //
-// An [*Error] is a verdict already, and never starts anything anew: above all not a login.
+// An [*Error] is a verdict already, and never starts anything anew: above all
+// not a login.
 func recoverable(err error) bool {
 	if e := (*Error)(nil); errors.As(err, &e) {
 		return false
@@ -128,13 +132,13 @@ func recoverable(err error) bool {
 		rvCryptokiNotInitialized, rvGeneralError, rvFunctionFailed)
 }
 
-// otherMechanism tells whether another way to make the same signature may work.
+// otherMechanism reports whether another way to make the same signature may work.
 func otherMechanism(err error) bool {
 	return hasCode(err, rvMechanismInvalid, rvMechanismParamInvalid, rvKeyFunctionNotPermitted, rvKeyTypeInconsistent,
 		rvFunctionNotSupported)
 }
 
-// refusesPIN tells whether the code is an answer to the PIN that a token may count.
+// refusesPIN reports whether the code is an answer to the PIN that a token may count.
 func (c ReturnCode) refusesPIN() bool {
 	switch c {
 	case rvPINIncorrect, rvPINInvalid, rvPINLenRange, rvPINExpired, rvPINLocked:

@@ -94,7 +94,8 @@ func (k *Key) pssRecipes(random io.Reader, public *rsa.PublicKey, hash crypto.Ha
 	return list, nil
 }
 
-// encodePSS does what RFC 8017 section 9.1.1 calls EMSA-PSS-ENCODE. The lengths have been checked.
+// encodePSS does what RFC 8017 section 9.1.1 calls EMSA-PSS-ENCODE. The lengths
+// have been checked.
 func encodePSS(hash crypto.Hash, digest, salt []byte, bits int) []byte {
 	em := make([]byte, (bits+7)/8)
 	db := em[:len(em)-hash.Size()-1]

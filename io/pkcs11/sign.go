@@ -16,19 +16,22 @@ import (
 	"math/big"
 )
 
-// Sign signs a digest with the private key on the token, as [crypto.Signer] says: RSA with PSS if the options are
-// [*rsa.PSSOptions] and with PKCS #1 v1.5 otherwise, ECDSA as an ASN.1 sequence. The reader gives the salt of a PSS
+// Sign signs a digest with the private key on the token, as [crypto.Signer]
+// says: RSA with PSS if the options are [*rsa.PSSOptions] and with PKCS #1 v1.5
+// otherwise, ECDSA as an ASN.1 sequence. The reader gives the salt of a PSS
 // signature where the token itself has no PSS; nil means [rand.Reader].
 //
-// It waits for a session no longer than [TokenOptions.SessionTimeout] and for the signature no longer than
-// [TokenOptions.CallTimeout], and recovers from lost sessions, a lost login and a token that was away. Errors are as those
-// of [Token.Key], or [ErrMechanism].
+// It waits for a session no longer than [TokenOptions.SessionTimeout] and for
+// the signature no longer than [TokenOptions.CallTimeout], and recovers from
+// lost sessions, a lost login and a token that was away. Errors are as those of
+// [Token.Key], or [ErrMechanism].
 func (k *Key) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	return k.SignContext(context.Background(), random, digest, opts)
 }
 
-// SignContext is Sign that returns when the context ends, with its cause. A call into the library that is under way then
-// goes on, and its session counts as in use until it returns.
+// SignContext is Sign that returns when the context ends, with its cause. A
+// call into the library that is under way then goes on, and its session counts
+// as in use until it returns.
 func (k *Key) SignContext(ctx context.Context, random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if opts == nil {
 		opts = crypto.Hash(0)
@@ -59,7 +62,8 @@ func (k *Key) SignContext(ctx context.Context, random io.Reader, digest []byte, 
 	})
 }
 
-// signIn signs in a session. The caller holds the login lock of the token if the key asks for the PIN at every signature.
+// signIn signs in a session. The caller holds the login lock of the token if
+// the key asks for the PIN at every signature.
 func (k *Key) signIn(api cryptoki, s session, recipes []recipe, pin string) ([]byte, error) {
 	handle, err := k.handleIn(api, s)
 	if err != nil {
@@ -124,7 +128,8 @@ func (k *Key) recipes(random io.Reader, digest []byte, opts crypto.SignerOpts) (
 	return list, nil
 }
 
-// cook follows the recipes until one succeeds, and gives the signature the form that Go wants.
+// cook follows the recipes until one succeeds, and gives the signature the form
+// that Go wants.
 func (k *Key) cook(recipes []recipe, sign func(recipe) ([]byte, error)) ([]byte, error) {
 	var err error
 	for _, r := range recipes {
@@ -157,7 +162,8 @@ func (k *Key) finish(signature []byte) ([]byte, error) {
 	return nil, k.fail("sign", ErrKeyUnsupported, "")
 }
 
-// encodeECDSA turns the two numbers of a signature, size bytes each at most, into an ASN.1 sequence.
+// encodeECDSA turns the two numbers of a signature, size bytes each at most,
+// into an ASN.1 sequence.
 func encodeECDSA(signature []byte, size int) ([]byte, error) {
 	type pair struct{ R, S *big.Int }
 	if n := len(signature); n == 0 || n%2 != 0 || n > 2*size {
@@ -176,7 +182,8 @@ func encodeECDSA(signature []byte, size int) ([]byte, error) {
 	return asn1.Marshal(p)
 }
 
-// decodeUlong reads a number of the library (CK_ULONG), which has 4 or 8 bytes in the order of the machine.
+// decodeUlong reads a number of the library (CK_ULONG), which has 4 or 8 bytes
+// in the order of the machine.
 func decodeUlong(b []byte) uint {
 	switch len(b) {
 	case 4:

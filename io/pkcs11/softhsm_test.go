@@ -87,7 +87,8 @@ type device struct {
 	api  *counter
 }
 
-// newDevice makes an empty SoftHSM. At the end of the test it checks that no session and no goroutine is left.
+// newDevice makes an empty SoftHSM. At the end of the test it checks that no
+// session and no goroutine is left.
 func newDevice(t *testing.T) *device {
 	t.Helper()
 	path := softHSMPath()

@@ -20,15 +20,17 @@ const (
 	DefaultMaxSessions = 8
 	// DefaultSessionTimeout is how long a signature waits for a session.
 	DefaultSessionTimeout = 30 * time.Second
-	// DefaultCallTimeout is how long a signature waits for the library once it has a session.
+	// DefaultCallTimeout is how long a signature waits for the library once it
+	// has a session.
 	DefaultCallTimeout = 2 * time.Minute
 )
 
-// TokenOptions says which token is meant and how it is opened. All of SlotID, Label, Serial, Manufacturer and Model that
-// are given must match. If none is given, the only initialised token is meant.
+// TokenOptions says which token is meant and how it is opened. All of SlotID,
+// Label, Serial, Manufacturer and Model that are given must match. If none is
+// given, the only initialised token is meant.
 type TokenOptions struct {
-	// SlotID is the number of the slot that the token is in. Many libraries number slots anew when they start: prefer
-	// Label or Serial. Nil means any.
+	// SlotID is the number of the slot that the token is in. Many libraries
+	// number slots anew when they start: prefer Label or Serial. Nil means any.
 	SlotID *uint
 	// Label is the name of the token. Empty means any.
 	Label string
@@ -37,21 +39,26 @@ type TokenOptions struct {
 	// Manufacturer and Model name the make of the token. Empty means any.
 	Manufacturer, Model string
 
-	// PIN is the PIN of the normal user. If it is empty and PINFunc is nil, the token must ask for the PIN by its own
-	// means (a protected authentication path, such as a keypad), or want none.
+	// PIN is the PIN of the normal user. If it is empty and PINFunc is nil, the
+	// token must ask for the PIN by its own means (a protected authentication
+	// path, such as a keypad), or want none.
 	PIN PIN
-	// PINFunc is asked for the PIN at every login, instead of PIN. It may be called by several goroutines at once.
+	// PINFunc is asked for the PIN at every login, instead of PIN. It may be
+	// called by several goroutines at once.
 	PINFunc func(ctx context.Context) (PIN, error)
 
-	// MaxSessions is the number of sessions that are open at once at most. More signatures at once than sessions wait for
-	// each other. Zero means [DefaultMaxSessions]. If the token has fewer, those are used.
+	// MaxSessions is the number of sessions that are open at once at most. More
+	// signatures at once than sessions wait for each other. Zero means
+	// [DefaultMaxSessions]. If the token has fewer, those are used.
 	MaxSessions int
-	// SessionTimeout is how long a signature waits for a session, including the time to find the token, to open the session
-	// and to log in. Zero means [DefaultSessionTimeout].
+	// SessionTimeout is how long a signature waits for a session, including the
+	// time to find the token, to open the session and to log in. Zero means
+	// [DefaultSessionTimeout].
 	SessionTimeout time.Duration
-	// CallTimeout is how long a signature, or a search for a key or a certificate, waits for the library once it has a
-	// session. It has to cover the time that a person needs to touch the token or to type on its keypad. Zero means
-	// [DefaultCallTimeout].
+	// CallTimeout is how long a signature, or a search for a key or a
+	// certificate, waits for the library once it has a session. It has to cover
+	// the time that a person needs to touch the token or to type on its keypad.
+	// Zero means [DefaultCallTimeout].
 	CallTimeout time.Duration
 
 	// Logger hears about lost sessions and refused PINs. Nil is silent.
@@ -123,8 +130,9 @@ func (o TokenOptions) matches(t TokenInfo) bool {
 		is(o.Manufacturer, t.Manufacturer) && is(o.Model, t.Model)
 }
 
-// Token is a device, or a part of one, with a bounded pool of sessions that all its keys share. It may be used by several
-// goroutines at once. Many clients of one process should share one Token.
+// Token is a device, or a part of one, with a bounded pool of sessions that all
+// its keys share. It may be used by several goroutines at once. Many clients of
+// one process should share one Token.
 type Token struct {
 	name string
 	path string
@@ -134,7 +142,8 @@ type Token struct {
 	log  *zap.Logger
 	pool pool
 
-	// setup is held while the token is looked for and a session is opened; it guards what follows.
+	// setup is held while the token is looked for and a session is opened; it
+	// guards what follows.
 	setup chan struct{}
 	// found is the generation in which info and shared were found; 0 is never.
 	found  uint64
@@ -144,8 +153,9 @@ type Token struct {
 	closing sync.Once
 }
 
-// Token prepares the use of a token. It does not touch the device: the token is looked for, and the PIN is shown, when the
-// first key is used. Errors are of type [*Error] with [ErrInvalidOptions] or [ErrClosed].
+// Token prepares the use of a token. It does not touch the device: the token is
+// looked for, and the PIN is shown, when the first key is used. Errors are of
+// type [*Error] with [ErrInvalidOptions] or [ErrClosed].
 func (l *Library) Token(o TokenOptions) (*Token, error) {
 	if err := o.validate(); err != nil {
 		return nil, &Error{Op: "open token", Library: l.path, Token: o.describe(), Err: err}
@@ -209,14 +219,17 @@ type SessionStats struct {
 // Stats counts the sessions.
 func (t *Token) Stats() SessionStats { return t.pool.stats() }
 
-// Close closes the sessions. Those in use are closed when they are not used any more; what waits for one, and what comes
-// later, fails with [ErrClosed]. Other users of the device, in this process or not, keep their sessions. Closing again does
-// nothing. The error is that of finalising the library, if that was due.
+// Close closes the sessions. Those in use are closed when they are not used any
+// more; what waits for one, and what comes later, fails with [ErrClosed]. Other
+// users of the device, in this process or not, keep their sessions. Closing
+// again does nothing. The error is that of finalising the library, if that was
+// due.
 func (t *Token) Close() error {
 	var err error
 	t.closing.Do(func() {
-		// The last session to be closed gives up the library, because none can outlive it. That may be later, when nobody
-		// asks for the error any more.
+		// The last session to be closed gives up the library, because none can
+		// outlive it. That may be later, when nobody asks for the error any
+		// more.
 		result := make(chan error, 1)
 		t.pool.close(func() { result <- t.mod.release() })
 		select {
@@ -234,9 +247,10 @@ func (t *Token) fail(op string, err error, hint string) error {
 // mostRecoveries bounds how often one operation starts anew.
 const mostRecoveries = 3
 
-// do runs f with a session, anew with everything if the library says that something is gone. The context, SessionTimeout and
-// CallTimeout bound how long the caller waits. They do not end a call into the library: f runs on, and must keep its results
-// to itself but for what it returns.
+// do runs f with a session, anew with everything if the library says that
+// something is gone. The context, SessionTimeout and CallTimeout bound how long
+// the caller waits. They do not end a call into the library: f runs on, and
+// must keep its results to itself but for what it returns.
 func do[T any](ctx context.Context, t *Token, op string, f func(ctx context.Context, s session) (T, error)) (T, error) {
 	for attempt := 0; ; attempt++ {
 		generation := t.pool.currentGeneration()
@@ -255,7 +269,8 @@ func do[T any](ctx context.Context, t *Token, op string, f func(ctx context.Cont
 	}
 }
 
-// once runs f with a session that it gives back when f has returned, even if nobody waits any more.
+// once runs f with a session that it returns when f has returned, even if
+// nobody waits any more.
 func once[T any](ctx context.Context, t *Token, f func(ctx context.Context, s session) (T, error)) (value T, err error) {
 	waiting, cancelWaiting := context.WithTimeoutCause(ctx, t.opts.SessionTimeout, ErrSessionTimeout)
 	defer cancelWaiting()
@@ -269,14 +284,16 @@ func once[T any](ctx context.Context, t *Token, f func(ctx context.Context, s se
 		healthy := false
 		defer func() { t.pool.release(s, healthy) }()
 		value, err = f(calling, s)
-		// After an answer of the library that was not expected, the session may be in the middle of something.
+		// After an answer of the library that was not expected, the session may
+		// be in the middle of something.
 		_, answered := codeOf(err)
 		healthy = err == nil || !answered && !errors.Is(err, errStale)
 		return value, err
 	}, func(T, error) {})
 }
 
-// recover drops what belongs to a generation, and initialises the library again if the error says that it was finalised.
+// recover drops what belongs to a generation, and initialises the library again
+// if the error says that it was finalised.
 func (t *Token) recover(ctx context.Context, generation, epoch uint64, cause error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.opts.SessionTimeout, ErrSessionTimeout)
 	defer cancel()
@@ -318,7 +335,8 @@ func (t *Token) explain(op string, err error) error {
 	return t.fail(op, err, hint)
 }
 
-// openSession opens a session on the token, logged in. The token is looked for if the generation is new.
+// openSession opens a session on the token, logged in. The token is looked for
+// if the generation is new.
 func (t *Token) openSession(ctx context.Context, generation uint64) (session, error) {
 	select {
 	case t.setup <- struct{}{}:

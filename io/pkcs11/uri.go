@@ -19,10 +19,12 @@ const scheme = "pkcs11:"
 //
 //	pkcs11:token=device;object=mqtt;type=private?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/pin
 //
-// It understands the attributes token, serial, manufacturer, model, slot-id, object, id and type (private or cert) of the
-// path, and module-path, pin-value and pin-source (a file) of the query. The others say something that this package would
-// have to ignore; they are an error, as is an attribute that occurs twice. A PIN in a URI is easily logged by accident by
-// what reads it before this package: prefer pin-source.
+// It understands the attributes token, serial, manufacturer, model, slot-id,
+// object, id and type (private or cert) of the path, and module-path, pin-value
+// and pin-source (a file) of the query. The others say something that this
+// package would have to ignore; they are an error, as is an attribute that
+// occurs twice. A PIN in a URI is easily logged by accident by what reads it
+// before this package: prefer pin-source.
 //
 // Errors are of type [*Error] with [ErrInvalidOptions] and do not contain the URI.
 func ParseURI(uri string) (Options, error) {
@@ -96,7 +98,7 @@ func parseAttributes(s, separator string, known map[string]func(string) error) e
 		set := known[name]
 		switch {
 		case !ok:
-			// The part may be half of a PIN, so it is not shown.
+			// The part may be half of a PIN, so it is not printed.
 			return errors.New("a part of it has no equals sign")
 		case set == nil:
 			return fmt.Errorf("the attribute %q is not supported here", printable(name))
@@ -116,7 +118,8 @@ func parseAttributes(s, separator string, known map[string]func(string) error) e
 	return nil
 }
 
-// printable returns a name if it can be that of an attribute. Anything else could be a misplaced secret.
+// printable returns a name if it can be that of an attribute. Anything else
+// could be a misplaced secret.
 func printable(name string) string {
 	for _, r := range name {
 		if r != '-' && r != '_' && (r < 'a' || r > 'z') {
@@ -126,7 +129,8 @@ func printable(name string) string {
 	return name
 }
 
-// pinFromFile reads the PIN from a file at every login. Line ends after it are not part of it.
+// pinFromFile reads the PIN from a file at every login. Line ends after it are
+// not part of it.
 func pinFromFile(source string) (func(context.Context) (PIN, error), error) {
 	file := source
 	if rest, ok := strings.CutPrefix(source, "file:"); ok {

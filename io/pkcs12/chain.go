@@ -8,8 +8,10 @@ import (
 	"slices"
 )
 
-// chainOf returns the issuers of a certificate, each followed by its own, as TLS wants them. What else is among the
-// certificates is left out: key stores hold authorities that they trust, and certificates of other keys, beside the chain.
+// chainOf returns the issuers of a certificate, each followed by its own, as
+// TLS wants them. What else is among the certificates is left out: key stores
+// hold authorities that they trust, and certificates of other keys, beside the
+// chain.
 func chainOf(leaf *x509.Certificate, others []*x509.Certificate) []*x509.Certificate {
 	var chain []*x509.Certificate
 	for cert := leaf; ; {
@@ -22,9 +24,10 @@ func chainOf(leaf *x509.Certificate, others []*x509.Certificate) []*x509.Certifi
 	}
 }
 
-// issuerOf returns the issuer of a certificate, nil if it is not there or the certificate itself. Of several with its
-// name and key identifier the one counts whose key made the signature; a signature that crypto/x509 does not verify any
-// more, such as one with SHA-1, is left to the server.
+// issuerOf returns the issuer of a certificate, nil if it is not there or the
+// certificate itself. Of several with its name and key identifier the one
+// counts whose key made the signature; a signature that crypto/x509 does not
+// verify any more, such as one with SHA-1, is left to the server.
 func issuerOf(cert *x509.Certificate, others []*x509.Certificate) *x509.Certificate {
 	if bytes.Equal(cert.RawIssuer, cert.RawSubject) {
 		return nil

@@ -35,7 +35,8 @@ func wantChain(t *testing.T, b *pkcs12.Bundle, m material) {
 	}
 }
 
-// The chain goes from the issuer upwards, whatever order, duplicates and strangers the bundle has.
+// The chain goes from the issuer upwards, whatever order, duplicates and
+// strangers the bundle has.
 func TestDecode_chain(t *testing.T) {
 	t.Parallel()
 	m, stranger := newMaterial(t, "P-256"), newMaterial(t, "P-256") // the CAs of both have the same names

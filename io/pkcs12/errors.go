@@ -12,15 +12,18 @@ import (
 
 // Conditions, to be found with [errors.Is].
 var (
-	// ErrPassword reports a wrong password. A bundle that was changed or damaged cannot be told from it.
+	// ErrPassword reports a wrong password. A bundle that was changed or
+	// damaged cannot be distinguished from it.
 	ErrPassword = errors.New("the password is wrong")
-	// ErrBER reports a bundle in BER form with lengths that are left open, as some programs on Windows write it.
+	// ErrBER reports a bundle in BER form with lengths that are left open, as
+	// some programs on Windows write it.
 	ErrBER = errors.New("the bundle is in BER form, and only DER is supported")
 	// ErrNoKey reports a bundle without a private key.
 	ErrNoKey = errors.New("no private key in the bundle")
 	// ErrSeveralKeys reports a bundle with more than one private key.
 	ErrSeveralKeys = errors.New("more than one private key in the bundle")
-	// ErrNoCertificate reports a bundle without a certificate, or without the certificate of its key.
+	// ErrNoCertificate reports a bundle without a certificate, or without the
+	// certificate of its key.
 	ErrNoCertificate = errors.New("no certificate in the bundle")
 	// ErrFormat reports data that is not PKCS#12, or damaged.
 	ErrFormat = errors.New("not a PKCS#12 bundle")
@@ -61,7 +64,8 @@ func berError() error {
 	return &Error{Err: ErrBER, Hint: "write it anew with " + again}
 }
 
-// explain gives the failures of the decoder their names. It knows them by their texts where it has no others.
+// explain gives the failures of the decoder their names. It knows them by their
+// texts where it has no others.
 func explain(err error, password string) error {
 	text := strings.TrimPrefix(err.Error(), "pkcs12: ")
 	has := func(s string) bool { return strings.Contains(text, s) }

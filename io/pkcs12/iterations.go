@@ -8,11 +8,12 @@ import (
 	"math"
 )
 
-// maxIterations bounds the work of opening a bundle: the sum over its MAC and all of its encrypted parts. Programs use from
-// 1 to about a million for each.
+// maxIterations bounds the work of opening a bundle: the sum over its MAC and
+// all of its encrypted parts. Programs use from 1 to about a million for each.
 const maxIterations = 10_000_000
 
-// maxDepth bounds how deep a bundle is looked into. Those of programs have about twelve levels.
+// maxDepth bounds how deep a bundle is looked into. Those of programs have
+// about twelve levels.
 const maxDepth = 32
 
 // Algorithms with a number of iterations: RFC 7292 appendix C, RFC 8018 appendix A.2.
@@ -21,8 +22,9 @@ var (
 	oidPBKDF2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
 )
 
-// checkIterations refuses a bundle that asks for hours of work, whether to check its password or to decrypt. What it
-// cannot read it leaves to the decoder.
+// checkIterations refuses a bundle that asks for hours of work, whether to
+// check its password or to decrypt. What it cannot read it leaves to the
+// decoder.
 func checkIterations(data []byte) error {
 	if n := iterations(data); n > maxIterations {
 		return &Error{Err: fmt.Errorf("%w: it asks for %d iterations and the limit is %d", ErrUnsupported, n, maxIterations)}
@@ -48,7 +50,8 @@ func iterations(data []byte) int {
 	return n
 }
 
-// algorithmIterations sums up what the algorithms in a DER value ask for, within the octet strings that hold DER, too.
+// algorithmIterations sums up what the algorithms in a DER value ask for,
+// within the octet strings that hold DER, too.
 func algorithmIterations(data []byte, depth int) (sum int) {
 	for len(data) > 0 && depth > 0 {
 		var v asn1.RawValue
@@ -67,7 +70,8 @@ func algorithmIterations(data []byte, depth int) (sum int) {
 	return sum
 }
 
-// ownIterations returns the number in the contents of an AlgorithmIdentifier, 0 if they are none with a number.
+// ownIterations returns the number in the contents of an AlgorithmIdentifier, 0
+// if they are none with a number.
 func ownIterations(contents []byte) int {
 	var oid asn1.ObjectIdentifier
 	rest, err := asn1.Unmarshal(contents, &oid)

@@ -15,15 +15,17 @@ import (
 	gopkcs12 "software.sslmate.com/src/go-pkcs12"
 )
 
-// maxFileSize bounds what is read: a bundle is a few kilobytes.
+// maxFileSize bounds the bytes read: a bundle is a few kilobytes.
 const maxFileSize = 4 << 20
 
-// Bundle is what a PKCS#12 file holds. Printed with %v and the like, it shows the certificate and not the key.
+// Bundle holds the contents of a PKCS#12 file. Printed with %v and the like, it
+// reveals the certificate and not the key.
 type Bundle struct {
 	// Certificate is the one that Key belongs to.
 	Certificate *x509.Certificate
-	// Chain holds the issuer of Certificate, its issuer and so on, as far as the bundle has them. Other certificates of
-	// the bundle, such as authorities that a key store trusts, are left out.
+	// Chain holds the issuer of Certificate, its issuer and so on, as far as
+	// the bundle has them. Other certificates of the bundle, such as
+	// authorities that a key store trusts, are left out.
 	Chain []*x509.Certificate
 	// Key is the private key.
 	Key crypto.Signer
@@ -64,9 +66,11 @@ func DecodeFile(path, password string) (*Bundle, error) {
 	return b, err
 }
 
-// Decode reads a bundle with exactly one private key and its certificate. The password protects key and certificates
-// and proves that the bundle is unchanged; the empty string serves for bundles with an empty password and for those
-// without any. Errors are of type [*Error] and never contain the password.
+// Decode reads a bundle with exactly one private key and its certificate. The
+// password protects key and certificates and proves that the bundle is
+// unchanged; the empty string serves for bundles with an empty password and for
+// those without any. Errors are of type [*Error] and never contain the
+// password.
 func Decode(data []byte, password string) (*Bundle, error) {
 	if err := checkForm(data); err != nil {
 		return nil, err
@@ -82,7 +86,8 @@ func Decode(data []byte, password string) (*Bundle, error) {
 	if !ok {
 		return nil, &Error{Err: fmt.Errorf("%w: a key of type %T cannot sign", ErrUnsupported, key)}
 	}
-	// Programs differ in the order in which they put the certificates: the key says which is its own.
+	// Programs differ in the order in which they put the certificates: the key
+	// says which is its own.
 	all := append([]*x509.Certificate{first}, rest...)
 	own := slices.IndexFunc(all, func(c *x509.Certificate) bool {
 		pub, ok := c.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
@@ -95,7 +100,7 @@ func Decode(data []byte, password string) (*Bundle, error) {
 	return &Bundle{Certificate: all[own], Chain: chainOf(all[own], all), Key: signer}, nil
 }
 
-// checkForm tells what is not PKCS#12 in DER form.
+// checkForm says what is not PKCS#12 in DER form.
 func checkForm(data []byte) error {
 	switch {
 	case len(data) == 0:

@@ -42,71 +42,86 @@ func (f Family) String() string {
 	return fmt.Sprintf("Family(%d)", uint8(f))
 }
 
-// KeepAlive is how TCP finds out that the peer is gone while the connection is idle. It is off by default: MQTT has a
-// keep-alive of its own. Times are rounded up to whole seconds.
+// KeepAlive is how TCP finds out that the peer is gone while the connection is
+// idle. It is off by default: MQTT has a keep-alive of its own. Times are
+// rounded up to whole seconds.
 type KeepAlive struct {
 	// Enable turns keep-alive probes on. The other fields count only then.
 	Enable bool
 
-	// Idle is how long the connection is idle before the first probe. Zero leaves it to the system, on Linux two hours.
+	// Idle is how long the connection is idle before the first probe. Zero
+	// leaves it to the system, on Linux two hours.
 	Idle time.Duration
 
-	// Interval is the time between two probes. Zero leaves it to the system, on Linux 75 seconds.
+	// Interval is the time between two probes. Zero leaves it to the system, on
+	// Linux 75 seconds.
 	Interval time.Duration
 
-	// Probes is how many probes go unanswered before the connection is dropped. Zero leaves it to the system, on Linux 9.
+	// Probes is how many probes go unanswered before the connection is dropped.
+	// Zero leaves it to the system, on Linux 9.
 	Probes int
 }
 
-// Dialer opens connections. The zero value is usable and has the defaults that are documented with the fields. Fields
-// must not be changed, nor the Dialer be copied, after the first use. It may be used by several goroutines at a time.
+// Dialer opens connections. The zero value is usable and has the defaults that
+// are documented with the fields. Fields must not be changed, nor the Dialer be
+// copied, after the first use. It may be used by several goroutines at a time.
 type Dialer struct {
-	// ConnectTimeout bounds the TCP stage: from the first attempt to connect until one of the addresses has answered.
-	// Zero means [DefaultConnectTimeout]. For a longer or shorter bound on everything use the context.
+	// ConnectTimeout bounds the TCP stage: from the first attempt to connect
+	// until one of the addresses has answered. Zero means
+	// [DefaultConnectTimeout]. For a longer or shorter bound on everything use
+	// the context.
 	ConnectTimeout time.Duration
 
-	// ResolveTimeout bounds the DNS stage: how long to wait for the first usable address. Zero means
-	// [DefaultResolveTimeout].
+	// ResolveTimeout bounds the DNS stage: how long to wait for the first
+	// usable address. Zero means [DefaultResolveTimeout].
 	ResolveTimeout time.Duration
 
-	// AttemptDelay is how long an attempt to connect has to itself before the next address is tried beside it, the
-	// Connection Attempt Delay of RFC 8305. Zero means [DefaultAttemptDelay]; less than 10 ms is not allowed.
+	// AttemptDelay is how long an attempt to connect has to itself before the
+	// next address is tried beside it, the Connection Attempt Delay of RFC
+	// 8305. Zero means [DefaultAttemptDelay]; less than 10 ms is not allowed.
 	AttemptDelay time.Duration
 
 	// Family restricts the addresses. The networks "tcp4" and "tcp6" do so for one call.
 	Family Family
 
-	// LocalAddress is the address to connect from; its family restricts the addresses as Family does. The zero value leaves it to
-	// the system.
+	// LocalAddress is the address to connect from; its family restricts the
+	// addresses as Family does. The zero value leaves it to the system.
 	LocalAddress netip.Addr
 
-	// Interface is the name of the network interface to use, whatever the routing table says: SO_BINDTODEVICE on Linux,
-	// IP_BOUND_IF on macOS and iOS, elsewhere [ErrUnsupported]. Empty leaves it to the system.
+	// Interface is the name of the network interface to use, whatever the
+	// routing table says: SO_BINDTODEVICE on Linux, IP_BOUND_IF on macOS and
+	// iOS, elsewhere [ErrUnsupported]. Empty leaves it to the system.
 	Interface string
 
 	// KeepAlive configures TCP keep-alive probes. Off by default.
 	KeepAlive KeepAlive
 
-	// UserTimeout is how long sent data may stay unacknowledged before the connection is dropped, TCP_USER_TIMEOUT on
-	// Linux; elsewhere [ErrUnsupported]. It is rounded up to milliseconds. Zero leaves it to the system, on Linux about 15 minutes.
+	// UserTimeout is how long sent data may stay unacknowledged before the
+	// connection is dropped, TCP_USER_TIMEOUT on Linux; elsewhere
+	// [ErrUnsupported]. It is rounded up to milliseconds. Zero leaves it to the
+	// system, on Linux about 15 minutes.
 	UserTimeout time.Duration
 
-	// DisableNoDelay turns Nagle's algorithm on, which delays small writes to gather them. By default it is off
-	// (TCP_NODELAY), since clients gather writes themselves.
+	// DisableNoDelay turns Nagle's algorithm on, which delays small writes to
+	// gather them. By default it is off (TCP_NODELAY), since clients gather
+	// writes themselves.
 	DisableNoDelay bool
 
-	// SendBuffer and ReceiveBuffer are the sizes of the socket's buffers in bytes (SO_SNDBUF, SO_RCVBUF), set before
-	// connecting. The system may round and bound them; Linux doubles them. Zero leaves them to the system, which usually
-	// tunes them by itself.
+	// SendBuffer and ReceiveBuffer are the sizes of the socket's buffers in
+	// bytes (SO_SNDBUF, SO_RCVBUF), set before connecting. The system may round
+	// and bound them; Linux doubles them. Zero leaves them to the system, which
+	// usually tunes them by itself.
 	SendBuffer    int
 	ReceiveBuffer int
 
-	// Resolver finds the addresses of host names. Nil means [net.DefaultResolver]. Unless it is a [*ResolverCache], which
-	// several dialers may share, the Dialer puts a cache with default options in front of it.
+	// Resolver finds the addresses of host names. Nil means
+	// [net.DefaultResolver]. Unless it is a [*ResolverCache], which several
+	// dialers may share, the Dialer puts a cache with default options in front
+	// of it.
 	Resolver Resolver
 
-	// Control, if not nil, is called with every socket after the options were set and before it connects, as
-	// [net.Dialer.Control] is.
+	// Control, if not nil, is called with every socket after the options were
+	// set and before it connects, as [net.Dialer.Control] is.
 	Control func(network, address string, c syscall.RawConn) error
 
 	connect connectFunc // tests replace it
@@ -118,15 +133,17 @@ type Dialer struct {
 // connectFunc connects to one address. The network is tcp4, tcp6 or unix.
 type connectFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// DialContext connects to the address on the network, which is one of "tcp", "tcp4", "tcp6" and "unix". A TCP address is
-// "host:port" where host is a name or a literal IP address, in square brackets if it is IPv6, and port a number or the
-// name of a service; a Unix address is the path of the socket. The connection is a [*net.TCPConn] or [*net.UnixConn].
+// DialContext connects to the address on the network, which is one of "tcp",
+// "tcp4", "tcp6" and "unix". A TCP address is "host:port" where host is a name
+// or a literal IP address, in square brackets if it is IPv6, and port a number
+// or the name of a service; a Unix address is the path of the socket. The
+// connection is a [*net.TCPConn] or [*net.UnixConn].
 //
-// When ctx ends before there is a connection, everything begun is abandoned and closed. Once there is a connection, ctx has no
-// effect on it.
+// When ctx ends before there is a connection, everything begun is abandoned and
+// closed. Once there is a connection, ctx has no effect on it.
 //
-// Errors are of type [*ResolveError] or [*ConnectError], or wrap [ErrInvalidOptions] or [ErrInvalidAddress]; see the
-// package documentation.
+// Errors are of type [*ResolveError] or [*ConnectError], or wrap
+// [ErrInvalidOptions] or [ErrInvalidAddress]; see the package documentation.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -239,7 +256,8 @@ func (d *Dialer) connectOne(ctx context.Context, network, address string) (net.C
 	return conn, nil
 }
 
-// tune sets the options for which the standard library has a portable way once the socket is connected.
+// tune sets the options for which the standard library has a portable way once
+// the socket is connected.
 func (d *Dialer) tune(conn *net.TCPConn) error {
 	if d.DisableNoDelay {
 		if err := conn.SetNoDelay(false); err != nil {

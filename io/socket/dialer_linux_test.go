@@ -108,7 +108,7 @@ func TestOptions_interface(t *testing.T) {
 	}
 }
 
-// TestNoLeaks dials many times with every outcome and looks at what is left.
+// TestNoLeaks dials many times with every outcome and looks at the rest.
 func TestNoLeaks(t *testing.T) {
 	files := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")

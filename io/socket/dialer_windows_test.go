@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// errRefused is what the system says when nobody listens. It is not syscall.ECONNREFUSED, which Go invented.
+// errRefused is what the system says when nobody listens. It is not
+// syscall.ECONNREFUSED, which Go invented.
 const errRefused = windows.WSAECONNREFUSED
 
 func TestOptions_onTheSocket(t *testing.T) {

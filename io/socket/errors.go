@@ -14,23 +14,26 @@ import (
 
 // Conditions that errors of this package wrap.
 var (
-	// ErrInvalidOptions says that fields of the [Dialer] have values that they must not have.
+	// ErrInvalidOptions says that fields of the [Dialer] have values that they
+	// must not have.
 	ErrInvalidOptions = errors.New("invalid option")
 
-	// ErrUnsupported says that the platform, or the kind of socket, lacks an option that was asked for. It wraps
-	// [errors.ErrUnsupported].
+	// ErrUnsupported says that the platform, or the kind of socket, lacks an
+	// option that was asked for. It wraps [errors.ErrUnsupported].
 	ErrUnsupported = fmt.Errorf("option not available: %w", errors.ErrUnsupported)
 
-	// ErrInvalidAddress says that the network or the address given to DialContext makes no sense.
+	// ErrInvalidAddress says that the network or the address given to
+	// DialContext makes no sense.
 	ErrInvalidAddress = errors.New("invalid address")
 )
 
-// ResolveError says that no usable address was found for a host, which is the DNS stage of a connection.
+// ResolveError says that no usable address was found for a host, which is the
+// DNS stage of a connection.
 type ResolveError struct {
 	Host string // as asked for
 
-	// Err is the cause: an error of the resolver, often a [*net.DNSError], or that of the context or of the deadline. It is never
-	// nil.
+	// Err is the cause: an error of the resolver, often a [*net.DNSError], or
+	// that of the context or of the deadline. It is never nil.
 	Err error
 }
 
@@ -59,7 +62,8 @@ func (e *ResolveError) Timeout() bool { return isTimeout(e.Err) }
 // Temporary is part of [net.Error]. It says the same as Timeout.
 func (e *ResolveError) Temporary() bool { return e.Timeout() }
 
-// NotFound reports whether the DNS said that there is no such host, or that it has no address of the family asked for.
+// NotFound reports whether the DNS said that there is no such host, or that it
+// has no address of the family asked for.
 func (e *ResolveError) NotFound() bool { return isNotFound(e.Err) }
 
 // Attempt is the failure to connect to one address.
@@ -68,17 +72,19 @@ type Attempt struct {
 	Err     error  // never nil
 }
 
-// ConnectError says that no connection could be opened to any of the addresses of a host, which is the TCP stage of a
-// connection, or to a Unix socket.
+// ConnectError says that no connection could be opened to any of the addresses
+// of a host, which is the TCP stage of a connection, or to a Unix socket.
 type ConnectError struct {
 	Network string // as asked for: tcp, tcp4, tcp6 or unix
 	Address string // as asked for
 
-	// Attempts are the addresses that were tried, in the order in which they were, with what went wrong for each.
+	// Attempts are the addresses that were tried, in the order in which they
+	// were, with what went wrong for each.
 	Attempts []Attempt
 
-	// Err is what ended the stage before all addresses had failed: the error of the context, or one that wraps
-	// [context.DeadlineExceeded] when ConnectTimeout passed. It is nil when all addresses failed by themselves.
+	// Err is what ended the stage before all addresses had failed: the error of
+	// the context, or one that wraps [context.DeadlineExceeded] when
+	// ConnectTimeout passed. It is nil when all addresses failed by themselves.
 	Err error
 }
 
@@ -184,7 +190,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// contextError is the error of a context that has ended; it wraps the context's cause too, when there is another.
+// contextError is the error of a context that has ended; it wraps the context's
+// cause too, when there is another.
 func contextError(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == nil || errors.Is(err, cause) {

@@ -27,7 +27,8 @@ type reply struct {
 	delay time.Duration
 }
 
-// fakeDNS is a resolver whose answers a test sets. A network without a reply gets "no such host".
+// fakeDNS is a resolver whose answers a test sets. A network without a reply
+// gets "no such host".
 type fakeDNS struct {
 	mu      sync.Mutex
 	replies map[string]reply // by network
@@ -149,7 +150,8 @@ func (n *fakeNet) connect(ctx context.Context, network, address string) (net.Con
 	return &fakeConn{Conn: client, net: n, to: address}, nil
 }
 
-// attempts returns the log since the last call, with times relative to it if reset is called.
+// attempts returns the log since the last call, with times relative to it if
+// reset is called.
 func (n *fakeNet) attempts() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

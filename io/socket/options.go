@@ -12,8 +12,9 @@ import (
 
 const minAttemptDelay = 10 * time.Millisecond // RFC 8305, section 8
 
-// Validate reports everything that is wrong with the options, on this platform, for TCP. The error wraps
-// [ErrInvalidOptions] or, for options that the platform lacks, [ErrUnsupported]. DialContext calls it.
+// Validate reports everything that is wrong with the options, on this platform,
+// for TCP. The error wraps [ErrInvalidOptions] or, for options that the
+// platform lacks, [ErrUnsupported]. DialContext calls it.
 func (d *Dialer) Validate() error {
 	var errs []error
 	bad := func(option, rule string) {

@@ -11,12 +11,14 @@ import (
 	"time"
 )
 
-// resolutionDelay is how long to wait for the answers of other lookups when all that is known is IPv4 addresses or
-// addresses that failed lately; RFC 8305, section 3.
+// resolutionDelay is how long to wait for the answers of other lookups when all
+// that is known is IPv4 addresses or addresses that failed lately; RFC 8305,
+// section 3.
 const resolutionDelay = 50 * time.Millisecond
 
-// race finds the addresses of one host and connects to the one that answers first. It is driven by one goroutine; lookups
-// and attempts report to it and are gone, with what they have opened, when it ends.
+// race finds the addresses of one host and connects to the one that answers
+// first. It is driven by one goroutine; lookups and attempts report to it and
+// are gone, with what they have opened, when it ends.
 type race struct {
 	dialer  *Dialer
 	ctx     context.Context // the caller's
@@ -179,7 +181,8 @@ func (r *race) run() (net.Conn, error) {
 			if len(r.attempts) == 0 && r.candidates() == 0 {
 				return nil, r.fail(err)
 			}
-			// The stage ends with the addresses that are known; what comes later is ignored.
+			// The stage ends with the addresses that are known; what comes
+			// later is ignored.
 			r.answers = nil
 			r.lookups = 0
 			r.lookupErrs = append(r.lookupErrs, err)
@@ -192,7 +195,8 @@ func (r *race) run() (net.Conn, error) {
 	}
 }
 
-// lookUp starts the lookups, one a family, so that a lost answer for one does not hold up the other.
+// lookUp starts the lookups, one a family, so that a lost answer for one does
+// not hold up the other.
 func (r *race) lookUp() {
 	networks := []string{"ip6", "ip4"}
 	switch r.family {
@@ -226,8 +230,8 @@ func (r *race) answered(a lookupAnswer) {
 	r.add(a.addrs)
 }
 
-// add makes addresses candidates: in the resolver's order of preference, after them those that failed lately, the one that
-// failed longest ago first.
+// add makes addresses candidates: in the resolver's order of preference, after
+// them those that failed lately, the one that failed longest ago first.
 func (r *race) add(addrs []netip.Addr) {
 	for _, a := range addrs {
 		f := 0
@@ -248,7 +252,8 @@ func (r *race) add(addrs []netip.Addr) {
 
 func (r *race) candidates() int { return len(r.waiting[0]) + len(r.waiting[1]) }
 
-// pick takes out the candidate to try next: families take turns, beginning with IPv6, and what failed lately comes last.
+// pick takes out the candidate to try next: families take turns, beginning with
+// IPv6, and what failed lately comes last.
 func (r *race) pick() netip.AddrPort {
 	f := 1
 	if r.latest == IPv6 {
@@ -292,7 +297,8 @@ func (r *race) blame() {
 	}
 }
 
-// fail makes the error of a race without a winner. The cause is what ended it early, if not the caller's context.
+// fail makes the error of a race without a winner. The cause is what ended it
+// early, if not the caller's context.
 func (r *race) fail(cause error) error {
 	if r.ctx.Err() != nil {
 		cause = contextError(r.ctx)
@@ -316,7 +322,8 @@ func (r *race) fail(cause error) error {
 	return e
 }
 
-// worst returns the error that says most about why there are no addresses: one that is not "no such host", if any.
+// worst returns the error that says most about why there are no addresses: one
+// that is not "no such host", if any.
 func worst(errs []error) error {
 	for _, err := range errs {
 		if !isNotFound(err) {
@@ -326,7 +333,8 @@ func worst(errs []error) error {
 	return errs[len(errs)-1]
 }
 
-// timer is a runtime timer that is made when it is first started. Its channel is nil while it is not armed.
+// timer is a runtime timer that is made when it is first started. Its channel
+// is nil while it is not armed.
 type timer struct {
 	t *time.Timer
 	c <-chan time.Time

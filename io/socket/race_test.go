@@ -299,7 +299,8 @@ func TestRace_nothingFound(t *testing.T) {
 	}
 }
 
-// TestRace_contextEnds relies on the bubbles, which do not end before their goroutines have.
+// TestRace_contextEnds relies on the bubbles, which do not end before their
+// goroutines have.
 func TestRace_contextEnds(t *testing.T) {
 	cause := errors.New("the client was stopped")
 	for _, test := range []struct {
@@ -395,7 +396,8 @@ func TestRace_failedAddressesComeLast(t *testing.T) {
 			t.Errorf("connected to %s", to)
 		}
 
-		// All have failed: the first to fail is the first to be tried again, and a success is remembered too.
+		// All have failed: the first to fail is the first to be tried again,
+		// and a success is remembered too.
 		time.Sleep(time.Second)
 		dialTo(t, second, "[2001:db8::a]:8883")
 		dialTo(t, second, "[2001:db8::a]:8883")

@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// Resolver finds the addresses of host names. A [*net.Resolver] is one. It must be safe for use by several goroutines at a
-// time and return when ctx ends.
+// Resolver finds the addresses of host names. A [*net.Resolver] is one. It must
+// be safe for use by several goroutines at a time and return when ctx ends.
 type Resolver interface {
-	// LookupNetIP returns the addresses of a host. The network is "ip4" or "ip6", or "ip" for both. Errors should be of
-	// type [*net.DNSError]; IsNotFound there says that the host has no such address, anything else that the DNS could not
-	// tell.
+	// LookupNetIP returns the addresses of a host. The network is "ip4" or
+	// "ip6", or "ip" for both. Errors should be of type [*net.DNSError];
+	// IsNotFound there says that the host has no such address, anything else
+	// that the DNS could not tell.
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
@@ -39,24 +40,29 @@ type CacheOptions struct {
 	// Resolver is asked for what is not in the cache. Nil means [net.DefaultResolver].
 	Resolver Resolver
 
-	// TTL is how long an answer is used without asking again. Zero means [DefaultTTL]; with a negative value every lookup
-	// asks.
+	// TTL is how long an answer is used without asking again. Zero means
+	// [DefaultTTL]; with a negative value every lookup asks.
 	TTL time.Duration
 
-	// MaxStale is how long after its TTL an answer may still be used when the DNS gives none, or none within 3 seconds. Zero
-	// means [DefaultMaxStale]; a negative value turns this off. An answer that the host does not exist is an answer.
+	// MaxStale is how long after its TTL an answer may still be used when the
+	// DNS gives none, or none within 3 seconds. Zero means [DefaultMaxStale]; a
+	// negative value turns this off. An answer that the host does not exist is
+	// an answer.
 	MaxStale time.Duration
 
-	// MaxHosts bounds the cache; the host that was not asked for longest goes first. Zero or less means [DefaultMaxHosts].
+	// MaxHosts bounds the cache; the host that was not asked for longest goes
+	// first. Zero or less means [DefaultMaxHosts].
 	MaxHosts int
 }
 
-// ResolverCache is a [Resolver] that remembers. Share one among the dialers of a process: lookups of the same host at
-// the same time become one query. It has no goroutine at rest. A ResolverCache must be made with [NewResolverCache] and may be
-// used by several goroutines at a time.
+// ResolverCache is a [Resolver] that remembers. Share one among the dialers of
+// a process: lookups of the same host at the same time become one query. It has
+// no goroutine at rest. A ResolverCache must be made with [NewResolverCache]
+// and may be used by several goroutines at a time.
 //
-// It also remembers for five minutes which addresses could not be connected to, so that dialers try those last. When none
-// of a host's addresses can be connected to, the next lookup asks again, whatever the TTL.
+// It also remembers for five minutes which addresses could not be connected to,
+// so that dialers try those last. When none of a host's addresses can be
+// connected to, the next lookup asks again, whatever the TTL.
 type ResolverCache struct {
 	resolver Resolver
 	ttl      time.Duration
@@ -109,8 +115,9 @@ func NewResolverCache(opts CacheOptions) *ResolverCache {
 	return c
 }
 
-// LookupNetIP implements [Resolver]. Literal addresses are not treated specially. When ctx ends first, it returns the
-// context's error, and a query that nobody else waits for is cancelled.
+// LookupNetIP implements [Resolver]. Literal addresses are not treated
+// specially. When ctx ends first, it returns the context's error, and a query
+// that nobody else waits for is cancelled.
 func (c *ResolverCache) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	index, ok := networkIndex(network)
 	if !ok {
@@ -171,16 +178,17 @@ func (c *ResolverCache) peek(network, host string) ([]netip.Addr, error, bool) {
 	return c.host(host, now).cached(index, now)
 }
 
-// Forget drops everything that is remembered about addresses, for instance after the machine moved to another network.
-// Lookups that are under way go on.
+// Forget drops everything that is remembered about addresses, for instance
+// after the machine moved to another network. Lookups that are under way go on.
 func (c *ResolverCache) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hosts, c.failed = nil, nil
 }
 
-// expire makes the next lookup of a host ask the DNS, because none of its addresses could be connected to: the host may
-// have moved. The addresses still serve as old ones, should the DNS not answer.
+// expire makes the next lookup of a host ask the DNS, because none of its
+// addresses could be connected to: the host may have moved. The addresses still
+// serve as old ones, should the DNS not answer.
 func (c *ResolverCache) expire(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,8 +223,10 @@ func (c *ResolverCache) host(name string, now time.Time) *cachedHost {
 	return h
 }
 
-// cached returns the answer that needs no query, if there is one. That a host has no address of one family is believed only
-// while it has one of the other: a name that does not exist yet, or a network that is not up yet, must not delay a client.
+// cached returns the answer that needs no query, if there is one. That a host
+// has no address of one family is believed only while it has one of the other:
+// a name that does not exist yet, or a network that is not up yet, must not
+// delay a client.
 func (h *cachedHost) cached(index int, now time.Time) ([]netip.Addr, error, bool) {
 	a := &h.answers[index]
 	if !now.Before(a.fresh) {
@@ -286,7 +296,8 @@ func (a *answer) keep(now time.Time) {
 	}
 }
 
-// leave is called by who does not wait for the query any longer, because it is slow or for reasons of their own.
+// leave is called by who does not wait for the query any longer, because it is
+// slow or for reasons of their own.
 func (c *ResolverCache) leave(a *answer, q *query, slow bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

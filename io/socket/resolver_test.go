@@ -349,7 +349,8 @@ func TestDialer_staleAddressesWhileTheDNSIsDown(t *testing.T) {
 	})
 }
 
-// When every address that is remembered fails, the next attempt asks the DNS, which knows where the host has moved.
+// When every address that is remembered fails, the next attempt asks the DNS,
+// which knows where the host has moved.
 func TestDialer_asksAgainWhenAllAddressesFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fake := dns(nil, []string{v4a})

@@ -25,9 +25,10 @@ type authorities struct {
 	passed []passedOver
 }
 
-// parseAuthorities returns the certificates of a bundle of authorities, and those in it that cannot be used: bundles
-// that are collected from everywhere hold old certificates that crypto/x509 does not read, and the others still serve. A
-// damaged block is an error as in [ParseCertificates].
+// parseAuthorities returns the certificates of a bundle of authorities, and
+// those in it that cannot be used: bundles that are collected from everywhere
+// hold old certificates that crypto/x509 does not read, and the others still
+// serve. A damaged block is an error as in [ParseCertificates].
 func parseAuthorities(object string, text []byte) (found authorities, err error) {
 	blocks, err := wholeBlocks(object, text)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
 
-// negative returns the certificate with a serial number below zero, which crypto/x509 does not parse.
+// negative returns the certificate with a serial number below zero, which
+// crypto/x509 does not parse.
 func negative(t *testing.T, cert *x509.Certificate) []byte {
 	t.Helper()
 	der := bytes.Clone(cert.Raw)
@@ -45,8 +46,8 @@ func caSources(t *testing.T, text []byte) map[string]tlsctx.Options {
 	}
 }
 
-// A bundle in which one authority cannot be parsed serves with the others; what was passed over is logged, and named when
-// a handshake fails.
+// A bundle in which one authority cannot be parsed serves with the others; what
+// was passed over is logged, and named when a handshake fails.
 func TestAuthorities_oneCannotBeParsed(t *testing.T) {
 	t.Parallel()
 	one, old, two := newAuthority(t, "one"), newAuthority(t, "old"), newAuthority(t, "two")

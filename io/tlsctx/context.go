@@ -18,8 +18,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Context makes the TLS configuration of every attempt. It is safe for concurrent use, and one Context may serve many
-// clients. It holds no goroutine and needs no closing.
+// Context makes the TLS configuration of every attempt. It is safe for
+// concurrent use, and one Context may serve many clients. It holds no goroutine
+// and needs no closing.
 type Context struct {
 	opts    Options
 	log     *zap.Logger
@@ -36,16 +37,20 @@ type Context struct {
 type material struct {
 	cert *tls.Certificate // nil: none
 	pool *x509.CertPool   // nil: the system's
-	// sessions belong to one identity and one set of authorities: a session that is resumed is a session in which the
-	// server has accepted the old certificate.
+	// sessions belong to one identity and one set of authorities: a session
+	// that is resumed is a session in which the server has accepted the old
+	// certificate.
 	sessions tls.ClientSessionCache
 }
 
-// New checks the options and, as far as they name files or hold bytes, the material itself: that the files are there,
-// that certificate and key belong together, that the certificate is valid now, that the CAs can be read. Callbacks and
-// identities of other packages are first asked at the first attempt.
+// New checks the options and, as far as they name files or hold bytes, the
+// material itself: that the files are there, that certificate and key belong
+// together, that the certificate is valid now, that the CAs can be read.
+// Callbacks and identities of other packages are first asked at the first
+// attempt.
 //
-// Errors wrap [ErrInvalidOptions] or are of type [*Error]; several are joined, one for each file that is missing.
+// Errors wrap [ErrInvalidOptions] or are of type [*Error]; several are joined,
+// one for each file that is missing.
 func New(opts Options) (*Context, error) {
 	if err := opts.validate(); err != nil {
 		return nil, prefixed{err}
@@ -91,9 +96,11 @@ func New(opts Options) (*Context, error) {
 	return c, nil
 }
 
-// Config returns the configuration of one attempt to reach the server of that name, a host without a port.
-// [Options.ServerName] overrides it. Files that have changed are read again, callbacks are called. The configuration
-// belongs to the caller, who may change it; it should not be kept for later attempts, as it does not see rotations.
+// Config returns the configuration of one attempt to reach the server of that
+// name, a host without a port. [Options.ServerName] overrides it. Files that
+// have changed are read again, callbacks are called. The configuration belongs
+// to the caller, who may change it; it should not be kept for later attempts,
+// as it does not see rotations.
 func (c *Context) Config(ctx context.Context, serverName string) (*tls.Config, error) {
 	serverName, err := c.serverName(serverName)
 	if err != nil {
@@ -106,7 +113,8 @@ func (c *Context) Config(ctx context.Context, serverName string) (*tls.Config, e
 	return c.build(m, serverName)
 }
 
-// config is Config for use inside: where no hook may change it, the configuration is shared between connections.
+// config is Config for use inside: where no hook may change it, the
+// configuration is shared between connections.
 func (c *Context) config(ctx context.Context, serverName string) (*tls.Config, error) {
 	if c.opts.Configure != nil {
 		return c.Config(ctx, serverName)
@@ -131,7 +139,8 @@ func (c *Context) config(ctx context.Context, serverName string) (*tls.Config, e
 	return cfg, err
 }
 
-// Expiry returns when the client certificate of the last attempt expires; the zero time if it had none.
+// Expiry returns when the client certificate of the last attempt expires; the
+// zero time if it had none.
 func (c *Context) Expiry() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -141,8 +150,9 @@ func (c *Context) Expiry() time.Time {
 	return c.material.cert.Leaf.NotAfter
 }
 
-// NextExpiry asks the identity and returns when the certificate that the next attempt would use expires; the zero time
-// if there is no identity. It changes nothing, so that [Context.Expiry] stays what it was.
+// NextExpiry asks the identity and returns when the certificate that the next
+// attempt would use expires; the zero time if there is no identity. It changes
+// nothing, so that [Context.Expiry] stays what it was.
 func (c *Context) NextExpiry(ctx context.Context) (time.Time, error) {
 	if c.opts.Identity == nil {
 		return time.Time{}, nil
@@ -178,16 +188,17 @@ func (c *Context) build(m material, serverName string) (*tls.Config, error) {
 		ClientSessionCache: m.sessions,
 		Time:               c.opts.Now,
 		KeyLogWriter:       c.opts.KeyLogWriter,
-		// MQTT packets are small and their receiver waits for all of one: records that grow with the connection's age
-		// only split them.
+		// MQTT packets are small and their receiver waits for all of one:
+		// records that grow with the connection's age only split them.
 		DynamicRecordSizingDisabled: true,
 	}
 	if cfg.MinVersion == 0 {
 		cfg.MinVersion = tls.VersionTLS12
 	}
 	if cert := m.cert; cert != nil {
-		// Not Certificates: crypto/tls would then keep the certificate back from a server that names other authorities
-		// than its issuer, as servers with certificates registered one by one do.
+		// Not Certificates: crypto/tls would then keep the certificate back
+		// from a server that names other authorities than its issuer, as
+		// servers with certificates registered one by one do.
 		cfg.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return signWithin(request.Context(), cert), nil
 		}
@@ -206,9 +217,11 @@ func (c *Context) configure(cfg *tls.Config) (err error) {
 	return nil
 }
 
-// Client performs the handshake over a connection to the server of that name and returns the secured connection. The
-// connection is closed if anything fails, or if ctx ends before the handshake does; after that ctx has no effect.
-// Errors are of type [*Error] when the material could not be had, else [*HandshakeError].
+// Client performs the handshake over a connection to the server of that name
+// and returns the secured connection. The connection is closed if anything
+// fails, or if ctx ends before the handshake does; after that ctx has no
+// effect. Errors are of type [*Error] when the material could not be had, else
+// [*HandshakeError].
 func (c *Context) Client(ctx context.Context, conn net.Conn, serverName string) (*tls.Conn, error) {
 	cfg, err := c.prepare(ctx, serverName)
 	if err != nil {
@@ -321,7 +334,7 @@ func ask(ctx context.Context, id Identity) (cert *tls.Certificate, err error) {
 	return id.Certificate(ctx)
 }
 
-// recovered makes an error of a panic.
+// recovered turns a panic into an error.
 func recovered(where string, err *error) {
 	if p := recover(); p != nil {
 		*err = &Error{Object: where, Err: fmt.Errorf("it panicked: %v", p)}
@@ -335,8 +348,8 @@ func sameCertificate(a, b *tls.Certificate) bool {
 	return a == b || bytes.Equal(a.Certificate[0], b.Certificate[0])
 }
 
-// cleanName removes what is part of a host in an address but not of a name in a certificate: the final dot, and the zone
-// of an IPv6 address.
+// cleanName removes what is part of a host in an address but not of a name in a
+// certificate: the final dot, and the zone of an IPv6 address.
 func cleanName(host string) string {
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if ip, _, ok := strings.Cut(host, "%"); ok && strings.Contains(ip, ":") {

@@ -12,7 +12,8 @@ import (
 	"sync/atomic"
 )
 
-// ContextDialer is a dialer of the layer below: [net.Dialer], a socket dialer, a proxy, another Dialer.
+// ContextDialer is a dialer of the layer below: [net.Dialer], a socket dialer,
+// a proxy, another Dialer.
 type ContextDialer interface {
 	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -31,16 +32,18 @@ type Dialer struct {
 	Context *Context
 	// NetDialer makes the connection below. Nil means a [net.Dialer] with its defaults.
 	NetDialer ContextDialer
-	// ServerName overrides the name to send and to verify for this dialer, unless [Options.ServerName] does. Empty means
-	// the host of the address.
+	// ServerName overrides the name to send and to verify for this dialer,
+	// unless [Options.ServerName] does. Empty means the host of the address.
 	ServerName string
 }
 
-// DialContext gets the client's material, connects to the address and performs the handshake; in this order, so that a
-// client that cannot authenticate does not bother the server. The context covers all of it; once the connection is
+// DialContext gets the client's material, connects to the address and performs
+// the handshake; in this order, so that a client that cannot authenticate does
+// not bother the server. The context covers all of it; once the connection is
 // there, ctx has no effect on it. The connection is a [*Conn].
 //
-// Errors of the dialer below are returned as they are; others are of type [*Error] or [*HandshakeError].
+// Errors of the dialer below are returned as they are; others are of type
+// [*Error] or [*HandshakeError].
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if d.Context == nil {
 		return nil, fmt.Errorf("tlsctx: %w: Dialer.Context is nil", ErrInvalidOptions)
@@ -72,8 +75,9 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	return &Conn{Conn: tc, context: d.Context, serverName: cfg.ServerName}, nil
 }
 
-// Conn is a connection made by [Dialer]. It is the [tls.Conn], but for Read, which explains how servers refuse a client
-// after its side of the handshake is complete.
+// Conn is a connection made by [Dialer]. It is the [tls.Conn], but for Read,
+// which explains how servers refuse a client after its side of the handshake is
+// complete.
 type Conn struct {
 	*tls.Conn
 	context    *Context
@@ -81,8 +85,9 @@ type Conn struct {
 	heard      atomic.Bool // the server has sent something
 }
 
-// Read reads from the connection. In TLS 1.3 this is where a client learns that the server does not accept its
-// certificate: an alert, or the reset of a connection on which nothing came, is a [*HandshakeError]. The end of a
+// Read reads from the connection. In TLS 1.3 this is where a client learns that
+// the server does not accept its certificate: an alert, or the reset of a
+// connection on which nothing came, is a [*HandshakeError]. The end of a
 // connection is [io.EOF] as ever.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)

@@ -21,7 +21,8 @@ func newContext(t testing.TB, opts tlsctx.Options) *tlsctx.Context {
 	return c
 }
 
-// connect dials, reads the byte of the server and hangs up. It returns what the client knows of the connection.
+// connect dials, reads the byte of the server and hangs up. It returns what the
+// client knows of the connection.
 func connect(t testing.TB, c *tlsctx.Context, address string) (tls.ConnectionState, error) {
 	t.Helper()
 	conn, err := (&tlsctx.Dialer{Context: c}).DialContext(t.Context(), "tcp", address)

@@ -9,19 +9,22 @@ import (
 	"strings"
 )
 
-// stage is what the errors of this package answer when asked at which stage of a connection they arose.
+// stage is what the errors of this package answer when asked at which stage of
+// a connection they arose.
 const stage = "TLS"
 
 // Conditions, to be found with [errors.Is].
 var (
-	// ErrInvalidOptions is wrapped by every complaint of [New] about the options themselves.
+	// ErrInvalidOptions is wrapped by every complaint of [New] about the
+	// options themselves.
 	ErrInvalidOptions = errors.New("invalid option")
 	// ErrNotPEM reports material in another form than PEM.
 	ErrNotPEM = errors.New("not in PEM form")
-	// ErrDamagedBlock reports PEM text with a block that cannot be decoded: cut off, joined wrongly, or with characters
-	// that do not belong there.
+	// ErrDamagedBlock reports PEM text with a block that cannot be decoded: cut
+	// off, joined wrongly, or with characters that do not belong there.
 	ErrDamagedBlock = errors.New("a PEM block is damaged")
-	// ErrUnsupportedBlock reports PEM text with a container of certificates that this package does not open.
+	// ErrUnsupportedBlock reports PEM text with a container of certificates
+	// that this package does not open.
 	ErrUnsupportedBlock = errors.New("unsupported kind of PEM block")
 	// ErrNoCertificate reports PEM text that holds no certificate.
 	ErrNoCertificate = errors.New("no certificate in it")
@@ -31,24 +34,28 @@ var (
 	ErrSeveralKeys = errors.New("more than one private key in it")
 	// ErrEncryptedKey reports a private key that is protected by a passphrase.
 	ErrEncryptedKey = errors.New("the private key is encrypted")
-	// ErrUnsupportedKey reports a key of a kind that TLS cannot use, or that this package cannot read.
+	// ErrUnsupportedKey reports a key of a kind that TLS cannot use, or that
+	// this package cannot read.
 	ErrUnsupportedKey = errors.New("unsupported kind of key")
 	// ErrKeyMismatch reports a private key that does not belong to the certificate.
 	ErrKeyMismatch = errors.New("the private key does not belong to the certificate")
 	// ErrExpired reports a client certificate whose time is over by the local clock.
 	ErrExpired = errors.New("the certificate has expired")
-	// ErrNotYetValid reports a client certificate whose time has not begun by the local clock.
+	// ErrNotYetValid reports a client certificate whose time has not begun by
+	// the local clock.
 	ErrNotYetValid = errors.New("the certificate is not valid yet")
-	// ErrHandshakeTimeout reports a handshake, or the fetching of material before it, that took longer than
-	// [Options.HandshakeTimeout].
+	// ErrHandshakeTimeout reports a handshake, or the fetching of material
+	// before it, that took longer than [Options.HandshakeTimeout].
 	ErrHandshakeTimeout = errors.New("the handshake timed out")
-	// ErrSignerPending reports a handshake that ended before the signer of the client certificate had made its signature.
+	// ErrSignerPending reports a handshake that ended before the signer of the
+	// client certificate had made its signature.
 	ErrSignerPending = errors.New("the signer of the client certificate has not answered")
 	// ErrNoServerName reports an attempt without any name to verify the server against.
 	ErrNoServerName = errors.New("no server name to verify")
 )
 
-// Error reports client material that cannot be used: a certificate, a key, a bundle or a CA.
+// Error reports client material that cannot be used: a certificate, a key, a
+// bundle or a CA.
 type Error struct {
 	// Object names the file or the other source of the material.
 	Object string
@@ -80,9 +87,11 @@ func (e *Error) Unwrap() error { return e.Err }
 // Stage returns "TLS", the stage of a connection at which the error arose.
 func (e *Error) Stage() string { return stage }
 
-// HandshakeError reports a TLS handshake that failed, or a connection that the server ended with a TLS alert or reset
-// right after the handshake. In TLS 1.3 a server judges the client's certificate after the client's handshake is complete; the
-// error then comes from the first Read of a connection made by [Dialer].
+// HandshakeError reports a TLS handshake that failed, or a connection that the
+// server ended with a TLS alert or reset right after the handshake. In TLS 1.3
+// a server judges the client's certificate after the client's handshake is
+// complete; the error then comes from the first Read of a connection made by
+// [Dialer].
 type HandshakeError struct {
 	// ServerName is the name that was sent to the server and verified.
 	ServerName string
@@ -115,7 +124,8 @@ func (e *HandshakeError) Error() string {
 	return b.String()
 }
 
-// Unwrap returns the cause, and the [tls.AlertError] if the server ended the connection with an alert.
+// Unwrap returns the cause, and the [tls.AlertError] if the server ended the
+// connection with an alert.
 func (e *HandshakeError) Unwrap() []error {
 	if a, ok := remoteAlert(e.Err); ok {
 		return []error{e.Err, a}
@@ -126,7 +136,7 @@ func (e *HandshakeError) Unwrap() []error {
 // Stage returns "TLS", the stage of a connection at which the error arose.
 func (e *HandshakeError) Stage() string { return stage }
 
-// Timeout tells whether the handshake took too long, as [net.Error] asks.
+// Timeout reports whether the handshake took too long, as [net.Error] asks.
 func (e *HandshakeError) Timeout() bool {
 	if errors.Is(e.Err, ErrHandshakeTimeout) {
 		return true

@@ -23,7 +23,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
 
-// A client with its certificate and key in files, and the CA of its broker. The files may be replaced at any time.
+// A client with its certificate and key in files, and the CA of its broker. The
+// files may be replaced at any time.
 func ExampleNew() {
 	ctx, err := tlsctx.New(tlsctx.Options{
 		Identity: tlsctx.FromPath("device.pem.crt", "private.pem.key"),
@@ -54,8 +55,9 @@ func (h hsm) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 	return h.key.Sign(random, digest, opts)
 }
 
-// A plain program, without the rest of the SDK, that authenticates with a key it cannot read: a tls.Config like any
-// other comes out of it, for net/http or whatever else speaks TLS.
+// A plain program, without the rest of the SDK, that authenticates with a key
+// it cannot read: a tls.Config like any other comes out of it, for net/http or
+// whatever else speaks TLS.
 func ExampleFromSigner() {
 	key, cert := newHSM()
 	c, err := tlsctx.New(tlsctx.Options{
@@ -111,7 +113,8 @@ func serveOnce(conn net.Conn, key hsm, cert []byte) {
 	}
 }
 
-// An identity may come from anywhere. The callback runs at every attempt, with the context of that attempt.
+// An identity may come from anywhere. The callback runs at every attempt, with
+// the context of that attempt.
 func ExampleIdentityFunc() {
 	key, cert := newHSM()
 	calls := 0

@@ -13,14 +13,16 @@ import (
 	"time"
 )
 
-// maxFileSize bounds what is read from one file. The bundles of all public CAs are around 250 KB.
+// maxFileSize bounds the bytes read from one file. The bundles of all public
+// CAs are around 250 KB.
 const maxFileSize = 4 << 20
 
-// settleTime is how long a modification time must lie back before an unchanged stamp is trusted: two writes within the
-// resolution of a file system's clock leave the same stamp.
+// settleTime is how long a modification time must lie back before an unchanged
+// stamp is trusted: two writes within the resolution of a file system's clock
+// leave the same stamp.
 const settleTime = 2 * time.Second
 
-// stamp is what tells whether a file is still the one that was read.
+// stamp identifies the version of a file that was read.
 type stamp struct {
 	name    string
 	info    fs.FileInfo
@@ -32,7 +34,8 @@ func (s stamp) same(now stamp) bool {
 		s.info.ModTime().Equal(now.info.ModTime()) && os.SameFile(s.info, now.info)
 }
 
-// fileCache keeps what was parsed from a set of files until one of them changes. Failures are not kept.
+// fileCache keeps what was parsed from a set of files until one of them
+// changes. Failures are not kept.
 type fileCache[T any] struct {
 	// list returns the files of the moment.
 	list func() ([]string, error)
@@ -56,7 +59,8 @@ func (c *fileCache[T]) load() (T, uint64, error) {
 	if err != nil {
 		return zero, 0, err
 	}
-	// The stamps are taken before the contents are read: a write in between shows at the next load.
+	// The stamps are taken before the contents are read: a write in between
+	// shows at the next load.
 	stamps := make([]stamp, len(names))
 	unchanged := c.version > 0 && len(names) == len(c.stamps)
 	var missing []error
@@ -109,7 +113,8 @@ func filesIn(dir string) func() ([]string, error) {
 		var names []string
 		for _, e := range entries {
 			name := filepath.Join(dir, e.Name())
-			// Stat follows links; a dangling one and whatever is no plain file are passed over.
+			// Stat follows links; a dangling one and whatever is no plain file
+			// are passed over.
 			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 				names = append(names, name)
 			}
@@ -141,7 +146,8 @@ func readFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// fileError words a failed file operation once, without the name that Object already gives.
+// fileError words a failed file operation once, without the name that Object
+// already gives.
 func fileError(name string, err error) error {
 	e := &Error{Object: name, Err: err}
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Path == name {

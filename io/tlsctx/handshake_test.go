@@ -116,7 +116,8 @@ func TestHandshake_verificationOff(t *testing.T) {
 	}
 }
 
-// What a server says against the client comes from the handshake or, in TLS 1.3, from the first Read.
+// What a server says against the client comes from the handshake or, in TLS
+// 1.3, from the first Read.
 func TestHandshake_alerts(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t, "CA"), newAuthority(t, "other CA")
@@ -171,7 +172,8 @@ func TestHandshake_alerts(t *testing.T) {
 	}
 }
 
-// A server that resets the connection in silence is explained, one that has spoken is not, and an end is io.EOF.
+// A server that resets the connection in silence is explained, one that has
+// spoken is not, and an end is io.EOF.
 func TestConn_cut(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "CA")
@@ -238,7 +240,8 @@ func TestConn_cut(t *testing.T) {
 	}
 }
 
-// answer starts a server that answers each connection with these bytes, after it has read something, and hangs up.
+// answer starts a server that answers each connection with these bytes, after
+// it has read something, and hangs up.
 func answer(t *testing.T, data string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

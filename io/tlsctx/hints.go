@@ -52,7 +52,7 @@ func (c *Context) hint(serverName string, err error) string {
 	return ""
 }
 
-// verifyHint says what the server has shown and why it was not accepted.
+// verifyHint describes the certificate of the server and why it was not accepted.
 func (c *Context) verifyHint(serverName string, v *tls.CertificateVerificationError) string {
 	leaf := v.UnverifiedCertificates[0]
 	top := v.UnverifiedCertificates[len(v.UnverifiedCertificates)-1]
@@ -101,7 +101,8 @@ func validNames(c *x509.Certificate) string {
 	return strings.Join(names, ", ")
 }
 
-// The alerts that a client can do something about: RFC 8446 section 6.2, RFC 7301 section 3.2.
+// The alerts that a client can do something about: RFC 8446 section 6.2, RFC
+// 7301 section 3.2.
 const (
 	alertHandshakeFailure      tls.AlertError = 40
 	alertBadCertificate        tls.AlertError = 42
@@ -167,8 +168,9 @@ func versionName(v uint16, zero string) string {
 	return tls.VersionName(v)
 }
 
-// remoteAlert returns the alert that the other side has sent, if that is what the error says. Over TCP crypto/tls
-// reports it as an unexported type with the underlying type of [tls.AlertError].
+// remoteAlert returns the alert that the other side has sent, if that is what
+// the error says. Over TCP crypto/tls reports it as an unexported type with the
+// underlying type of [tls.AlertError].
 func remoteAlert(err error) (tls.AlertError, bool) {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Op != "remote error" || op.Err == nil {

@@ -15,19 +15,24 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs12"
 )
 
-// Identity gives the certificate and the key that a client shows to the server.
+// Identity is the source of the certificate and the key that a client authenticates with.
 //
-// Certificate is called at every attempt, possibly by several goroutines at once, and obeys the context. The result is
-// read, never changed, and the same pointer may be returned again. It needs Certificate and PrivateKey; the key is any
-// [crypto.Signer] and may be in hardware. A handshake that ends does not wait for a signature that is being made. An implementation with a String method is named by it in errors.
+// Certificate is called at every attempt, possibly by several goroutines at
+// once, and obeys the context. The result is read, never changed, and the same
+// pointer may be returned again. It needs Certificate and PrivateKey; the key
+// is any [crypto.Signer] and may be in hardware. A handshake that ends does not
+// wait for a signature that is being made. An implementation with a String
+// method is named by it in errors.
 //
-// The identities of this package come from [FromPath], [FromBytes], [FromSigner], [FromPKCS12], [FromPKCS12Bytes] and
-// [IdentityFunc]; other packages bring their own.
+// The identities of this package come from [FromPath], [FromBytes],
+// [FromSigner], [FromPKCS12], [FromPKCS12Bytes] and [IdentityFunc]; other
+// packages bring their own.
 type Identity interface {
 	Certificate(ctx context.Context) (*tls.Certificate, error)
 }
 
-// IdentityFunc is a callback as an [Identity]: it fetches the certificate and key of one attempt from wherever they are.
+// IdentityFunc is a callback as an [Identity]: it fetches the certificate and
+// key of one attempt from wherever they are.
 type IdentityFunc func(ctx context.Context) (*tls.Certificate, error)
 
 // Certificate calls f.
@@ -36,16 +41,19 @@ func (f IdentityFunc) Certificate(ctx context.Context) (*tls.Certificate, error)
 // String names the callback in errors.
 func (f IdentityFunc) String() string { return "certificate from the identity callback" }
 
-// eager is implemented by identities that can tell at once, without a network, a device or the caller's code, whether
-// their material is good. New asks them.
+// eager is implemented by identities that can tell at once, without a network,
+// a device or the caller's code, whether their material is good. New asks them.
 type eager interface{ eager() }
 
-// FromPath returns the identity in two PEM files: the certificate, followed by the intermediate CAs if there are any, and
-// the private key. One file may hold both; name it twice. The files are read again when they change. To rotate them, write
-// new files beside them and rename those into place: an attempt that meets the one without the other fails with
-// [ErrKeyMismatch], and the next one sees both.
+// FromPath returns the identity in two PEM files: the certificate, followed by
+// the intermediate CAs if there are any, and the private key. One file may hold
+// both; name it twice. The files are read again when they change. To rotate
+// them, write new files beside them and rename those into place: an attempt
+// that meets the one without the other fails with [ErrKeyMismatch], and the
+// next one sees both.
 //
-// Keys may be RSA, ECDSA (P-256, P-384, P-521) or Ed25519, in PKCS#8, PKCS#1 or SEC1 form, without a passphrase.
+// Keys may be RSA, ECDSA (P-256, P-384, P-521) or Ed25519, in PKCS#8, PKCS#1 or
+// SEC1 form, without a passphrase.
 func FromPath(certFile, keyFile string) Identity {
 	id := &fileIdentity{name: "certificate " + certFile}
 	if keyFile == certFile {
@@ -61,8 +69,9 @@ func FromPath(certFile, keyFile string) Identity {
 	return id
 }
 
-// FromPKCS12 returns the identity in a PKCS#12 bundle (a .p12 or .pfx file): certificate, intermediate CAs and private
-// key. The file is read again when it changes; the password stays the same.
+// FromPKCS12 returns the identity in a PKCS#12 bundle (a .p12 or .pfx file):
+// certificate, intermediate CAs and private key. The file is read again when it
+// changes; the password stays the same.
 func FromPKCS12(file, password string) Identity {
 	id := &fileIdentity{name: file}
 	id.cache.list = fixedFiles(file)
@@ -87,21 +96,24 @@ func (id *fileIdentity) String() string { return id.name }
 
 func (id *fileIdentity) eager() {}
 
-// FromBytes returns the identity in PEM text that the caller holds: the certificate, followed by the intermediate CAs if
-// there are any, and the private key. See [FromPath] for the kinds of keys.
+// FromBytes returns the identity in PEM text that the caller holds: the
+// certificate, followed by the intermediate CAs if there are any, and the
+// private key. See [FromPath] for the kinds of keys.
 func FromBytes(certPEM, keyPEM []byte) Identity {
 	cert, err := parsePair("certificate given as bytes", certPEM, "key given as bytes", keyPEM)
 	return &fixedIdentity{name: "certificate given as bytes", cert: cert, err: err}
 }
 
-// FromSigner returns the identity whose key is behind a signer: an HSM, a TPM, a signing service. The certificate is PEM
-// text, followed by the intermediate CAs if there are any. TLS 1.3 wants RSA keys to sign with PSS; a signer that cannot
-// do all that its key suggests has the method
+// FromSigner returns the identity whose key is behind a signer: an HSM, a TPM,
+// a signing service. The certificate is PEM text, followed by the intermediate
+// CAs if there are any. TLS 1.3 wants RSA keys to sign with PSS; a signer that
+// cannot do all that its key suggests has the method
 //
 //	SupportedSignatureAlgorithms() []tls.SignatureScheme
 //
-// and only the schemes that it returns are offered. Sign may be called by several goroutines at once. A handshake that ends
-// before Sign returns does not wait for it.
+// and only the schemes that it returns are offered. Sign may be called by
+// several goroutines at once. A handshake that ends before Sign returns does
+// not wait for it.
 func FromSigner(certPEM []byte, key crypto.Signer) Identity {
 	id := &fixedIdentity{name: "certificate of the signer"}
 	chain, err := ParseCertificates(id.name, certPEM)
@@ -135,8 +147,9 @@ func (id *fixedIdentity) String() string { return id.name }
 
 func (id *fixedIdentity) eager() {}
 
-// NewCertificate joins a chain and the key of one of its certificates, normally the first, to what an [Identity]
-// returns. It checks that they belong together. The object names them in errors.
+// NewCertificate joins a chain and the key of one of its certificates, normally
+// the first, to what an [Identity] returns. It checks that they belong
+// together. The object names them in errors.
 func NewCertificate(object string, chain []*x509.Certificate, key crypto.Signer) (*tls.Certificate, error) {
 	if len(chain) == 0 {
 		return nil, &Error{Object: object, Err: ErrNoCertificate}
@@ -196,7 +209,8 @@ func samePublicKey(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// complete checks what an identity returned and gives it a Leaf. It returns the same pointer when nothing is missing.
+// complete checks what an identity returned and gives it a Leaf. It returns the
+// same pointer when nothing is missing.
 func complete(object string, cert *tls.Certificate) (*tls.Certificate, error) {
 	if cert == nil || len(cert.Certificate) == 0 {
 		return nil, &Error{Object: object, Err: ErrNoCertificate, Hint: "the identity returned none"}

@@ -92,7 +92,8 @@ func bare(device leaf, ca *authority) tlsctx.IdentityFunc {
 	}
 }
 
-// A server that names other authorities than the issuer gets the certificate all the same.
+// A server that names other authorities than the issuer gets the certificate
+// all the same.
 func TestIdentity_serverNamesOtherAuthorities(t *testing.T) {
 	t.Parallel()
 	ca, other := newAuthority(t, "CA"), newAuthority(t, "other CA")

@@ -47,8 +47,10 @@ func checkKey(key any) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// checkRSA makes one signature: crypto/rsa parses keys that it then refuses to sign with, because they are too small or
-// their numbers do not belong together, and the handshake would fail with an error that does not speak of the key.
+// checkRSA makes one signature: crypto/rsa parses keys that it then refuses to
+// sign with, because they are too small or their numbers do not belong
+// together, and the handshake would fail with an error that does not speak of
+// the key.
 func checkRSA(key *rsa.PrivateKey) error {
 	digest := sha256.Sum256(nil)
 	if _, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:]); err != nil {
@@ -74,7 +76,8 @@ var (
 	oidPublicKeyRSAPSS = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 10}
 )
 
-// explainKey names the kinds of keys that programs write and crypto/x509 does not read. It returns "" for others.
+// explainKey names the kinds of keys that programs write and crypto/x509 does
+// not read. It returns "" for others.
 func explainKey(der []byte) (cause, hint string) {
 	var pkcs8 struct {
 		Version   int

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// The types of PEM blocks that are told apart.
+// The types of PEM blocks that are distinguished.
 const (
 	blockCertificate        = "CERTIFICATE"
 	blockTrustedCertificate = "TRUSTED CERTIFICATE"
@@ -24,10 +24,12 @@ const (
 	blockOpenSSH            = "OPENSSH PRIVATE KEY"
 )
 
-// ParseCertificates returns the certificates of PEM text, in the order in which they appear; the certificate of the
-// client itself comes first. Text around the blocks and blocks of other kinds are passed over. A block that cannot be
-// decoded is an error that names it, of whatever kind it is: nothing is dropped. The object names the source in errors,
-// which are of type [*Error]. There is at least one certificate when the error is nil.
+// ParseCertificates returns the certificates of PEM text, in the order in which
+// they appear; the certificate of the client itself comes first. Text around
+// the blocks and blocks of other kinds are passed over. A block that cannot be
+// decoded is an error that names it, of whatever kind it is: nothing is
+// dropped. The object names the source in errors, which are of type [*Error].
+// There is at least one certificate when the error is nil.
 func ParseCertificates(object string, text []byte) ([]*x509.Certificate, error) {
 	blocks, err := wholeBlocks(object, text)
 	if err != nil {
@@ -90,7 +92,8 @@ func noCertificate(object string, text []byte, blocks []pemBlock, keyHint string
 	return e
 }
 
-// convertHint says how to get plain certificates out of a container; "" if the block is none.
+// convertHint says how to get plain certificates out of a container; "" if the
+// block is none.
 func convertHint(b pemBlock) string {
 	switch b.Type {
 	case blockPKCS7, blockCMS:
@@ -101,8 +104,10 @@ func convertHint(b pemBlock) string {
 	return ""
 }
 
-// ParsePrivateKey returns the private key of PEM text, in PKCS#8, PKCS#1 or SEC1 form. Text around the block and blocks
-// of other kinds are passed over; two different keys are an error, and so is any block that cannot be decoded. The object names the source in errors, which are of type [*Error] and never
+// ParsePrivateKey returns the private key of PEM text, in PKCS#8, PKCS#1 or
+// SEC1 form. Text around the block and blocks of other kinds are passed over;
+// two different keys are an error, and so is any block that cannot be decoded.
+// The object names the source in errors, which are of type [*Error] and never
 // contain any part of the text.
 func ParsePrivateKey(object string, text []byte) (crypto.Signer, error) {
 	blocks, err := wholeBlocks(object, text)
@@ -180,12 +185,13 @@ func notPEM(object string, text []byte, blocks []pemBlock) error {
 	return e
 }
 
-// isDER tells whether data begins like an ASN.1 sequence that fills it, or one of indefinite length.
+// isDER reports whether data begins like an ASN.1 sequence that fills it, or
+// one of indefinite length.
 func isDER(data []byte) bool {
 	return len(data) > 2 && data[0] == 0x30 && (data[1] >= 0x80 || len(data) == 2+int(data[1]))
 }
 
-// explainDER tells what a file in binary form holds, and how to convert it.
+// explainDER says what a file in binary form holds, and how to convert it.
 func explainDER(der []byte) (hint string, err error) {
 	if _, err := x509.ParseCertificates(der); err == nil {
 		return "convert it with openssl x509 -inform der -in FILE -out cert.pem", fmt.Errorf("%w: it is a certificate in DER form", ErrNotPEM)

@@ -120,7 +120,8 @@ func TestParsePrivateKey_errors(t *testing.T) {
 	}
 }
 
-// wantMaterialError checks the type of an error, its cause, and that it says all these words.
+// wantMaterialError checks the type of an error, its cause, and that it says
+// all these words.
 func wantMaterialError(t *testing.T, err, want error, words ...string) {
 	t.Helper()
 	e := (*tlsctx.Error)(nil)

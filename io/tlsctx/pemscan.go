@@ -36,11 +36,13 @@ const (
 
 // pemBlocks returns all blocks of a text.
 //
-// [pem.Decode] passes over what it cannot decode, and half of a chain is then gone without a word. Here, every BEGIN
-// yields a block, decoded or with an error. What people's tools produce and has one meaning only is accepted: END and
-// BEGIN on one line, a byte order mark anywhere, blanks around lines, any line ends, and backslash and n for line breaks.
-// A BEGIN behind other text on its line counts only after a quote, a colon or an equals sign, as in JSON or a shell; a
-// line that begins with # is a comment.
+// [pem.Decode] passes over what it cannot decode, and half of a chain is then
+// gone without a word. Here, every BEGIN yields a block, decoded or with an
+// error. What people's tools produce and has one meaning only is accepted: END
+// and BEGIN on one line, a byte order mark anywhere, blanks around lines, any
+// line ends, and backslash and n for line breaks. A BEGIN behind other text on
+// its line counts only after a quote, a colon or an equals sign, as in JSON or
+// a shell; a line that begins with # is a comment.
 func pemBlocks(text []byte) []pemBlock {
 	s := &pemScanner{text: text, newline: "\n"}
 	if !bytes.ContainsRune(text, '\n') {
@@ -121,7 +123,8 @@ func (s *pemScanner) add(b pemBlock, end int) {
 	s.pos, s.from = end, end
 }
 
-// opens reports whether a BEGIN at start is one, and not part of a sentence or of a comment.
+// opens reports whether a BEGIN at start is one, and not part of a sentence or
+// of a comment.
 func (s *pemScanner) opens(start int) bool {
 	lead := s.text[s.from:start]
 	if i := bytes.LastIndexAny(lead, "\r\n"); i >= 0 {
@@ -155,8 +158,9 @@ func (s *pemScanner) outside(end int) {
 	}
 }
 
-// almostMarker recognizes a BEGIN or END line of a certificate or key as editors, word processors and careless cutting
-// leave it. Package regexp would add 200 KB to every program.
+// almostMarker recognizes a BEGIN or END line of a certificate or key as
+// editors, word processors and careless cutting leave it. Package regexp would
+// add 200 KB to every program.
 func almostMarker(line string) (begins bool, label string, ok bool) {
 	const blanks = " \t"
 	line = strings.Trim(strings.TrimSuffix(line, "\r"), blanks)
@@ -192,7 +196,8 @@ const (
 	maxHyphens = 12
 )
 
-// cutLabel returns the name between "-----BEGIN " and the hyphens that follow on the same line.
+// cutLabel returns the name between "-----BEGIN " and the hyphens that follow
+// on the same line.
 func cutLabel(text []byte) (string, bool) {
 	end := bytes.Index(text, []byte(markerClose))
 	if end < 0 || bytes.ContainsAny(text[:end], "\r\n") {
@@ -236,13 +241,15 @@ func (s *pemScanner) decode(from, to int) (map[string]string, []byte, error) {
 	out := make([]byte, base64.StdEncoding.DecodedLen(len(data)))
 	n, err := base64.StdEncoding.Decode(out, data)
 	if err != nil {
-		// The error of the decoder has a position alone, which means nothing without the line breaks.
+		// The error of the decoder has a position alone, which means nothing
+		// without the line breaks.
 		return nil, nil, errors.New("its base64 is damaged")
 	}
 	return headers, out[:n], nil
 }
 
-// cutLine returns the first line, and how many bytes it takes with its end: a line break, or backslash and r or n.
+// cutLine returns the first line, and how many bytes it takes with its end: a
+// line break, or backslash and r or n.
 func cutLine(text []byte) (line []byte, next int) {
 	for i, c := range text {
 		switch {

@@ -69,7 +69,8 @@ func TestParseCertificates_unusualForms(t *testing.T) {
 	}
 }
 
-// Whatever begins like a block and is damaged is an error that names file, block and line, wherever it stands.
+// Whatever begins like a block and is damaged is an error that names file,
+// block and line, wherever it stands.
 func TestParseCertificates_damagedBlocks(t *testing.T) {
 	t.Parallel()
 	root := newAuthority(t, "root")

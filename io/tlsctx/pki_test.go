@@ -98,7 +98,8 @@ func (a *authority) sign(t testing.TB, template *x509.Certificate, key crypto.Si
 	return cert
 }
 
-// template is valid from an hour ago to an hour from now, whatever the certificate is for.
+// template is valid from an hour ago to an hour from now, whatever the
+// certificate is for.
 func template(name string) *x509.Certificate {
 	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
 	return &x509.Certificate{
@@ -220,7 +221,8 @@ func (s *server) serve(conn net.Conn, cfg *tls.Config) {
 	}
 	s.states <- tc.ConnectionState()
 	tc.Write([]byte{'!'})
-	// The client hangs up; only then is it sure to have read the byte and, in TLS 1.3, the tickets before it.
+	// The client hangs up; only then is it sure to have read the byte and, in
+	// TLS 1.3, the tickets before it.
 	tc.Read(make([]byte, 1))
 }
 

@@ -56,7 +56,8 @@ func newRoots(o *Options, log *zap.Logger) (*roots, error) {
 	return r, nil
 }
 
-// parseDir passes over files without certificates that can be used: the directories of systems hold other files too.
+// parseDir passes over files without certificates that can be used: the
+// directories of systems hold other files too.
 func (r *roots) parseDir(names []string, contents [][]byte) (authorities, error) {
 	var all authorities
 	for i, text := range contents {
@@ -74,7 +75,8 @@ func (r *roots) parseDir(names []string, contents [][]byte) (authorities, error)
 	return all, nil
 }
 
-// load returns the pool of the moment: the same pointer as before when nothing has changed.
+// load returns the pool of the moment: the same pointer as before when nothing
+// has changed.
 func (r *roots) load(ctx context.Context) (*x509.CertPool, error) {
 	var text []byte
 	var called authorities
@@ -135,7 +137,8 @@ func (r *roots) build(text []byte, called authorities) (*x509.CertPool, error) {
 		}
 		r.log.Warn("CA certificate passed over", zap.String("object", p.object), zap.Int("block", p.block.number), zap.Int("line", p.block.line), zap.Error(p.err))
 	}
-	// The same authorities again, from a file that was merely touched, must not end session resumption.
+	// The same authorities again, from a file that was merely touched, must not
+	// end session resumption.
 	if r.pool == nil || !r.pool.Equal(pool) {
 		r.pool = pool
 	}
@@ -158,8 +161,9 @@ func (r *roots) base() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// missing explains that the pool lacks what the sources hold: the authority with this name, if it was passed over, or
-// else whatever was. It returns "" if nothing was.
+// missing explains that the pool lacks what the sources hold: the authority
+// with this name, if it was passed over, or else whatever was. It returns "" if
+// nothing was.
 func (r *roots) missing(issuer []byte) string {
 	if r == nil {
 		return ""

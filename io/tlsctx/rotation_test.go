@@ -27,8 +27,9 @@ func peer(t *testing.T, c *tlsctx.Context, s *server) *x509.Certificate {
 	return (<-s.states).PeerCertificates[0]
 }
 
-// Certificate and key are replaced between the attempts of one Context. Sessions are resumed before and after, but not
-// across: the server would go on seeing the old certificate.
+// Certificate and key are replaced between the attempts of one Context.
+// Sessions are resumed before and after, but not across: the server would go on
+// seeing the old certificate.
 func TestRotation_certificate(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "CA")
@@ -74,7 +75,8 @@ func TestRotation_certificate(t *testing.T) {
 	}
 }
 
-// While only one of two files has been replaced, attempts fail and say why; then they work again.
+// While only one of two files has been replaced, attempts fail and say why;
+// then they work again.
 func TestRotation_halfWay(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "CA")
@@ -145,7 +147,8 @@ func TestRotation_authorities(t *testing.T) {
 				<-s.states
 			}
 
-			// The second CA is withdrawn: a session from its time must not get the server in.
+			// The second CA is withdrawn: a session from its time must not get
+			// the server in.
 			if source == "CADir" {
 				os.Remove(filepath.Join(dir, "ca2.pem"))
 			} else {
@@ -179,7 +182,8 @@ func TestRotation_sameContent(t *testing.T) {
 	}
 }
 
-// Two writes within the resolution of the file system's clock leave size and time as they were.
+// Two writes within the resolution of the file system's clock leave size and
+// time as they were.
 func TestRotation_sameStamp(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "CA")

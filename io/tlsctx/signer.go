@@ -21,8 +21,9 @@ type signingKey struct{}
 // signing is set while the signer of a handshake is at work.
 type signing struct{ atomic.Bool }
 
-// signWithin returns the certificate with a key that stops to wait for its signer when the handshake ends: [crypto.Signer]
-// has no context, and a device or a service that does not answer would hold the handshake for ever.
+// signWithin returns the certificate with a key that stops to wait for its
+// signer when the handshake ends: [crypto.Signer] has no context, and a device
+// or a service that does not answer would hold the handshake for ever.
 func signWithin(handshake context.Context, cert *tls.Certificate) *tls.Certificate {
 	switch cert.PrivateKey.(type) {
 	case *rsa.PrivateKey, *ecdsa.PrivateKey, ed25519.PrivateKey:

@@ -38,7 +38,8 @@ func faultyHandshake(t *testing.T, ctx context.Context, version uint16, timeout 
 	return err
 }
 
-// A device that never answers holds the handshake no longer than its context or its time limit.
+// A device that never answers holds the handshake no longer than its context or
+// its time limit.
 func TestSigner_hangs(t *testing.T) {
 	t.Parallel()
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

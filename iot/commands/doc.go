@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package commands receives AWS IoT commands: instructions for one device that
-// are worth something now, unlike jobs, which wait for the device.
+// are useful now, unlike jobs, which wait for the device.
 //
 // An [Executor] runs a handler for each command and reports its status and
 // result. A command that comes twice runs once, and one that comes too late does

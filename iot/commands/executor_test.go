@@ -81,7 +81,8 @@ func TestExecutor_formats(t *testing.T) {
 			if p.Topic != "$aws/commands/things/thermostat/executions/id-1/response/"+tt.response || *p.ContentType != "application/"+tt.response {
 				t.Errorf("%s, %s", p.Topic, *p.ContentType)
 			}
-			// {"result": {"ok": {"b": true}, "raw": {"bin": h'09'}}, "status": "SUCCEEDED"}
+			// {"result": {"ok": {"b": true}, "raw": {"bin": h'09'}}, "status":
+			// "SUCCEEDED"}
 			const cbor = "a2" + "66726573756c74" + "a2" + "626f6b" + "a1" + "6162" + "f5" + "63726177" + "a1" + "6362696e" + "4109" + "66737461747573" + "69535543434545444544"
 			if tt.response == "cbor" && hex.EncodeToString(p.Payload) != cbor {
 				t.Errorf("%x", p.Payload)

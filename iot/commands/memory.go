@@ -18,7 +18,7 @@ const (
 	maxState     = 16 << 20
 )
 
-// record is what is remembered of an execution.
+// record is the memory of an execution.
 type record struct {
 	ID string `json:"id"`
 	// Started: a handler began. False while the command waits.
@@ -75,7 +75,7 @@ func (m *memory) index(id string) int {
 	return slices.IndexFunc(m.records, func(r record) bool { return r.ID == id })
 }
 
-// find returns what is known of an execution.
+// find returns the state of an execution.
 func (m *memory) find(id string) (record, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -135,7 +135,8 @@ func TestReport_cbor(t *testing.T) {
 		if _, err := r.Report(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		// {"hed": {"v": "1.0", "rid": 946684800}, "met": {"tp": {"t": 1, "pts": [{"pt": 22}]}}}
+		// {"hed": {"v": "1.0", "rid": 946684800}, "met": {"tp": {"t": 1, "pts":
+		// [{"pt": 22}]}}}
 		const want = "a2" + "63686564" + "a2" + "6176" + "63312e30" + "63726964" + "1a386d4380" +
 			"636d6574" + "a1" + "627470" + "a2" + "6174" + "01" + "63707473" + "81" + "a1" + "627074" + "16"
 		if got := hex.EncodeToString(s.reports[0].Payload); got != want || s.reports[0].Topic != "$aws/things/thermostat/defender/metrics/cbor" {

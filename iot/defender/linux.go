@@ -32,7 +32,7 @@ type Linux struct {
 
 const defaultMaxEntries = 50
 
-// maxTable bounds what is read of one file of /proc.
+// maxTable bounds the bytes read of one file of /proc.
 const maxTable = 16 << 20
 
 // The states in /proc/net/tcp and udp.

@@ -80,7 +80,7 @@ func handle(ctx context.Context, c Connection, m mqtt5.Message, handler Handler,
 	return err
 }
 
-// call makes an error of a panic, so that the message is rejected.
+// call turns a panic into an error, so that the message is rejected.
 func call(ctx context.Context, handler Handler, m mqtt5.Message) (answer []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {

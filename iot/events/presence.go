@@ -222,7 +222,7 @@ func (t *Tracker) Last(clientID string) (p Presence, known bool) {
 	return p, known
 }
 
-// Forget drops what is known of a client.
+// Forget drops the state of a client.
 func (t *Tracker) Forget(clientID string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,7 +6,7 @@
 //
 // The acknowledgement says that the rules engine has the message, not that its
 // actions succeeded, nor that there is such a rule: a rule that does not exist
-// shows in the metric RuleNotFound and the logs only. The policy has to allow
+// appears in the metric RuleNotFound and the logs only. The policy has to allow
 // iot:Publish on topic/$aws/rules/RULE/*; nothing there can be subscribed to or
 // retained.
 package ingest

@@ -22,22 +22,26 @@ import (
 type Authorizer struct {
 	// Name is the authorizer's name.
 	Name string
-	// TokenKeyName is the name of the parameter that has the token. Needed unless SigningDisabled.
+	// TokenKeyName is the name of the parameter that has the token. Needed
+	// unless SigningDisabled.
 	TokenKeyName string
-	// PublicKey verifies the signature of the token (RSA PKCS #1 v1.5 with SHA-256). Needed unless SigningDisabled.
+	// PublicKey verifies the signature of the token (RSA PKCS #1 v1.5 with
+	// SHA-256). Needed unless SigningDisabled.
 	PublicKey *rsa.PublicKey
 	// SigningDisabled lets tokens through unsigned.
 	SigningDisabled bool
-	// Default makes it the authorizer of connections that name none. The last one registered wins.
+	// Default makes it the authorizer of connections that name none. The last
+	// one registered wins.
 	Default bool
 	// Inactive authorizers refuse everybody.
 	Inactive bool
-	// Handler plays the Lambda function. An error, a panic, or no return within 5 seconds refuses the connection. It
-	// may be called from several goroutines at once.
+	// Handler stands for the Lambda function. An error, a panic, or no return
+	// within 5 seconds refuses the connection. It may be called from several
+	// goroutines at once.
 	Handler func(context.Context, *AuthorizerRequest) (*AuthorizerResponse, error)
 }
 
-// AuthorizerRequest is what the Lambda function is told.
+// AuthorizerRequest is the input of the Lambda function.
 type AuthorizerRequest struct {
 	Authorizer        string
 	Token             string // value of the token parameter
@@ -61,9 +65,11 @@ type AuthorizerResponse struct {
 	IsAuthenticated bool
 	// PrincipalID names the client, 1 to 128 letters and digits.
 	PrincipalID string
-	// Policies are AWS IoT policies as JSON documents, ten at most. Without any the client may do nothing.
+	// Policies are AWS IoT policies as JSON documents, ten at most. Without any
+	// the client may do nothing.
 	Policies []string
-	// DisconnectAfter ends the connection after that time on the core's clock; 0 means 24 hours.
+	// DisconnectAfter ends the connection after that time on the core's clock;
+	// 0 means 24 hours.
 	DisconnectAfter time.Duration
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// A session ends when it is due, without a call of Advance, and a shared subscription goes on with those that are left.
+// A session ends when it is due, without a call of Advance, and a shared
+// subscription goes on with those that are left.
 func TestSessionExpiry(t *testing.T) {
 	c := iottest.Start(t, plain)
 	for id, seconds := range map[string]int{"expires": 1, "stays": 600} {
@@ -103,7 +104,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// MQTT on the HTTPS port without ALPN, and what is no CONNECT elsewhere, is refused at once, with an event that says why.
+// MQTT on the HTTPS port without ALPN, and what is no CONNECT elsewhere, is
+// refused at once, with an event that says why.
 func TestWrongProtocolOnPort(t *testing.T) {
 	c := iottest.Start(t, plain)
 	d := c.Device(t, "d")

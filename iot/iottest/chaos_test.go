@@ -14,8 +14,9 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// Clients that take over each other's ids, while all disturbances there are strike at random: nothing may hang, and
-// each connection that began must have ended when the core is closed. Errors of the clients are expected.
+// Clients that take over each other's ids, while all disturbances there are
+// strike at random: nothing may hang, and each connection that began must have
+// ended when the core is closed. Errors of the clients are expected.
 func TestChaos(t *testing.T) {
 	c := iottest.Start(t, plain)
 	ids := []string{"a", "b", "c"}

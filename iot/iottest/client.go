@@ -70,7 +70,8 @@ func (cl *client) send(pk *packets.Packet) error {
 	return err
 }
 
-// sendAck sends an acknowledgement, or keeps it while they are held back. core.mu is held.
+// sendAck sends an acknowledgement, or keeps it while they are held back.
+// core.mu is held.
 func (cl *client) sendAck(pk packets.Packet) {
 	if !cl.holdAcks {
 		_ = cl.send(&pk)
@@ -97,8 +98,9 @@ func (cl *client) sendDisconnect(code ReasonCode, text string) {
 	_ = cl.send(&pk)
 }
 
-// endLocked ends the connection from the core's side. why is a reason of presence messages, or empty for the one that
-// the code stands for. core.mu is held.
+// endLocked ends the connection from the core's side. why is a reason of
+// presence messages, or empty for the one that the code stands for. core.mu is
+// held.
 func (cl *client) endLocked(code ReasonCode, text, why string) {
 	if cl.ended {
 		return
@@ -139,7 +141,8 @@ var (
 	errCut           = errors.New("iottest: connection cut by a fault")
 )
 
-// serveMQTT runs one MQTT connection to its end. nc is raw, or TLS or a WebSocket above it.
+// serveMQTT runs one MQTT connection to its end. nc is raw, or TLS or a
+// WebSocket above it.
 func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	raw.owned.Store(true)
 	cl := &client{core: c, id: raw.id, raw: raw, nc: nc, br: bufio.NewReader(nc), tr: tr,
@@ -394,8 +397,9 @@ func (cl *client) publish(pk *packets.Packet) error {
 
 var errQoS2 = errors.New("iottest: QoS 2 is not supported")
 
-// mayPublish applies quotas, topic rules and policies. discard tells that a refused publish that cannot be answered
-// is only dropped; otherwise it ends the connection.
+// mayPublish applies quotas, topic rules and policies. discard reports that a
+// refused publish that cannot be answered is only dropped; otherwise it ends
+// the connection.
 func (cl *client) mayPublish(m *Message) (r *refusal, discard bool) {
 	c := cl.core
 	if cl.refusing != Success {
@@ -512,7 +516,8 @@ func (cl *client) checkFilter(f packets.Subscription) (*subscription, *refusal) 
 		asPublish: f.RetainAsPublished}, nil
 }
 
-// unsubscribe handles UNSUBSCRIBE. The service does not tell whether a subscription existed.
+// unsubscribe handles UNSUBSCRIBE. The service does not report whether a
+// subscription existed.
 func (cl *client) unsubscribe(pk *packets.Packet) error {
 	c, s := cl.core, cl.session
 	if pk.PacketID == 0 || len(pk.Filters) == 0 {

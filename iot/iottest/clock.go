@@ -22,8 +22,8 @@ type alarm struct {
 	index int // in the queue, -1 when not in it
 }
 
-// alarmIn runs f after d on the core's clock, on a goroutine of its own and with c.mu held, or within [Core.Advance].
-// f must not block. c.mu is held.
+// alarmIn runs f after d on the core's clock, on a goroutine of its own and
+// with c.mu held, or within [Core.Advance]. f must not block. c.mu is held.
 func (c *Core) alarmIn(d time.Duration, f func()) *alarm {
 	return c.alarmAt(c.nowLocked().Add(d), f)
 }
@@ -46,7 +46,8 @@ func (c *Core) cancelAlarm(a *alarm) {
 	}
 }
 
-// runAlarms runs all alarms that are due and sets the timer for the next one. c.mu is held.
+// runAlarms runs all alarms that are due and sets the timer for the next one.
+// c.mu is held.
 func (c *Core) runAlarms() {
 	for !c.closed && len(c.alarms.queue) > 0 && !c.alarms.queue[0].at.After(c.nowLocked()) {
 		a := heap.Pop(&c.alarms.queue).(*alarm)

@@ -11,15 +11,18 @@ import (
 	"time"
 )
 
-// IdentityPool is an Amazon Cognito identity pool. The endpoint is cognito-identity.<region>.amazonaws.com.
+// IdentityPool is an Amazon Cognito identity pool. The endpoint is
+// cognito-identity.<region>.amazonaws.com.
 type IdentityPool struct {
 	// ID of the pool, such as "us-east-1:1b2c...". Made up when empty.
 	ID string
-	// Authenticate judges the logins of a request, provider name to token; nil lets everybody in, guests too.
+	// Authenticate judges the logins of a request, provider name to token; nil
+	// lets everybody in, guests too.
 	Authenticate func(logins map[string]string) error
 	// Lifetime of the credentials, one hour when zero.
 	Lifetime time.Duration
-	// Policies are the AWS IoT policies of the credentials, as JSON documents; without any they allow everything.
+	// Policies are the AWS IoT policies of the credentials, as JSON documents;
+	// without any they allow everything.
 	Policies []string
 }
 

@@ -21,8 +21,8 @@ func commandError(code, format string, args ...any) *ServiceError {
 	return e
 }
 
-// handleCommands handles a message on $aws/commands/; levels is what follows: things/<thing>/executions/<id>/response/json,
-// or clients/<client>/...
+// handleCommands handles a message on $aws/commands/; levels is what follows:
+// things/<thing>/executions/<id>/response/json, or clients/<client>/...
 func (c *Core) handleCommands(r *request, levels []string) {
 	if len(levels) < 5 || levels[0] != "things" && levels[0] != "clients" || levels[2] != "executions" || levels[4] != "response" {
 		return

@@ -15,12 +15,14 @@ import (
 	"time"
 )
 
-// This file is the Commands service as a backend sees it; commandcalls.go is what devices send.
+// This file is the Commands service as a backend sees it; commandcalls.go is
+// what devices send.
 
 // CommandStatus is the state of a command execution.
 type CommandStatus string
 
-// States of a command execution. CommandTimedOut is final if the device said so, and not if the service did.
+// States of a command execution. CommandTimedOut is final if the device said
+// so, and not if the service did.
 const (
 	CommandCreated    CommandStatus = "CREATED"
 	CommandInProgress CommandStatus = "IN_PROGRESS"
@@ -30,7 +32,8 @@ const (
 	CommandTimedOut   CommandStatus = "TIMED_OUT"
 )
 
-// Command is what [Core.SendCommand] takes. It is for a thing or for a client, not for both.
+// Command is what [Core.SendCommand] takes. It is for a thing or for a client,
+// not for both.
 type Command struct {
 	// ID is the name of the command, "command" when empty.
 	ID string
@@ -38,16 +41,19 @@ type Command struct {
 	Thing string
 	// ClientID is the client id that is the target.
 	ClientID string
-	// Payload is what the device gets. In a JSON payload ${aws:iot:commandexecution::parameter:NAME} and
+	// Payload is what the device gets. In a JSON payload
+	// ${aws:iot:commandexecution::parameter:NAME} and
 	// ${aws:iot:commandexecution::executionTimeoutSec} are replaced.
 	Payload []byte
-	// ContentType is "application/json" when empty. "application/json" and "application/cbor" have topics of their own.
+	// ContentType is "application/json" when empty. "application/json" and
+	// "application/cbor" have topics of their own.
 	ContentType string
 	// Parameters are the values for placeholders.
 	Parameters map[string]string
 	// Timeout is how long the device has for an answer, 10 s when zero, at most 12 hours.
 	Timeout time.Duration
-	// Token makes the call idempotent: the same command with the same token is sent once. Another one is refused.
+	// Token makes the call idempotent: the same command with the same token is
+	// sent once. Another one is refused.
 	Token string
 }
 
@@ -92,7 +98,8 @@ var (
 	commandParameter = regexp.MustCompile(`\$\{aws:iot:commandexecution::(?:parameter:([^}]*)|executionTimeoutSec)\}`)
 )
 
-// SendCommand sends a command, as StartCommandExecution of the service does, and returns the id of its execution.
+// SendCommand sends a command, as StartCommandExecution of the service does,
+// and returns the id of its execution.
 func (c *Core) SendCommand(cmd Command) (string, error) {
 	setDefault(&cmd.ID, "command")
 	setDefault(&cmd.ContentType, "application/json")
@@ -170,7 +177,8 @@ func (cmd *Command) check() (payload []byte, _ error) {
 // maxCommands is how many executions are kept.
 const maxCommands = 10000
 
-// addCommand adds an execution and forgets the oldest one if there are too many. c.mu is held.
+// addCommand adds an execution and forgets the oldest one if there are too
+// many. c.mu is held.
 func (c *Core) addCommand(x *commandExecution) {
 	c.device.commands[x.ID] = x
 	c.device.commandOrder = append(c.device.commandOrder, x.ID)

@@ -149,7 +149,8 @@ func TestCommands_responses(t *testing.T) {
 	}
 }
 
-// Without a format in the topic, the answers have none, too. A response for another target does not count.
+// Without a format in the topic, the answers have none, too. A response for
+// another target does not count.
 func TestCommands_withoutFormat(t *testing.T) {
 	t.Parallel()
 	c := iottest.Start(t, plain)

@@ -14,7 +14,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// Secret is a password or token that does not show when it is printed.
+// Secret is a password or token that is not revealed when it is printed.
 type Secret []byte
 
 // String hides the value.
@@ -79,8 +79,9 @@ func (c *Core) Clients() map[string]ClientInfo {
 	return out
 }
 
-// Disconnect sends a client DISCONNECT with a reason code and closes the connection, as the service does on its own
-// account. A 3.1.1 client sees the connection close. It reports whether the client was connected.
+// Disconnect sends a client DISCONNECT with a reason code and closes the
+// connection, as the service does on its own account. A 3.1.1 client sees the
+// connection close. It reports whether the client was connected.
 func (c *Core) Disconnect(clientID string, reason ReasonCode) bool {
 	return c.withClient(clientID, func(cl *client) { cl.endLocked(reason, "", ReasonServerInitiated) })
 }
@@ -325,7 +326,8 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	return nil
 }
 
-// endOfLifeLocked ends a connection that has lasted as long as its authentication holds. core.mu is held.
+// endOfLifeLocked ends a connection that has lasted as long as its
+// authentication holds. core.mu is held.
 func (cl *client) endOfLifeLocked() {
 	why := ReasonCustomAuthTTL
 	if cl.principal.kind == "sigv4" {

@@ -16,50 +16,62 @@ import (
 	"time"
 )
 
-// Options configure a [Core]. The zero value is a core on free ports of 127.0.0.1 with the quotas of [Quotas].
+// Options configure a [Core]. The zero value is a core on free ports of
+// 127.0.0.1 with the quotas of [Quotas].
 type Options struct {
-	// Dir is a folder that keeps the state of the core, so that a core started with the same folder goes on where the
-	// last one ended. Empty keeps nothing. One core at a time may use a folder.
+	// Dir is a folder that keeps the state of the core, so that a core started
+	// with the same folder goes on where the last one ended. Empty keeps
+	// nothing. One core at a time may use a folder.
 	Dir string
-	// CA signs the certificate of the server. It is made when there is none; with Dir it stays the same.
+	// CA signs the certificate of the server. It is made when there is none;
+	// with Dir it stays the same.
 	CA tls.Certificate
-	// Region is the AWS region the core plays, "us-east-1" when empty.
+	// Region is the AWS region the core stands for, "us-east-1" when empty.
 	Region string
 	// AccountID is used in policy resources (ARNs), "123456789012" when empty.
 	AccountID string
-	// Addr is where the port that plays 443 listens, "127.0.0.1:0" when empty.
+	// Addr is where the port that stands for 443 listens, "127.0.0.1:0" when empty.
 	Addr string
-	// MTLSAddr is where the port that plays 8883 listens, "127.0.0.1:0" when empty.
+	// MTLSAddr is where the port that stands for 8883 listens, "127.0.0.1:0" when empty.
 	MTLSAddr string
-	// PlainTCP opens a third port that speaks MQTT without TLS and lets everybody in. AWS IoT Core has no such port;
-	// it is there for tests of the layers above.
+	// PlainTCP opens a third port that speaks MQTT without TLS and lets
+	// everybody in. AWS IoT Core has no such port; it is there for tests of the
+	// layers above.
 	PlainTCP bool
 	// TCPAddr is where that port listens, "127.0.0.1:0" when empty.
 	TCPAddr string
-	// LateCertificateErrors lets unknown and expired certificates through the TLS handshake and closes the connection
-	// when CONNECT arrives, as for inactive ones. The service has been seen to do both.
+	// LateCertificateErrors lets unknown and expired certificates through the
+	// TLS handshake and closes the connection when CONNECT arrives, as for
+	// inactive ones. The service has been seen to do both.
 	LateCertificateErrors bool
 	// ServerNames are further DNS names and IP addresses for the server's certificate.
 	ServerNames []string
 	// Quotas are the limits of each connection.
 	Quotas Quotas
-	// DisableOutboundAliases keeps the core from using topic aliases towards clients that allow them.
+	// DisableOutboundAliases keeps the core from using topic aliases towards
+	// clients that allow them.
 	DisableOutboundAliases bool
-	// DisablePresence turns off the messages on $aws/events/presence/ and $aws/events/subscriptions/.
+	// DisablePresence turns off the messages on $aws/events/presence/ and
+	// $aws/events/subscriptions/.
 	DisablePresence bool
-	// MaxFrameBytes splits what is sent over WebSockets into frames of at most this size, so that packets and frames
-	// do not begin together. Zero does not split.
+	// MaxFrameBytes splits what is sent over WebSockets into frames of at most
+	// this size, so that packets and frames do not begin together. Zero does
+	// not split.
 	MaxFrameBytes int
-	// ConnectTimeout is how long a client may take for TLS handshake and CONNECT, 30 s when zero.
+	// ConnectTimeout is how long a client may take for TLS handshake and
+	// CONNECT, 30 s when zero.
 	ConnectTimeout time.Duration
-	// OnEvent is called for every event, one at a time and in order, on a goroutine of the core. When it is far behind
-	// (32 MiB of events wait), events are dropped, and an [EventsDropped] says how many.
+	// OnEvent is called for every event, one at a time and in order, on a
+	// goroutine of the core. When it is far behind (32 MiB of events wait),
+	// events are dropped, and an [EventsDropped] says how many.
 	OnEvent func(Event)
 	// Services configure the device services: shadow, jobs and the like.
 	Services ServiceOptions
-	// EventCapacity is how many events are kept for [Core.Events], the newest ones, 65,536 when zero.
+	// EventCapacity is how many events are kept for [Core.Events], the newest
+	// ones, 65,536 when zero.
 	EventCapacity int
-	// EventBytes is how many bytes of events, payloads included, are kept for it, 16 MiB when zero.
+	// EventBytes is how many bytes of events, payloads included, are kept for
+	// it, 16 MiB when zero.
 	EventBytes int
 }
 
@@ -120,8 +132,8 @@ type TB interface {
 	Cleanup(func())
 }
 
-// Start starts a core for a test: it ends the test when that fails, and closes the core with the test. Functions may
-// change the options.
+// Start starts a core for a test: it ends the test when that fails, and closes
+// the core with the test. Functions may change the options.
 func Start(tb TB, options ...func(*Options)) *Core {
 	tb.Helper()
 	var o Options
@@ -214,8 +226,9 @@ func (c *Core) open() error {
 	return c.openPorts()
 }
 
-// Close says goodbye to MQTT 5 clients (DISCONNECT 0x8B), closes all connections and ports, and waits until all
-// goroutines of the core have ended. A callback of the core must not call it.
+// Close says goodbye to MQTT 5 clients (DISCONNECT 0x8B), closes all
+// connections and ports, and waits until all goroutines of the core have ended.
+// A callback of the core must not call it.
 func (c *Core) Close() error {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
@@ -239,7 +252,8 @@ func (c *Core) Close() error {
 		c.mu.Unlock()
 		for _, rc := range raw {
 			rc.Thaw()
-			// An owned connection is closed by its client after a last packet, but nobody waits for a slow one.
+			// An owned connection is closed by its client after a last packet,
+			// but nobody waits for a slow one.
 			if slow := rc.delay.Swap(0) > 0; slow || !rc.owned.Load() {
 				_ = rc.Close()
 			}
@@ -255,8 +269,10 @@ func (c *Core) Close() error {
 	return c.closeErr
 }
 
-// Endpoint is the host name the core plays, like "xxxx-ats.iot.us-east-1.amazonaws.com". The server's certificate is
-// valid for it, and for localhost and 127.0.0.1. It does not resolve: connect through [Core.DialContext].
+// Endpoint is the host name the core stands for, like
+// "xxxx-ats.iot.us-east-1.amazonaws.com". The server's certificate is valid for
+// it, and for localhost and 127.0.0.1. It does not resolve: connect through
+// [Core.DialContext].
 func (c *Core) Endpoint() string { return c.endpoint }
 
 // CredentialsEndpoint is the host name of the credentials provider for devices.
@@ -264,7 +280,7 @@ func (c *Core) CredentialsEndpoint() string {
 	return c.prefix + ".credentials.iot." + c.opts.Region + ".amazonaws.com"
 }
 
-// Region is the AWS region the core plays.
+// Region is the AWS region the core stands for.
 func (c *Core) Region() string { return c.opts.Region }
 
 // CAPEM is the root certificate of the server, in PEM.
@@ -285,7 +301,8 @@ func (c *Core) WriteCA(path string) error {
 	return nil
 }
 
-// TLSConfig is a client configuration that trusts the core alone, offers the ALPN protocols and names the endpoint.
+// TLSConfig is a client configuration that trusts the core alone, offers the
+// ALPN protocols and names the endpoint.
 func (c *Core) TLSConfig(alpn ...string) *tls.Config {
 	return &tls.Config{RootCAs: c.CAPool(), ServerName: c.endpoint, NextProtos: alpn, MinVersion: tls.VersionTLS12}
 }
@@ -301,9 +318,12 @@ func (c *Core) now() time.Time {
 
 func (c *Core) nowLocked() time.Time { return time.Now().Add(c.offset) }
 
-// Advance moves the core's clock by d, forwards or backwards. The clock decides on the validity of certificates,
-// signatures and credentials and on the expiry of sessions and messages; and clients that have been silent for too
-// long on this clock, or have been connected for longer than their authentication holds, are disconnected at once. A skewed clock is how tests provoke errors of signing times.
+// Advance moves the core's clock by d, forwards or backwards. The clock decides
+// on the validity of certificates, signatures and credentials and on the expiry
+// of sessions and messages; and clients that have been silent for too long on
+// this clock, or have been connected for longer than their authentication
+// holds, are disconnected at once. A skewed clock is how tests provoke errors
+// of signing times.
 func (c *Core) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,8 +13,9 @@ import (
 	"strings"
 )
 
-// The data plane over HTTPS: what AWS IoT Core serves beside MQTT on the endpoint of an account, to whoever has a client
-// certificate, a signature or the token of a custom authorizer.
+// The data plane over HTTPS: what AWS IoT Core serves beside MQTT on the
+// endpoint of an account, to whoever has a client certificate, a signature or
+// the token of a custom authorizer.
 
 // dataRequest is an authenticated request.
 type dataRequest struct {
@@ -53,8 +54,8 @@ func badRequest(format string, args ...any) *dataError {
 // dataHandler answers a request with a value for JSON; nil is an empty body.
 type dataHandler func(c *Core, r *dataRequest) (any, *dataError)
 
-// dataRoute is an operation of the data plane. In its path '*' stands for one segment, and for all that follow at the end
-// of "/topics/*" and the like.
+// dataRoute is an operation of the data plane. In its path '*' stands for one
+// segment, and for all that follow at the end of "/topics/*" and the like.
 type dataRoute struct {
 	method, path string
 	service      string // in the scope of signatures
@@ -83,7 +84,8 @@ func (d *dataRoute) match(path string) (args []string, ok bool) {
 	}
 }
 
-// dataRoutes are looked through in order; of those with the path of a request the first with its method serves it.
+// dataRoutes are looked through in order; of those with the path of a request
+// the first with its method serves it.
 var dataRoutes = []dataRoute{
 	{http.MethodPost, "/topics/*", "iotdata", (*Core).dataPublish},
 	{http.MethodGet, "/retainedMessage/*", "iotdata", (*Core).dataGetRetained},
@@ -102,7 +104,8 @@ var dataRoutes = []dataRoute{
 // jobsScope is the name of the jobs data plane in the scope of signatures.
 const jobsScope = "iot-jobs-data"
 
-// serveData serves a request to the data plane; it reports false when the path is none of its.
+// serveData serves a request to the data plane; it reports false when the path
+// is none of its.
 func (c *Core) serveData(w http.ResponseWriter, r *http.Request, tr *transport) bool {
 	known := false
 	for _, route := range dataRoutes {
@@ -154,7 +157,8 @@ func (c *Core) serveRoute(w http.ResponseWriter, r *http.Request, tr *transport,
 	writeJSON(w, "application/json", http.StatusOK, answer)
 }
 
-// authenticateHTTP finds the principal of a request: by signature, by client certificate, or by custom authorizer.
+// authenticateHTTP finds the principal of a request: by signature, by client
+// certificate, or by custom authorizer.
 func (c *Core) authenticateHTTP(r *http.Request, tr *transport, body []byte, service string) (*principal, error) {
 	ip, _, _ := net.SplitHostPort(r.RemoteAddr)
 	var p *principal
@@ -227,7 +231,8 @@ func (c *Core) dataPublish(r *dataRequest) (any, *dataError) {
 	return nil, &dataError{status: status, message: refused.Error()}
 }
 
-// httpMessage builds the message of a publish over HTTPS. The fields of MQTT 5 are in the query or in headers.
+// httpMessage builds the message of a publish over HTTPS. The fields of MQTT 5
+// are in the query or in headers.
 func httpMessage(r *dataRequest) (*Message, error) {
 	query := r.URL.Query()
 	field := func(name, header string) string {

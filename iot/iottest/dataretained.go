@@ -79,7 +79,8 @@ func (c *Core) dataGetRetained(r *dataRequest) (any, *dataError) {
 	}{topic, kept.msg.Payload, kept.msg.QoS, kept.modified.UnixMilli(), encodeUserProperties(kept.msg.UserProperties)}, nil
 }
 
-// dataListRetained is GET /retainedMessage?maxResults&nextToken. The token is the last topic of the page before.
+// dataListRetained is GET /retainedMessage?maxResults&nextToken. The token is
+// the last topic of the page before.
 func (c *Core) dataListRetained(r *dataRequest) (any, *dataError) {
 	if err := c.may(r, "iot:ListRetainedMessages", "topic/*"); err != nil {
 		return nil, err

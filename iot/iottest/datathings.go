@@ -61,7 +61,8 @@ func (c *Core) dataDeleteShadow(r *dataRequest) (any, *dataError) {
 	return dataAnswer(c.DeleteShadow(thing, name))
 }
 
-// dataListShadows is ListNamedShadowsForThing. The token is the last name of the page before.
+// dataListShadows is ListNamedShadowsForThing. The token is the last name of
+// the page before.
 func (c *Core) dataListShadows(r *dataRequest) (any, *dataError) {
 	thing := r.args[0]
 	if err := c.may(r, "iot:ListNamedShadowsForThing", "thing/"+thing); err != nil {
@@ -93,8 +94,9 @@ func (c *Core) dataListShadows(r *dataRequest) (any, *dataError) {
 	return answer, nil
 }
 
-// jobsOf checks the policy for a call on the jobs of a thing: its actions are those of the jobs data plane; older
-// policies have them with the prefix of the others.
+// jobsOf checks the policy for a call on the jobs of a thing: its actions are
+// those of the jobs data plane; older policies have them with the prefix of the
+// others.
 func (c *Core) jobsOf(r *dataRequest, operation string) (thing string, err *dataError) {
 	thing = r.args[0]
 	if c.may(r, "iot:"+operation, "thing/"+thing) == nil {

@@ -10,9 +10,11 @@ import (
 	"time"
 )
 
-// This file is AWS IoT Device Defender, which takes reports on $aws/things/<thing>/defender/metrics/.
+// This file is AWS IoT Device Defender, which takes reports on
+// $aws/things/<thing>/defender/metrics/.
 
-// DefenderReport is a report that was accepted. Its members have their long names, whichever the device used.
+// DefenderReport is a report that was accepted. Its members have their long
+// names, whichever the device used.
 type DefenderReport struct {
 	ID            int64
 	Version       string
@@ -33,7 +35,8 @@ var defenderNames = map[string]string{
 	"li": "local_interface",
 }
 
-// handleDefender handles a message on $aws/things/<thing>/defender/; levels is what follows.
+// handleDefender handles a message on $aws/things/<thing>/defender/; levels is
+// what follows.
 func (c *Core) handleDefender(r *request, levels []string) {
 	if len(levels) != 2 || levels[0] != "metrics" || levels[1] != formatJSON && levels[1] != formatCBOR {
 		return
@@ -88,14 +91,16 @@ func (c *Core) keepReport(thing string, report *DefenderReport) *ServiceError {
 	return nil
 }
 
-// DefenderReports returns the newest reports of a thing that were accepted, at most 16, the oldest first.
+// DefenderReports returns the newest reports of a thing that were accepted, at
+// most 16, the oldest first.
 func (c *Core) DefenderReports(thing string) []DefenderReport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.device.reports[thing])
 }
 
-// readDefenderReport checks a report. What it returns with an error has the report id, if that could be read.
+// readDefenderReport checks a report. What it returns with an error has the
+// report id, if that could be read.
 func readDefenderReport(format string, payload []byte) (*DefenderReport, *ServiceError) {
 	var raw map[string]any
 	if len(payload) == 0 || decodeAs(format, payload, &raw) != nil || raw == nil {
@@ -134,7 +139,8 @@ func readDefenderReport(format string, payload []byte) (*DefenderReport, *Servic
 	return report, nil
 }
 
-// longNames replaces short names of members, except those of custom metrics. It returns nil if a name is no text.
+// longNames replaces short names of members, except those of custom metrics. It
+// returns nil if a name is no text.
 func longNames(v any, custom bool) any {
 	switch v := v.(type) {
 	case map[any]any: // within CBOR
@@ -242,7 +248,8 @@ func checkList(object map[string]any, list, member string) string {
 
 var metricName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
 
-// checkCustomMetrics returns what is wrong with the custom metrics, or "": each is a list with one object with one value.
+// checkCustomMetrics returns what is wrong with the custom metrics, or "": each
+// is a list with one object with one value.
 func checkCustomMetrics(metrics map[string]any) string {
 	for name, value := range metrics {
 		list, _ := value.([]any)

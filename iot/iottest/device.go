@@ -46,7 +46,8 @@ func (s CertificateStatus) String() string {
 	return fmt.Sprintf("CertificateStatus(%d)", int(s))
 }
 
-// Device is a thing with a registered certificate. Its methods may be used from any goroutine.
+// Device is a thing with a registered certificate. Its methods may be used from
+// any goroutine.
 type Device struct {
 	core *Core
 	name string
@@ -60,13 +61,15 @@ type Device struct {
 	thing    Thing
 }
 
-// Thing is what is known of a thing besides its name, see [WithThing].
+// Thing is the state of a thing besides its name, see [WithThing].
 type Thing struct {
-	// Type is the name of its thing type, for the policy variable iot:Connection.Thing.ThingTypeName.
+	// Type is the name of its thing type, for the policy variable
+	// iot:Connection.Thing.ThingTypeName.
 	Type string
 	// Attributes are for the policy variables iot:Connection.Thing.Attributes[name].
 	Attributes map[string]string
-	// Exclusive attaches the certificate to this thing alone. Presence messages then name the thing.
+	// Exclusive attaches the certificate to this thing alone. Presence messages
+	// then name the thing.
 	Exclusive bool
 }
 
@@ -83,16 +86,19 @@ type deviceConfig struct {
 // DeviceOption changes how [Core.CreateDevice] makes a device.
 type DeviceOption func(*deviceConfig)
 
-// WithRSA gives the device an RSA key of 2048 bits. The default is ECDSA on P-256, which is much faster to make.
+// WithRSA gives the device an RSA key of 2048 bits. The default is ECDSA on
+// P-256, which is much faster to make.
 func WithRSA() DeviceOption { return func(c *deviceConfig) { c.rsaBits = 2048 } }
 
-// WithPublicKey issues the certificate for a key that is held elsewhere, such as in a hardware token. The device then
-// has no private key: [Device.KeyPEM] is nil.
+// WithPublicKey issues the certificate for a key that is held elsewhere, such
+// as in a hardware token. The device then has no private key: [Device.KeyPEM]
+// is nil.
 func WithPublicKey(pub crypto.PublicKey) DeviceOption {
 	return func(c *deviceConfig) { c.public = pub }
 }
 
-// WithValidity sets the period in which the certificate is valid. The default is from yesterday, for a year.
+// WithValidity sets the period in which the certificate is valid. The default
+// is from yesterday, for a year.
 func WithValidity(notBefore, notAfter time.Time) DeviceOption {
 	return func(c *deviceConfig) { c.notBefore, c.notAfter = notBefore, notAfter }
 }
@@ -100,8 +106,9 @@ func WithValidity(notBefore, notAfter time.Time) DeviceOption {
 // WithStatus registers the certificate in another state than [Active].
 func WithStatus(s CertificateStatus) DeviceOption { return func(c *deviceConfig) { c.status = s } }
 
-// WithPolicy attaches an AWS IoT policy, given as its JSON document, and may be repeated. A device without any policy
-// may do everything, unlike in AWS, where it may do nothing: attach [DenyAllPolicy] for that.
+// WithPolicy attaches an AWS IoT policy, given as its JSON document, and may be
+// repeated. A device without any policy may do everything, unlike in AWS, where
+// it may do nothing: attach [DenyAllPolicy] for that.
 func WithPolicy(document string) DeviceOption {
 	return func(c *deviceConfig) { c.policies = append(c.policies, document) }
 }
@@ -112,10 +119,12 @@ func WithThing(t Thing) DeviceOption {
 	return func(c *deviceConfig) { c.thing = t }
 }
 
-// Unregistered issues the certificate but does not register it, so that the service does not know it.
+// Unregistered issues the certificate but does not register it, so that the
+// service does not know it.
 func Unregistered() DeviceOption { return func(c *deviceConfig) { c.unregistered = true } }
 
-// CreateDevice makes a thing with the given name and issues and registers a certificate for it.
+// CreateDevice makes a thing with the given name and issues and registers a
+// certificate for it.
 func (c *Core) CreateDevice(name string, opts ...DeviceOption) (*Device, error) {
 	if name == "" {
 		return nil, errors.New("iottest: a device needs a name")
@@ -169,8 +178,9 @@ func (c *Core) Device(tb TB, name string, opts ...DeviceOption) *Device {
 	return d
 }
 
-// RegisterCertificate registers a certificate that was issued by someone else, as AWS IoT Core allows, for a thing of
-// the given name. Of the options only [WithStatus], [WithPolicy] and [WithThing]
+// RegisterCertificate registers a certificate that was issued by someone else,
+// as AWS IoT Core allows, for a thing of the given name. Of the options only
+// [WithStatus], [WithPolicy] and [WithThing]
 // matter.
 func (c *Core) RegisterCertificate(name string, cert *x509.Certificate, opts ...DeviceOption) (*Device, error) {
 	if cert == nil {
@@ -209,8 +219,8 @@ func (d *Device) PrivateKey() crypto.Signer { return d.key }
 // CertPEM is the certificate in PEM.
 func (d *Device) CertPEM() []byte { return certPEM(d.cert.Raw) }
 
-// KeyPEM is the private key in PEM, in the form the service hands out: PKCS#1 for RSA, SEC 1 for ECDSA. It is nil
-// when the key is held elsewhere.
+// KeyPEM is the private key in PEM, in the form the service issues: PKCS#1 for
+// RSA, SEC 1 for ECDSA. It is nil when the key is held elsewhere.
 func (d *Device) KeyPEM() []byte {
 	switch k := d.key.(type) {
 	case *rsa.PrivateKey:
@@ -242,8 +252,8 @@ func (d *Device) TLSCertificate() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{d.cert.Raw}, PrivateKey: d.key, Leaf: d.cert}
 }
 
-// TLSConfig is a client configuration for this device: its certificate, the core's CA and the given ALPN protocols.
-// ServerName is the core's endpoint.
+// TLSConfig is a client configuration for this device: its certificate, the
+// core's CA and the given ALPN protocols. ServerName is the core's endpoint.
 func (d *Device) TLSConfig(alpn ...string) *tls.Config {
 	cfg := d.core.TLSConfig(alpn...)
 	cfg.Certificates = []tls.Certificate{d.TLSCertificate()}
@@ -257,8 +267,9 @@ type Files struct {
 	CA   string // the core's root CA, PEM
 }
 
-// WriteFiles writes certificate, private key and the root CA to a folder, under the names the service's console
-// gives them, the key readable by its owner only. The folder is made if need be.
+// WriteFiles writes certificate, private key and the root CA to a folder, under
+// the names the service's console gives them, the key readable by its owner
+// only. The folder is made if need be.
 func (d *Device) WriteFiles(dir string) (Files, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Files{}, fmt.Errorf("iottest: %w", err)
@@ -288,8 +299,8 @@ func (d *Device) WriteFiles(dir string) (Files, error) {
 	return f, nil
 }
 
-// SetStatus changes the state of the certificate. Unless it is [Active], connections with the certificate end. The
-// service needs minutes for that.
+// SetStatus changes the state of the certificate. Unless it is [Active],
+// connections with the certificate end. The service needs minutes for that.
 func (d *Device) SetStatus(s CertificateStatus) {
 	d.core.mu.Lock()
 	defer d.core.mu.Unlock()
@@ -309,8 +320,9 @@ func (d *Device) disconnect(why string) {
 	}
 }
 
-// SetPolicies replaces the policies of the device, given as JSON documents; none means that everything is allowed. It
-// takes effect at once, for connections that exist too.
+// SetPolicies replaces the policies of the device, given as JSON documents;
+// none means that everything is allowed. It takes effect at once, for
+// connections that exist too.
 func (d *Device) SetPolicies(documents ...string) error {
 	policies := make([]*Policy, 0, len(documents))
 	for _, doc := range documents {
@@ -327,8 +339,9 @@ func (d *Device) SetPolicies(documents ...string) error {
 	return nil
 }
 
-// Errors of client certificates, as [Event.Err]. The first two make the TLS handshake fail ([HandshakeFailed]), the
-// third makes the core close the connection without an answer to CONNECT ([ConnectRefused]).
+// Errors of client certificates, as [Event.Err]. The first two make the TLS
+// handshake fail ([HandshakeFailed]), the third makes the core close the
+// connection without an answer to CONNECT ([ConnectRefused]).
 var (
 	ErrUnknownCertificate  = errors.New("iottest: certificate is not registered")
 	ErrCertificateExpired  = errors.New("iottest: certificate is not valid at this time")
@@ -343,8 +356,8 @@ func (d *Device) Deregister() {
 	d.disconnect("the certificate is no longer registered")
 }
 
-// verifyDevice is the check during the TLS handshake. An inactive certificate passes here: the service closes such a
-// connection when CONNECT arrives.
+// verifyDevice is the check during the TLS handshake. An inactive certificate
+// passes here: the service closes such a connection when CONNECT arrives.
 func (c *Core) verifyDevice(cert *x509.Certificate) error {
 	if c.opts.LateCertificateErrors {
 		return nil

@@ -280,7 +280,8 @@ func TestRateQuotas(t *testing.T) {
 	c := iottest.Start(t, plain, func(o *iottest.Options) { o.Quotas = iottest.Quotas{PublishRate: 3, ConnectRate: 1} })
 	cl := dialPlain(t, c)
 	cl.mustConnect(connectOptions{id: "a"})
-	// The bucket refills with real time too, so only the shape is certain: three in, and some are refused.
+	// The bucket refills with real time too, so only the shape is certain:
+	// three in, and some are refused.
 	refused := 0
 	for i := range 50 {
 		cl.publish("t", "p", 1, i+1)
@@ -357,7 +358,8 @@ func TestConnectRate(t *testing.T) {
 	dialPlain(t, c).mustConnect(connectOptions{id: "a"})
 }
 
-// The rates below are proved by the least time that must pass; how much more does not matter.
+// The rates below are proved by the least time that must pass; how much more
+// does not matter.
 
 func TestReplayRate(t *testing.T) {
 	c := iottest.Start(t, plain, func(o *iottest.Options) { o.Quotas.ReplayRate = 3 })

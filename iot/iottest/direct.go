@@ -9,9 +9,11 @@ import (
 
 // This file is direct messages, which reach one client without a subscription.
 
-// SendDirectMessage sends a message to a client, whatever it subscribed to, as the operation of that name does. With QoS 1
-// it waits for the client's acknowledgement, or until ctx ends. Errors of the service are of type [*ServiceError]: the
-// client is not connected, or its policy does not allow it to receive the topic.
+// SendDirectMessage sends a message to a client, whatever it subscribed to, as
+// the operation of that name does. With QoS 1 it waits for the client's
+// acknowledgement, or until ctx ends. Errors of the service are of type
+// [*ServiceError]: the client is not connected, or its policy does not allow it
+// to receive the topic.
 func (c *Core) SendDirectMessage(ctx context.Context, clientID string, m Message) error {
 	if m.Topic == "" || hasWildcard(m.Topic) || m.QoS > 1 {
 		return refuse(TopicNameInvalid, "cannot publish to %q with QoS %d", m.Topic, m.QoS)

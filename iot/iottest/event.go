@@ -14,24 +14,29 @@ type EventType int
 const (
 	// HandshakeFailed: TLS could not be established; Err says why.
 	HandshakeFailed EventType = iota + 1
-	// RequestRefused: an HTTP request, such as a WebSocket upgrade, was refused; Err says why, Status is the HTTP status.
+	// RequestRefused: an HTTP request, such as a WebSocket upgrade, was
+	// refused; Err says why, Status is the HTTP status.
 	RequestRefused
 	// Connected: a CONNECT was accepted.
 	Connected
-	// ConnectRefused: a CONNECT was answered with Reason, or, when Reason is Success, with silence; Err says why.
+	// ConnectRefused: a CONNECT was answered with Reason, or, when Reason is
+	// Success, with silence; Err says why.
 	ConnectRefused
-	// Disconnected: a connection that had been accepted has ended. Reason is the code of the DISCONNECT, if any was
-	// sent or received; Err says why; ByClient tells whether the client sent DISCONNECT.
+	// Disconnected: a connection that had been accepted has ended. Reason is
+	// the code of the DISCONNECT, if any was sent or received; Err says why;
+	// ByClient reports whether the client sent DISCONNECT.
 	Disconnected
 	// Published: a PUBLISH arrived and was accepted.
 	Published
-	// PublishRefused: a PUBLISH arrived and was refused or discarded; Reason and Err say why.
+	// PublishRefused: a PUBLISH arrived and was refused or discarded; Reason
+	// and Err say why.
 	PublishRefused
 	// Delivered: a PUBLISH was sent to a client.
 	Delivered
 	// Acknowledged: a PUBACK arrived from a client.
 	Acknowledged
-	// Subscribed: a filter of a SUBSCRIBE was answered with Reason (the granted QoS or an error).
+	// Subscribed: a filter of a SUBSCRIBE was answered with Reason (the granted
+	// QoS or an error).
 	Subscribed
 	// Unsubscribed: a filter was removed.
 	Unsubscribed
@@ -39,22 +44,28 @@ const (
 	Pinged
 	// WillPublished: a will was published.
 	WillPublished
-	// SessionExpired: a session without a connection reached its expiry and was forgotten.
+	// SessionExpired: a session without a connection reached its expiry and was
+	// forgotten.
 	SessionExpired
-	// Dropped: a message for a client, or for a handler of [Core.Subscribe] when ClientID is empty, was dropped; Err says
-	// why.
+	// Dropped: a message for a client, or for a handler of [Core.Subscribe]
+	// when ClientID is empty, was dropped; Err says why.
 	Dropped
-	// EventsDropped: [Options.OnEvent] was so far behind that Count events were not handed to it.
+	// EventsDropped: [Options.OnEvent] was so far behind that Count events were
+	// not handed to it.
 	EventsDropped
-	// CredentialsIssued: temporary credentials were handed out; AccessKeyID names them, Source the endpoint.
+	// CredentialsIssued: temporary credentials were issued; AccessKeyID names
+	// them, Source the endpoint.
 	CredentialsIssued
-	// ServiceRequest: a request reached a device service; Service names it, Err says why it was rejected.
+	// ServiceRequest: a request reached a device service; Service names it, Err
+	// says why it was rejected.
 	ServiceRequest
 	// ServiceAnswer: a device service sent Message, an answer or a notification.
 	ServiceAnswer
-	// ServiceChanged: the state of a device service changed; Service.Status is the new state, if it has a name.
+	// ServiceChanged: the state of a device service changed; Service.Status is
+	// the new state, if it has a name.
 	ServiceChanged
-	// ServiceDisturbed: a [ServiceFault] struck; Message is what it disturbed, nil for a request.
+	// ServiceDisturbed: a [ServiceFault] struck; Message is what it disturbed,
+	// nil for a request.
 	ServiceDisturbed
 )
 
@@ -71,7 +82,8 @@ func (t EventType) String() string {
 	return fmt.Sprintf("EventType(%d)", int(t))
 }
 
-// Event is something that happened in the core. Only the fields that make sense for its type are set.
+// Event is something that happened in the core. Only the fields that make sense
+// for its type are set.
 type Event struct {
 	Time     time.Time
 	Type     EventType
@@ -87,8 +99,8 @@ type Event struct {
 	Filter   string      // Subscribed, Unsubscribed
 	Count    int         // EventsDropped
 
-	// DisconnectReason is how the service's presence messages name the end of a connection, such as
-	// [ReasonConnectionLost].
+	// DisconnectReason is how the service's presence messages name the end of a
+	// connection, such as [ReasonConnectionLost].
 	DisconnectReason string // Disconnected
 
 	AccessKeyID string // CredentialsIssued

@@ -55,7 +55,8 @@ func (l *eventLog) add(e Event) {
 	}
 }
 
-// since returns the events from number n on, the number of the next one, and a channel that is closed when there are more.
+// since returns the events from number n on, the number of the next one, and a
+// channel that is closed when there are more.
 func (l *eventLog) since(n int64) ([]Event, int64, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,8 +77,8 @@ func (c *Core) Events() []Event {
 	return events
 }
 
-// WaitFor waits for an event that match accepts, one that has happened already included, and returns it. It returns
-// the cause of ctx when that ends first.
+// WaitFor waits for an event that match accepts, one that has happened already
+// included, and returns it. It returns the cause of ctx when that ends first.
 func (c *Core) WaitFor(ctx context.Context, match func(Event) bool) (Event, error) {
 	var next int64
 	for {
@@ -111,8 +112,8 @@ func (c *Core) emit(e Event) {
 // maxTaskBytes bounds what waits for user code that is slower than the core.
 const maxTaskBytes = 32 << 20
 
-// taskQueue runs functions one after the other on one goroutine, so that user code never runs under a lock of ours.
-// What waits is bounded in bytes.
+// taskQueue runs functions one after the other on one goroutine, so that user
+// code never runs under a lock of ours. What waits is bounded in bytes.
 type taskQueue struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
@@ -186,8 +187,8 @@ func (q *taskQueue) event(e Event, handle func(Event)) {
 	}
 }
 
-// reportDropped queues the event that says how many events were dropped, once half of the room is free again. q.mu is
-// held.
+// reportDropped queues the event that says how many events were dropped, once
+// half of the room is free again. q.mu is held.
 func (q *taskQueue) reportDropped() {
 	if q.dropped > 0 && q.bytes <= maxTaskBytes/2 {
 		handle, lost := q.onEvent, Event{Time: time.Now(), Type: EventsDropped, Count: q.dropped}

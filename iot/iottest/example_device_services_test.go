@@ -12,8 +12,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// A job is queued for a thing. The device would learn of it on the topics of the jobs service; here the calls of the data
-// plane stand in for it.
+// A job is queued for a thing. The device would learn of it on the topics of
+// the jobs service; here the calls of the data plane stand in for it.
 func ExampleCore_CreateJob() {
 	core, err := iottest.New(iottest.Options{})
 	if err != nil {
@@ -135,7 +135,8 @@ func ExampleCore_AddRule() {
 	// Output: dt/thermostat 21
 }
 
-// The first connection of a device whose certificate is not registered yet fails; then the device is a thing.
+// The first connection of a device whose certificate is not registered yet
+// fails; then the device is a thing.
 func ExampleCore_RegisterCA() {
 	core, err := iottest.New(iottest.Options{})
 	if err != nil {

@@ -77,7 +77,7 @@ func ExampleWithPolicy() {
 	// Output: thermostat
 }
 
-// The function of an authorizer plays the Lambda function.
+// The function of an authorizer stands for the Lambda function.
 func ExampleCore_AddAuthorizer() {
 	core, err := iottest.New(iottest.Options{})
 	if err != nil {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// faultConn is the TCP connection below TLS and MQTT. While it is frozen nothing is read or written, though the
-// connection exists: to the other side it is half-open.
+// faultConn is the TCP connection below TLS and MQTT. While it is frozen
+// nothing is read or written, though the connection exists: to the other side
+// it is half-open.
 type faultConn struct {
 	net.Conn
 	id     int64
@@ -127,11 +128,13 @@ func (f *faultConn) reset() {
 	_ = f.Close()
 }
 
-// Faults are disturbances of new connections, see [Core.SetFaults]. The zero value disturbs nothing.
+// Faults are disturbances of new connections, see [Core.SetFaults]. The zero
+// value disturbs nothing.
 type Faults struct {
 	// ResetConnections makes the core accept TCP connections and reset them at once.
 	ResetConnections bool
-	// SilentTCP makes the core accept TCP connections and never answer, not even to TLS: half-open from the start.
+	// SilentTCP makes the core accept TCP connections and never answer, not
+	// even to TLS: half-open from the start.
 	SilentTCP bool
 	// HandshakeDelay is how long the core waits before the TLS handshake.
 	HandshakeDelay time.Duration
@@ -139,8 +142,9 @@ type Faults struct {
 	UpgradeStatus int
 	// DropConnects makes the core read CONNECT and never answer.
 	DropConnects bool
-	// CutConnects makes the core read CONNECT and close the connection without an answer, as the service does on an
-	// unknown device with just-in-time registration.
+	// CutConnects makes the core read CONNECT and close the connection without
+	// an answer, as the service does on an unknown device with just-in-time
+	// registration.
 	CutConnects bool
 	// ConnackDelay is how long the core waits before it answers CONNECT.
 	ConnackDelay time.Duration
@@ -148,7 +152,8 @@ type Faults struct {
 	RefuseConnects ReasonCode
 	// WriteDelay is how long the core waits before each write on a connection.
 	WriteDelay time.Duration
-	// Times is for how many connections the faults hold, counted from where the fault strikes; 0 is for all.
+	// Times is for how many connections the faults hold, counted from where the
+	// fault strikes; 0 is for all.
 	Times int
 }
 
@@ -181,8 +186,8 @@ func (s *faultState) strike(chosen func(*Faults) bool) (Faults, bool) {
 	return f, true
 }
 
-// Cut closes the TCP connection of a client without a word: no DISCONNECT, no TLS close_notify. It reports whether
-// the client was connected.
+// Cut closes the TCP connection of a client without a word: no DISCONNECT, no
+// TLS close_notify. It reports whether the client was connected.
 func (c *Core) Cut(clientID string) bool {
 	return c.withClient(clientID, func(cl *client) { _ = cl.raw.Close() })
 }
@@ -206,13 +211,14 @@ func (c *Core) CutAll() int {
 	return len(raw)
 }
 
-// CutAfter lets n more bytes of MQTT through to a client and then cuts its connection: in the middle of a packet when
-// n ends there.
+// CutAfter lets n more bytes of MQTT through to a client and then cuts its
+// connection: in the middle of a packet when n ends there.
 func (c *Core) CutAfter(clientID string, n int) bool {
 	return c.withClient(clientID, func(cl *client) { cl.out.cutAfter(n) })
 }
 
-// Freeze makes the connection of a client half-open: nothing is read from it nor written to it until [Core.Thaw].
+// Freeze makes the connection of a client half-open: nothing is read from it
+// nor written to it until [Core.Thaw].
 func (c *Core) Freeze(clientID string) bool {
 	return c.withClient(clientID, func(cl *client) { cl.raw.Freeze() })
 }
@@ -227,8 +233,8 @@ func (c *Core) Delay(clientID string, d time.Duration) bool {
 	return c.withClient(clientID, func(cl *client) { cl.raw.delay.Store(int64(d)) })
 }
 
-// HoldAcks makes the core keep back PUBACK, SUBACK, UNSUBACK and PINGRESP to a client, until it is called with false:
-// then they go out, in order.
+// HoldAcks makes the core keep back PUBACK, SUBACK, UNSUBACK and PINGRESP to a
+// client, until it is called with false: then they go out, in order.
 func (c *Core) HoldAcks(clientID string, hold bool) bool {
 	return c.withClient(clientID, func(cl *client) {
 		cl.holdAcks = hold
@@ -241,14 +247,16 @@ func (c *Core) HoldAcks(clientID string, hold bool) bool {
 	})
 }
 
-// Drop makes the core throw away what a client sends, without an answer, until it is called with false. The connection
-// stays up, and messages for the client still go out. DISCONNECT is obeyed.
+// Drop makes the core throw away what a client sends, without an answer, until
+// it is called with false. The connection stays up, and messages for the client
+// still go out. DISCONNECT is obeyed.
 func (c *Core) Drop(clientID string, drop bool) bool {
 	return c.withClient(clientID, func(cl *client) { cl.drop = drop })
 }
 
-// RefuseOperations makes the core refuse publishes and subscriptions of a client with a reason code, until it is called
-// with [Success]. A publish with QoS 0, which cannot be answered, ends the connection with that code.
+// RefuseOperations makes the core refuse publishes and subscriptions of a
+// client with a reason code, until it is called with [Success]. A publish with
+// QoS 0, which cannot be answered, ends the connection with that code.
 func (c *Core) RefuseOperations(clientID string, code ReasonCode) bool {
 	return c.withClient(clientID, func(cl *client) { cl.refusing = code })
 }

@@ -66,7 +66,8 @@ func TestFault_freeze(t *testing.T) {
 	cl.expectMessage("t", "p")
 	cl.expect(tPingresp)
 
-	// The client id can be taken over from a frozen connection, and Close does not hang on it.
+	// The client id can be taken over from a frozen connection, and Close does
+	// not hang on it.
 	c.Freeze("a")
 	dialPlain(t, c).mustConnect(connectOptions{id: "a"})
 }

@@ -28,7 +28,8 @@ var cborDecoder = func() cbor.DecMode {
 	return mode
 }()
 
-// decodeAs decodes a payload of a format into v, which has json tags for both. An empty payload is an empty object.
+// decodeAs decodes a payload of a format into v, which has json tags for both.
+// An empty payload is an empty object.
 func decodeAs(format string, payload []byte, v any) error {
 	if len(bytes.TrimSpace(payload)) == 0 {
 		return nil

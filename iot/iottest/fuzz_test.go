@@ -11,7 +11,8 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-// FuzzServices sends any payload to every device service. Nothing may panic, and each answer must be one.
+// FuzzServices sends any payload to every device service. Nothing may panic,
+// and each answer must be one.
 func FuzzServices(f *testing.F) {
 	topics := []string{
 		"things/a/shadow/get", "things/a/shadow/update", "things/a/shadow/delete", "things/a/shadow/name/n/update",

@@ -9,13 +9,16 @@ import (
 	"strings"
 )
 
-// This file is basic ingest: messages on $aws/rules/<rule>/<topic> go to the rule, and to nobody who subscribed.
+// This file is basic ingest: messages on $aws/rules/<rule>/<topic> go to the
+// rule, and to nobody who subscribed.
 
 var ruleName = regexp.MustCompile(`^[a-zA-Z0-9_]{1,128}$`)
 
-// AddRule makes handle the action of a rule: it gets the messages that are published to the rule by basic ingest, on the
-// topic that follows $aws/rules/<name>/, one at a time and in order, on a goroutine of the core. The function it returns
-// removes the rule. A message for a rule that does not exist is accepted, and lost; its event has the error RuleNotFound.
+// AddRule makes handle the action of a rule: it gets the messages that are
+// published to the rule by basic ingest, on the topic that follows
+// $aws/rules/<name>/, one at a time and in order, on a goroutine of the core.
+// The function it returns removes the rule. A message for a rule that does not
+// exist is accepted, and lost; its event has the error RuleNotFound.
 func (c *Core) AddRule(name string, handle func(*Message)) (remove func(), _ error) {
 	switch {
 	case !ruleName.MatchString(name):

@@ -110,7 +110,8 @@ func (c *Core) Shadows() []ShadowInfo {
 	return out
 }
 
-// AllJobExecutions returns the job executions of all things, in the order in which they were queued.
+// AllJobExecutions returns the job executions of all things, in the order in
+// which they were queued.
 func (c *Core) AllJobExecutions() []JobExecution {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +127,8 @@ func (c *Core) AllJobExecutions() []JobExecution {
 	return out
 }
 
-// CommandExecutions returns the executions of commands that the core remembers, the oldest first.
+// CommandExecutions returns the executions of commands that the core remembers,
+// the oldest first.
 func (c *Core) CommandExecutions() []CommandExecution {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,7 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// This file is the Jobs service as devices see it, on $aws/things/<thing>/jobs/ and over HTTPS.
+// This file is the Jobs service as devices see it, on $aws/things/<thing>/jobs/
+// and over HTTPS.
 
 // Operations of the jobs service on devices.
 const (
@@ -124,7 +125,8 @@ var (
 
 const maxStepMinutes = 10080
 
-// looseInt is an integer that may also be written as a string, as in samples of the documentation.
+// looseInt is an integer that may also be written as a string, as in samples of
+// the documentation.
 type looseInt int64
 
 func (i *looseInt) UnmarshalJSON(b []byte) error {
@@ -230,7 +232,8 @@ func (e *execution) setDetails(call *jobCall) {
 	}
 }
 
-// setStepTimeout starts a new step timer, which replaces the one before, or ends it with -1.
+// setStepTimeout starts a new step timer, which replaces the one before, or
+// ends it with -1.
 func (c *Core) setStepTimeout(e *execution, call *jobCall) {
 	switch t := call.stepTimeout; {
 	case t == nil:
@@ -349,20 +352,22 @@ func (c *Core) describeExecution(e *execution, document, overHTTP bool) map[stri
 	return s
 }
 
-// GetPendingJobExecutions returns the queue of a thing as the data plane does over HTTPS. Errors of this and the next
-// three methods are of type [*ServiceError].
+// GetPendingJobExecutions returns the queue of a thing as the data plane does
+// over HTTPS. Errors of this and the next three methods are of type
+// [*ServiceError].
 func (c *Core) GetPendingJobExecutions(thing string) ([]byte, error) {
 	return c.callJobsHTTP(opPendingJobs, thing, "", nil)
 }
 
-// StartNextPendingJobExecution carries out the request of that name, whose body may be empty. Over HTTPS the job document
-// is a string.
+// StartNextPendingJobExecution carries out the request of that name, whose body
+// may be empty. Over HTTPS the job document is a string.
 func (c *Core) StartNextPendingJobExecution(thing string, body []byte) ([]byte, error) {
 	return c.callJobsHTTP(opStartNext, thing, "", body)
 }
 
-// DescribeJobExecution carries out the request of that name. body is a JSON object with executionNumber and
-// includeJobDocument, which are query parameters over HTTPS; it may be empty. jobID may be "$next".
+// DescribeJobExecution carries out the request of that name. body is a JSON
+// object with executionNumber and includeJobDocument, which are query
+// parameters over HTTPS; it may be empty. jobID may be "$next".
 func (c *Core) DescribeJobExecution(thing, jobID string, body []byte) ([]byte, error) {
 	return c.callJobsHTTP(opDescribeJob, thing, jobID, body)
 }

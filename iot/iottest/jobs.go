@@ -39,19 +39,23 @@ type Job struct {
 	ID string
 	// Things are the names of the things that have to execute it.
 	Things []string
-	// Document tells devices what to do: a JSON object of at most 32,768 bytes. Its placeholders
-	// ${aws:iot:parameter:NAME} are replaced once, ${aws:iot:s3-presigned-url:URL} whenever a device gets the document,
-	// by URL with a new signature in its query.
+	// Document is the instruction for devices: a JSON object of at most 32,768
+	// bytes. Its placeholders ${aws:iot:parameter:NAME} are replaced once,
+	// ${aws:iot:s3-presigned-url:URL} whenever a device gets the document, by
+	// URL with a new signature in its query.
 	Document string
 	// Parameters are the values for placeholders.
 	Parameters map[string]string
-	// Namespace puts the job into a queue of its own, with notifications on notify-namespace-<namespace>.
+	// Namespace puts the job into a queue of its own, with notifications on
+	// notify-namespace-<namespace>.
 	Namespace string
-	// InProgressTimeout is how long an execution may be in progress; it is then TIMED_OUT. Zero is no limit.
+	// InProgressTimeout is how long an execution may be in progress; it is then
+	// TIMED_OUT. Zero is no limit.
 	InProgressTimeout time.Duration
 	// PresignedFor is how long presigned URLs are valid, one hour when zero.
 	PresignedFor time.Duration
-	// Retries is how often a failed or timed-out execution is queued again, with the next execution number.
+	// Retries is how often a failed or timed-out execution is queued again,
+	// with the next execution number.
 	Retries int
 }
 
@@ -130,7 +134,8 @@ func (c *Core) CreateJob(j Job) (string, error) {
 	return j.ID, nil
 }
 
-// AddJobTarget queues a job for one more thing, as for a new member of the group that a continuous job is for.
+// AddJobTarget queues a job for one more thing, as for a new member of the
+// group that a continuous job is for.
 func (c *Core) AddJobTarget(id, thing string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +212,8 @@ func (c *Core) CancelJob(id string, force bool) error {
 	return nil
 }
 
-// CancelJobExecution cancels the execution of one thing, which may be in progress only with force.
+// CancelJobExecution cancels the execution of one thing, which may be in
+// progress only with force.
 func (c *Core) CancelJobExecution(id, thing string, force bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,7 +256,8 @@ func (c *Core) DeleteJob(id string, force bool) error {
 	return nil
 }
 
-// JobExecutions returns the executions of a thing, those of deleted jobs excepted, in the order in which they were queued.
+// JobExecutions returns the executions of a thing, those of deleted jobs
+// excepted, in the order in which they were queued.
 func (c *Core) JobExecutions(thing string) []JobExecution {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -270,7 +277,8 @@ func (c *Core) JobExecutions(thing string) []JobExecution {
 	return out
 }
 
-// JobExecution returns the last execution of a job by a thing; ok is false when there is none.
+// JobExecution returns the last execution of a job by a thing; ok is false when
+// there is none.
 func (c *Core) JobExecution(id, thing string) (e JobExecution, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -305,7 +313,8 @@ func (c *Core) queueExecution(j *job, thing string, number int64) {
 	c.emitExecution(e)
 }
 
-// setExecution changes the state of an execution and its timers, and queues a retry. c.mu is held, within changeJobs.
+// setExecution changes the state of an execution and its timers, and queues a
+// retry. c.mu is held, within changeJobs.
 func (c *Core) setExecution(e *execution, status JobStatus) {
 	now := c.nowLocked()
 	if status == JobInProgress && e.StartedAt.IsZero() {
@@ -351,8 +360,8 @@ func (c *Core) armExecution(e *execution) {
 	}
 }
 
-// pendingJobs is the queue of a thing and a namespace: what is in progress first, in the order in which it was started,
-// then what is queued.
+// pendingJobs is the queue of a thing and a namespace: what is in progress
+// first, in the order in which it was started, then what is queued.
 func (c *Core) pendingJobs(thing, namespace string) []*execution {
 	var pending []*execution
 	for _, j := range c.device.jobs {
@@ -386,8 +395,9 @@ func (n jobNotices) send(c *Core) {
 	}
 }
 
-// changeJobs runs change and returns the notifications to send: notify when an execution entered or left the queue,
-// notify-next when another one is the first. c.mu is held.
+// changeJobs runs change and returns the notifications to send: notify when an
+// execution entered or left the queue, notify-next when another one is the
+// first. c.mu is held.
 func (c *Core) changeJobs(thing string, change func()) jobNotices {
 	type view struct {
 		members map[*execution]bool

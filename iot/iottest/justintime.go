@@ -10,23 +10,30 @@ import (
 	"time"
 )
 
-// This file is just-in-time registration and provisioning: a device with a certificate of a registered CA gets in without
-// being registered before, but not at its first attempt.
+// This file is just-in-time registration and provisioning: a device with a
+// certificate of a registered CA gets in without being registered before, but
+// not at its first attempt.
 
-// ErrJustInTime is why the first connection of such a device is closed without an answer to CONNECT.
+// ErrJustInTime is why the first connection of such a device is closed without
+// an answer to CONNECT.
 var ErrJustInTime = errors.New("iottest: the certificate is being registered just in time")
 
-// RegisteredCA is a certificate authority whose certificates are registered when they are used first.
+// RegisteredCA is a certificate authority whose certificates are registered
+// when they are used first.
 type RegisteredCA struct {
-	// Certificate is the certificate of the CA; nil is the CA that signs the devices of this core, so that devices made
-	// with [Unregistered] are registered just in time.
+	// Certificate is the certificate of the CA; nil is the CA that signs the
+	// devices of this core, so that devices made with [Unregistered] are
+	// registered just in time.
 	Certificate *x509.Certificate
-	// Template makes things of the devices (just-in-time provisioning). Parameters of its ThingName are those of the
-	// certificate, such as ${AWS::IoT::Certificate::CommonName}. Without a template certificates stay
-	// [PendingActivation] until [Device.SetStatus], and a message on $aws/events/certificates/registered/<CA> says so
-	// (just-in-time registration).
+	// Template makes things of the devices (just-in-time provisioning).
+	// Parameters of its ThingName are those of the certificate, such as
+	// ${AWS::IoT::Certificate::CommonName}. Without a template certificates
+	// stay [PendingActivation] until [Device.SetStatus], and a message on
+	// $aws/events/certificates/registered/<CA> says so (just-in-time
+	// registration).
 	Template string
-	// Delay is how long provisioning takes, on the core's clock. The first connection fails even without one.
+	// Delay is how long provisioning takes, on the core's clock. The first
+	// connection fails even without one.
 	Delay time.Duration
 }
 
@@ -73,7 +80,8 @@ func (c *Core) loadAuthorities() error {
 	})
 }
 
-// authorityOf finds the registered CA of a certificate that is valid now, nil if there is none. c.mu is held.
+// authorityOf finds the registered CA of a certificate that is valid now, nil
+// if there is none. c.mu is held.
 func (c *Core) authorityOf(cert *x509.Certificate) *RegisteredCA {
 	if now := c.nowLocked(); now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
 		return nil
@@ -86,14 +94,16 @@ func (c *Core) authorityOf(cert *x509.Certificate) *RegisteredCA {
 	return nil
 }
 
-// mayRegister reports whether a certificate that is not registered may get as far as CONNECT.
+// mayRegister reports whether a certificate that is not registered may get as
+// far as CONNECT.
 func (c *Core) mayRegister(cert *x509.Certificate) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.authorityOf(cert) != nil
 }
 
-// registerJustInTime registers the certificate of a device that connects for the first time, if it has a registered CA.
+// registerJustInTime registers the certificate of a device that connects for
+// the first time, if it has a registered CA.
 func (c *Core) registerJustInTime(cert *x509.Certificate) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +128,8 @@ func (c *Core) registerJustInTime(cert *x509.Certificate) bool {
 	return true
 }
 
-// provisionJustInTime makes a thing of a device that is pending, as the template says now. c.mu is held.
+// provisionJustInTime makes a thing of a device that is pending, as the
+// template says now. c.mu is held.
 func (c *Core) provisionJustInTime(template string, d *Device) {
 	t := c.device.templates[template]
 	if t == nil || t.Disabled || c.devices[d.id] != d {

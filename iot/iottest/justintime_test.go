@@ -60,7 +60,8 @@ func TestRegisterCA_provisioning(t *testing.T) {
 	}
 }
 
-// Without a template somebody has to activate the certificate, who learns of it by an event.
+// Without a template somebody has to activate the certificate, who learns of it
+// by an event.
 func TestRegisterCA_registration(t *testing.T) {
 	t.Parallel()
 	c := iottest.Start(t, plain)

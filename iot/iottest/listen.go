@@ -41,7 +41,7 @@ const (
 	authCustom
 )
 
-// transport is what is known of a connection before CONNECT.
+// transport is the state of a connection before CONNECT.
 type transport struct {
 	raw        *faultConn
 	port       string
@@ -162,8 +162,8 @@ func (c *Core) serve(raw *faultConn, port string) {
 	}
 }
 
-// looksLikeHTTP reads the first byte of an HTTPS connection and refuses what is no HTTP, so that a client that speaks
-// MQTT here is refused at once.
+// looksLikeHTTP reads the first byte of an HTTPS connection and refuses what is
+// no HTTP, so that a client that speaks MQTT here is refused at once.
 func (c *Core) looksLikeHTTP(conn net.Conn, tr *transport) (first []byte, ok bool) {
 	first = make([]byte, 1)
 	_ = conn.SetReadDeadline(time.Now().Add(c.opts.ConnectTimeout))

@@ -11,7 +11,7 @@ import (
 // UserProperty is a name and a value of MQTT 5.
 type UserProperty struct{ Name, Value string }
 
-// Message is an application message. Messages handed out by the core must not be modified.
+// Message is an application message. Messages returned by the core must not be modified.
 type Message struct {
 	Topic           string
 	Payload         []byte
@@ -66,7 +66,8 @@ func userProperties(in []packets.UserProperty) []UserProperty {
 	return out
 }
 
-// publishPacket builds the PUBLISH of a message. remaining is what is left of its expiry, 0 for none.
+// publishPacket builds the PUBLISH of a message. remaining is the rest of its
+// expiry, 0 for none.
 func (m *Message) publishPacket(qos byte, retain bool, id uint16, remaining time.Duration) packets.Packet {
 	pk := packet(packets.Publish)
 	pk.FixedHeader.Qos, pk.FixedHeader.Retain = qos, retain

@@ -12,14 +12,16 @@ import (
 	"time"
 )
 
-// Metadata is the plain HTTP server that plays the instance metadata service of Amazon EC2 (version 2) and the
-// credentials endpoint of a container, see [Core.StartMetadata].
+// Metadata is the plain HTTP server that stands for the instance metadata
+// service of Amazon EC2 (version 2) and the credentials endpoint of a
+// container, see [Core.StartMetadata].
 type Metadata struct {
 	// Endpoint is the value for AWS_EC2_METADATA_SERVICE_ENDPOINT.
 	Endpoint string
 	// ContainerURL is the value for AWS_CONTAINER_CREDENTIALS_FULL_URI.
 	ContainerURL string
-	// AuthorizationToken is the value for AWS_CONTAINER_AUTHORIZATION_TOKEN, which the container endpoint demands.
+	// AuthorizationToken is the value for AWS_CONTAINER_AUTHORIZATION_TOKEN,
+	// which the container endpoint demands.
 	AuthorizationToken string
 	// Role is the name of the role of the instance.
 	Role string
@@ -29,15 +31,17 @@ type Metadata struct {
 	tokens map[string]time.Time
 }
 
-// MetadataOptions say what [Core.StartMetadata] hands out.
+// MetadataOptions say what [Core.StartMetadata] issues.
 type MetadataOptions struct {
 	// Lifetime of the credentials, 6 hours when zero.
 	Lifetime time.Duration
-	// Policies are the AWS IoT policies of the credentials, as JSON documents; without any they allow everything.
+	// Policies are the AWS IoT policies of the credentials, as JSON documents;
+	// without any they allow everything.
 	Policies []string
 }
 
-// StartMetadata starts the metadata server on 127.0.0.1. It ends with the core; a core has one.
+// StartMetadata starts the metadata server on 127.0.0.1. It ends with the core;
+// a core has one.
 func (c *Core) StartMetadata(o MetadataOptions) (*Metadata, error) {
 	setDefault(&o.Lifetime, 6*time.Hour)
 	c.mu.Lock()
@@ -119,7 +123,8 @@ func (m *Metadata) valid(token string, now time.Time) bool {
 	return ok && now.Before(expires)
 }
 
-// DropTokens makes the metadata service forget its session tokens, so that it answers 401 to those who hold one.
+// DropTokens makes the metadata service forget its session tokens, so that it
+// answers 401 to those who hold one.
 func (m *Metadata) DropTokens() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

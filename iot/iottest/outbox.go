@@ -10,8 +10,9 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// outbox gathers packets; a goroutine writes them. Its size is bounded: by max for QoS 0 messages, by the windows for
-// QoS 1 messages, and by hardMax for all.
+// outbox gathers packets; a goroutine writes them. Its size is bounded: by max
+// for QoS 0 messages, by the windows for QoS 1 messages, and by hardMax for
+// all.
 type outbox struct {
 	mu      sync.Mutex
 	cond    *sync.Cond
@@ -23,8 +24,9 @@ type outbox struct {
 	limit   int // bytes until the connection is cut, -1 for none
 }
 
-// hardMax is how many bytes may wait for a client beyond outbox.max and its window of QoS 1 messages. Only one that
-// goes on sending requests and never reads the answers gets there: its connection is closed.
+// hardMax is how many bytes may wait for a client beyond outbox.max and its
+// window of QoS 1 messages. Only one that goes on sending requests and never
+// reads the answers gets there: its connection is closed.
 const hardMax = 32 << 20
 
 func (o *outbox) cutAfter(n int) {
@@ -34,7 +36,8 @@ func (o *outbox) cutAfter(n int) {
 	o.cond.Signal()
 }
 
-// crowded reports whether QoS 1 messages should wait for acknowledgements rather than in the outbox.
+// crowded reports whether QoS 1 messages should wait for acknowledgements
+// rather than in the outbox.
 func (o *outbox) crowded() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -48,8 +51,9 @@ func (o *outbox) overflowed() bool {
 	return o.over
 }
 
-// put adds a packet. It fails with errTooLarge when the packet is larger than the client takes, with errNotReading when
-// there is no room, and with errEnding when the connection ends.
+// put adds a packet. It fails with errTooLarge when the packet is larger than
+// the client takes, with errNotReading when there is no room, and with
+// errEnding when the connection ends.
 func (o *outbox) put(pk *packets.Packet, maxSize uint32) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,7 +80,8 @@ func (o *outbox) put(pk *packets.Packet, maxSize uint32) error {
 	return nil
 }
 
-// writeLoop writes until the outbox is closing and empty, or writing fails; then it closes the connection.
+// writeLoop writes until the outbox is closing and empty, or writing fails;
+// then it closes the connection.
 func (cl *client) writeLoop() {
 	o := &cl.out
 	var spare bytes.Buffer
@@ -119,7 +124,8 @@ func (cl *client) writeLoop() {
 	}
 }
 
-// writeFailed closes a connection that cannot be written to, and releases what waits for it.
+// writeFailed closes a connection that cannot be written to, and releases what
+// waits for it.
 func (cl *client) writeFailed(err error) {
 	cl.writeErr.Store(&err)
 	_ = cl.raw.Close()

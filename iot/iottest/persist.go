@@ -25,7 +25,8 @@ const (
 	bucketQueues     = "queues"     // by queueKey
 )
 
-// keptIdentity is what makes a core the same after a restart: its endpoint and its authorities.
+// keptIdentity is what makes a core the same after a restart: its endpoint and
+// its authorities.
 type keptIdentity struct {
 	Prefix             string
 	RootCert, RootKey  []byte // DER, PKCS#8
@@ -186,7 +187,8 @@ func (c *Core) addKey(k *AccessKey) {
 	c.expireKey(k)
 }
 
-// expireKey forgets a temporary key a day after its end; until then there is a better answer than "unknown".
+// expireKey forgets a temporary key a day after its end; until then there is a
+// better answer than "unknown".
 func (c *Core) expireKey(k *AccessKey) {
 	if !k.Expires.IsZero() {
 		c.alarmAt(k.Expires.Add(24*time.Hour), func() { c.removeKey(k.AccessKeyID) })
@@ -213,8 +215,9 @@ func (c *Core) loadKey(id string, raw []byte) error {
 	return nil
 }
 
-// TokenKey returns the RSA key of a name, for the tokens of a custom authorizer: the same one after a restart with the
-// same [Options.Dir], a new one otherwise. Its public half is for [Authorizer.PublicKey].
+// TokenKey returns the RSA key of a name, for the tokens of a custom
+// authorizer: the same one after a restart with the same [Options.Dir], a new
+// one otherwise. Its public half is for [Authorizer.PublicKey].
 func (c *Core) TokenKey(name string) (*rsa.PrivateKey, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,7 +242,8 @@ func (c *Core) loadTokenKey(name string, raw []byte) error {
 	return err
 }
 
-// restore takes everything but the identity from the folder, before there are connections.
+// restore takes everything but the identity from the folder, before there are
+// connections.
 func (c *Core) restore() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

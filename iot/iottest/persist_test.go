@@ -154,7 +154,7 @@ func TestPort_taken(t *testing.T) {
 	restart(t, nil, dir) // nothing of the failed start is left
 }
 
-// A test plays the restart of a server.
+// A test simulates the restart of a server.
 func TestStopListening(t *testing.T) {
 	c := iottest.Start(t, plain)
 	cl := dialPlain(t, c)

@@ -108,7 +108,8 @@ func certPEM(der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// certificateID is the SHA-256 of the certificate in hexadecimal, as the service names certificates.
+// certificateID is the SHA-256 of the certificate in hexadecimal, as the
+// service names certificates.
 func certificateID(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	return hex.EncodeToString(sum[:])

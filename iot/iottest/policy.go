@@ -18,17 +18,22 @@ const DenyAllPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Ac
 
 // Policy is a parsed AWS IoT policy.
 //
-// Understood are Effect, Action and Resource with the wildcards '*' and '?', the policy variables of a connection
-// (iot:ClientId, iot:CertificateId, aws:SourceIp; iot:Connection.Thing.ThingName, .ThingTypeName, .IsAttached and
-// .Attributes[name] where the client id is the name of the thing, see [WithThing]; and of
-// the certificate iot:Certificate.SerialNumber and Country, Organization, OrganizationalUnit, State, CommonName and
-// SerialNumber of iot:Certificate.Subject and iot:Certificate.Issuer where they have one value), and the conditions
-// StringEquals, StringNotEquals, StringLike, StringNotLike, Bool, IpAddress and NotIpAddress, with ForAnyValue: and
-// ForAllValues: before them, on these variables and on iot:ConnectAttributes. A statement with a variable that has no
-// value matches nothing. What is not understood is an error of [ParsePolicy].
+// Understood are Effect, Action and Resource with the wildcards '*' and '?',
+// the policy variables of a connection (iot:ClientId, iot:CertificateId,
+// aws:SourceIp; iot:Connection.Thing.ThingName, .ThingTypeName, .IsAttached and
+// .Attributes[name] where the client id is the name of the thing, see
+// [WithThing]; and of
+// the certificate iot:Certificate.SerialNumber and Country, Organization,
+// OrganizationalUnit, State, CommonName and SerialNumber of
+// iot:Certificate.Subject and iot:Certificate.Issuer where they have one
+// value), and the conditions StringEquals, StringNotEquals, StringLike,
+// StringNotLike, Bool, IpAddress and NotIpAddress, with ForAnyValue: and
+// ForAllValues: before them, on these variables and on iot:ConnectAttributes. A
+// statement with a variable that has no value matches nothing. What is not
+// understood is an error of [ParsePolicy].
 //
-// A shared subscription needs iot:Subscribe on the filter with its $share/<name>/, and iot:Receive on the topic, with or
-// without that.
+// A shared subscription needs iot:Subscribe on the filter with its
+// $share/<name>/, and iot:Receive on the topic, with or without that.
 type Policy struct {
 	document   string
 	statements []statement
@@ -116,7 +121,8 @@ func (o *oneOrMany) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// policyContext holds the values of policy variables and condition keys of one connection.
+// policyContext holds the values of policy variables and condition keys of one
+// connection.
 type policyContext map[string][]string
 
 // allowed evaluates policies: a denial wins, and without an allowance nothing is allowed.
@@ -159,8 +165,8 @@ func anyMatch(patterns []string, value string, fold func(string) string, vars po
 	return false
 }
 
-// Wildcards in the value of a variable must not act as wildcards, so they are replaced by runes that glob compares
-// literally.
+// Wildcards in the value of a variable must not act as wildcards, so they are
+// replaced by runes that glob compares literally.
 var literal = strings.NewReplacer("*", "\uE000", "?", "\uE001")
 
 // expand replaces ${variable}; ok is false when one has no value.
@@ -227,7 +233,8 @@ func (s *statement) conditionsHold(vars policyContext) bool {
 	return true
 }
 
-// inPrefix reports whether an address is in a range such as 10.0.0.0/8, or is the one address.
+// inPrefix reports whether an address is in a range such as 10.0.0.0/8, or is
+// the one address.
 func inPrefix(want, have string) bool {
 	address, err := netip.ParseAddr(have)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 
 const arn = "arn:aws:iot:us-east-1:123456789012:"
 
-// statement is a policy with one statement; actions and resources are separated by spaces, resources without ARN.
+// statement is a policy with one statement; actions and resources are separated
+// by spaces, resources without ARN.
 func statement(effect, actions, resources string, condition ...string) string {
 	r := strings.Fields(resources)
 	for i := range r {

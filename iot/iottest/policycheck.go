@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// A policy that asks for what the core does not understand would allow or deny something else than in the service, so
-// it is an error.
+// A policy that asks for what the core does not understand would allow or deny
+// something else than in the service, so it is an error.
 
 // strictJSON is json.Unmarshal without tolerance for fields that are not known.
 func strictJSON(b []byte, v any) error {
@@ -28,7 +28,8 @@ func strictJSON(b []byte, v any) error {
 	return nil
 }
 
-// attributeVariable begins the variables for the attributes of a thing, which end with a name and ']'.
+// attributeVariable begins the variables for the attributes of a thing, which
+// end with a name and ']'.
 const attributeVariable = "iot:Connection.Thing.Attributes["
 
 func knownVariable(name string) bool {

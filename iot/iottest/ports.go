@@ -11,8 +11,9 @@ import (
 	"strings"
 )
 
-// port is a port of the core. addr is the one asked for until it was opened, and the actual one from then on; ln is
-// guarded by Core.mu once the core runs, and nil while the port is closed.
+// port is a port of the core. addr is the one asked for until it was opened,
+// and the actual one from then on; ln is guarded by Core.mu once the core runs,
+// and nil while the port is closed.
 type port struct {
 	plays string // "443", "8883" or "1883"
 	addr  string
@@ -68,8 +69,9 @@ func (c *Core) closePorts() {
 	}
 }
 
-// StopListening closes all ports, so that new connections are refused, as during a restart of a server. Connections
-// that exist stay; [Core.CutAll] ends them. [Core.Listen] opens the ports again.
+// StopListening closes all ports, so that new connections are refused, as
+// during a restart of a server. Connections that exist stay; [Core.CutAll] ends
+// them. [Core.Listen] opens the ports again.
 func (c *Core) StopListening() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,27 +121,30 @@ func portNumber(addr string) int {
 	return n
 }
 
-// Addr is the address, host and port, of the port that plays 443: MQTT with ALPN "x-amzn-mqtt-ca" (client
-// certificate) or "mqtt" (custom authorizer), without ALPN or with "http/1.1" HTTPS and WebSockets on /mqtt.
+// Addr is the address, host and port, of the port that stands for 443: MQTT
+// with ALPN "x-amzn-mqtt-ca" (client certificate) or "mqtt" (custom
+// authorizer), without ALPN or with "http/1.1" HTTPS and WebSockets on /mqtt.
 func (c *Core) Addr() string { return c.portAddr(portHTTPS) }
 
-// MTLSAddr is the address of the port that plays 8883: MQTT with a client certificate.
+// MTLSAddr is the address of the port that stands for 8883: MQTT with a client
+// certificate.
 func (c *Core) MTLSAddr() string { return c.portAddr(portMTLS) }
 
 // TCPAddr is the address of the port without TLS, empty unless [Options.PlainTCP].
 func (c *Core) TCPAddr() string { return c.portAddr(portPlain) }
 
-// Port is the number of the port that plays 443.
+// Port is the number of the port that stands for 443.
 func (c *Core) Port() int { return portNumber(c.Addr()) }
 
-// MTLSPort is the number of the port that plays 8883.
+// MTLSPort is the number of the port that stands for 8883.
 func (c *Core) MTLSPort() int { return portNumber(c.MTLSAddr()) }
 
 // TCPPort is the number of the port without TLS, 0 unless [Options.PlainTCP].
 func (c *Core) TCPPort() int { return portNumber(c.TCPAddr()) }
 
-// DialContext dials as [net.Dialer.DialContext], but takes the host names the core plays (everything below
-// amazonaws.com) to the core, on ports 443 and 8443, 8883 and 1883, or the core's own port numbers. It is how a client
+// DialContext dials as [net.Dialer.DialContext], but takes the host names the
+// core stands for (everything below amazonaws.com) to the core, on ports 443
+// and 8443, 8883 and 1883, or the core's own port numbers. It is how a client
 // under test connects by the real name.
 func (c *Core) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)

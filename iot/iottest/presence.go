@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Reasons for the end of a connection, as in the presence messages of the service and in [Event.DisconnectReason]. The
-// will is published for all of them but the first.
+// Reasons for the end of a connection, as in the presence messages of the
+// service and in [Event.DisconnectReason]. The will is published for all of
+// them but the first.
 const (
 	ReasonClientInitiated = "CLIENT_INITIATED_DISCONNECT" // DISCONNECT, or the Close frame of a WebSocket
 	ReasonClientError     = "CLIENT_ERROR"                // the client broke the protocol or a limit
@@ -28,7 +29,8 @@ const (
 	ReasonCustomAuthTTL   = "CUSTOMAUTH_TTL_EXPIRATION" // DisconnectAfter of the authorizer
 )
 
-// versionMemory is how long the version number of a client id is remembered after its last connection.
+// versionMemory is how long the version number of a client id is remembered
+// after its last connection.
 const versionMemory = time.Hour
 
 // presenceVersion counts the connections of a client id.
@@ -37,7 +39,8 @@ type presenceVersion struct {
 	forget *alarm
 }
 
-// nextVersion is the version number of presence messages for a new connection. c.mu is held.
+// nextVersion is the version number of presence messages for a new connection.
+// c.mu is held.
 func (c *Core) nextVersion(clientID string) int64 {
 	v := c.versions[clientID]
 	if v == nil {
@@ -73,7 +76,8 @@ type lifecycle struct {
 	Topics              []string `json:"topics,omitempty"`
 }
 
-// announce publishes a life cycle message; there are none for client ids with '#' or '+'. c.mu is held.
+// announce publishes a life cycle message; there are none for client ids with
+// '#' or '+'. c.mu is held.
 func (c *Core) announce(kind string, l lifecycle) {
 	if c.opts.DisablePresence || strings.ContainsAny(l.ClientID, "#+") {
 		return
@@ -108,13 +112,14 @@ func (cl *client) presenceDisconnected(e Event) {
 	cl.core.announce("presence", l)
 }
 
-// presenceFailed tells that a policy refused a client id.
+// presenceFailed reports that a policy refused a client id.
 func (cl *client) presenceFailed(clientID string, p *principal) {
 	cl.core.announce("presence", lifecycle{ClientID: clientID, EventType: "connect_failed", SessionIdentifier: uuid(),
 		PrincipalIdentifier: p.identifier(), FailureReason: "AUTHORIZATION_FAILED", IPAddress: cl.ip()})
 }
 
-// presenceFilters tells which filters were added or removed; what was refused is not among them.
+// presenceFilters reports which filters were added or removed; what was refused
+// is not among them.
 func (cl *client) presenceFilters(what string, filters []string) {
 	if len(filters) > 0 {
 		l := cl.lifecycle(what)

@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// This file is fleet provisioning as devices see it, on $aws/certificates/ and $aws/provisioning-templates/;
-// templates.go has what a backend sets up.
+// This file is fleet provisioning as devices see it, on $aws/certificates/ and
+// $aws/provisioning-templates/; templates.go has what a backend sets up.
 
 const (
 	opCreateKeys = "create"
@@ -59,7 +59,8 @@ func (c *Core) handleCertificates(r *request, levels []string) {
 	c.provisioningCall(r, levels[1], func() (map[string]any, *ServiceError) { return c.createCertificate(r, levels[1]) })
 }
 
-// handleTemplates handles a message on $aws/provisioning-templates/; levels is what follows.
+// handleTemplates handles a message on $aws/provisioning-templates/; levels is
+// what follows.
 func (c *Core) handleTemplates(r *request, levels []string) {
 	if len(levels) != 3 || levels[1] != opProvision {
 		return
@@ -68,8 +69,9 @@ func (c *Core) handleTemplates(r *request, levels []string) {
 	c.provisioningCall(r, levels[2], func() (map[string]any, *ServiceError) { return c.registerThing(r, levels[2]) })
 }
 
-// provisioningCall runs a call, which may take long (keys, hooks), on a goroutine of its own and without the lock, and
-// answers the client that asked, and nobody else: the answers have private keys. c.mu is held.
+// provisioningCall runs a call, which may take long (keys, hooks), on a
+// goroutine of its own and without the lock, and answers the client that asked,
+// and nobody else: the answers have private keys. c.mu is held.
 func (c *Core) provisioningCall(r *request, format string, call func() (map[string]any, *ServiceError)) {
 	if format != formatJSON && format != formatCBOR {
 		return
@@ -178,7 +180,8 @@ func (c *Core) emitCertificate(d *Device) {
 
 const bucketTokens = "tokens"
 
-// addToken makes a token valid until it expires; the certificate is deleted then, if it was not registered. c.mu is held.
+// addToken makes a token valid until it expires; the certificate is deleted
+// then, if it was not registered. c.mu is held.
 func (c *Core) addToken(token string, o *ownership) {
 	c.device.tokens[token] = o
 	c.state.put(bucketTokens, token, o)
@@ -257,7 +260,8 @@ func (c *Core) registerThing(r *request, format string) (map[string]any, *Servic
 	return c.finishRegistration(t, body.Token, parameters)
 }
 
-// finishRegistration makes the thing, unless the token has expired meanwhile. c.mu is held.
+// finishRegistration makes the thing, unless the token has expired meanwhile.
+// c.mu is held.
 func (c *Core) finishRegistration(t *ProvisioningTemplate, token string, parameters map[string]string) (map[string]any, *ServiceError) {
 	o := c.device.tokens[token]
 	switch {
@@ -282,7 +286,8 @@ func (c *Core) finishRegistration(t *ProvisioningTemplate, token string, paramet
 
 var templateVariable = regexp.MustCompile(`\$\{([^}]*)\}`)
 
-// provisionDevice replaces a device that is pending by an active one with the name and policies of a template.
+// provisionDevice replaces a device that is pending by an active one with the
+// name and policies of a template.
 func (c *Core) provisionDevice(t *ProvisioningTemplate, pending *Device, parameters map[string]string) (*Device, *ServiceError) {
 	missing := ""
 	subject := pending.cert.Subject
@@ -316,7 +321,8 @@ func (c *Core) provisionDevice(t *ProvisioningTemplate, pending *Device, paramet
 // hookTime is how long a hook may take.
 const hookTime = 5 * time.Second
 
-// callHook asks the hook of a template. An error, a panic, a refusal or silence for 5 seconds of the core's clock refuses.
+// callHook asks the hook of a template. An error, a panic, a refusal or silence
+// for 5 seconds of the core's clock refuses.
 func (c *Core) callHook(t *ProvisioningTemplate, r *ProvisioningRequest) (overrides map[string]string, _ error) {
 	ctx, cancel := context.WithCancelCause(c.device.ctx)
 	defer cancel(nil)

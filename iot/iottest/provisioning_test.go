@@ -278,7 +278,8 @@ func TestProvisioning_hook(t *testing.T) {
 	}
 }
 
-// The answers have private keys: only the client that asked gets them, and only if it subscribed.
+// The answers have private keys: only the client that asked gets them, and only
+// if it subscribed.
 func TestProvisioning_answersAreSecret(t *testing.T) {
 	t.Parallel()
 	c := iottest.Start(t, func(o *iottest.Options) { o.Services.ProvisionRSAKeys = true })
@@ -331,7 +332,8 @@ func TestProvisioning_trustedUser(t *testing.T) {
 	}
 }
 
-// Tokens, templates and authorities survive a restart of the core, and so do certificates that wait.
+// Tokens, templates and authorities survive a restart of the core, and so do
+// certificates that wait.
 func TestProvisioning_survives(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

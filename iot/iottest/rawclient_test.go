@@ -14,8 +14,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// The tests speak MQTT with the few lines below, so that neither the codec under the core nor the one of the SDK
-// judges itself.
+// The tests speak MQTT with the few lines below, so that neither the codec
+// under the core nor the one of the SDK judges itself.
 
 const (
 	tConnect, tConnack, tPublish, tPuback = 1, 2, 3, 4
@@ -71,7 +71,7 @@ func newRaw(t *testing.T, nc net.Conn) *rawClient {
 	return &rawClient{t: t, nc: nc, r: bufio.NewReader(nc), version: 5, aliases: map[uint16]string{}}
 }
 
-// dialDevice connects on the port that plays 443.
+// dialDevice connects on the port that stands for 443.
 func dialDevice(t *testing.T, c *iottest.Core, d *iottest.Device) *rawClient {
 	t.Helper()
 	nc, err := tls.Dial("tcp", c.Addr(), d.TLSConfig(iottest.ALPNMQTTCA))

@@ -4,8 +4,8 @@ package iottest
 
 import "fmt"
 
-// ReasonCode is an MQTT 5 reason code. For MQTT 3.1.1 clients the service translates it to a return code or just
-// closes the connection.
+// ReasonCode is an MQTT 5 reason code. For MQTT 3.1.1 clients the service
+// translates it to a return code or just closes the connection.
 type ReasonCode byte
 
 // Reason codes that AWS IoT Core uses, and the few others this package can send.
@@ -83,8 +83,8 @@ func (r ReasonCode) connack3() ReasonCode {
 	}
 }
 
-// refusal is the error with which a packet handler ends a connection: the code goes out in a DISCONNECT to MQTT 5
-// clients, text goes along as reason string.
+// refusal is the error with which a packet handler ends a connection: the code
+// goes out in a DISCONNECT to MQTT 5 clients, text goes along as reason string.
 type refusal struct {
 	code ReasonCode
 	text string

@@ -33,7 +33,8 @@ func (c *Core) forgetRetained(topic string) {
 	}
 }
 
-// sendRetained answers a new subscription. Filters with wildcards and shared ones get no retained messages.
+// sendRetained answers a new subscription. Filters with wildcards and shared
+// ones get no retained messages.
 func (c *Core) sendRetained(s *session, sub *subscription) {
 	if sub.group != "" || hasWildcard(sub.filter) {
 		return

@@ -17,12 +17,15 @@ type RoleAlias struct {
 	Name string
 	// Lifetime of the credentials, one hour when zero.
 	Lifetime time.Duration
-	// Policies are the AWS IoT policies of the credentials, as JSON documents; without any they allow everything.
+	// Policies are the AWS IoT policies of the credentials, as JSON documents;
+	// without any they allow everything.
 	Policies []string
 }
 
-// AddRoleAlias makes the credentials endpoint ([Core.CredentialsEndpoint]) hand out credentials for a role alias, to
-// devices whose policies allow iot:AssumeRoleWithCertificate on it. The core accepts these credentials in signatures.
+// AddRoleAlias makes the credentials endpoint ([Core.CredentialsEndpoint])
+// issue credentials for a role alias, to devices whose policies allow
+// iot:AssumeRoleWithCertificate on it. The core accepts these credentials in
+// signatures.
 func (c *Core) AddRoleAlias(a RoleAlias) error {
 	if a.Name == "" {
 		return errors.New("iottest: a role alias needs a name")

@@ -22,7 +22,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// By the names that the core plays, and by its own ports, DialContext finds it.
+// By the names that the core stands for, and by its own ports, DialContext finds it.
 func TestDialContext(t *testing.T) {
 	c := iottest.Start(t, plain)
 	port := func(n int) string { return fmt.Sprint(n) }
@@ -57,7 +57,8 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
-// A certificate of somebody else's can be registered, its state and policies changed, and be forgotten again.
+// A certificate of somebody else's can be registered, its state and policies
+// changed, and be forgotten again.
 func TestRegisterCertificate(t *testing.T) {
 	c := iottest.Start(t)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -7,12 +7,14 @@ import (
 	"time"
 )
 
-// ServiceFault disturbs a device service. Service, Operation and Thing select what it applies to; an empty one selects
-// everything. Operations are those of requests and their answers ("get", "update", "start-next", ...) and the names of
-// notifications ("delta", "documents", "notify", "notify-next", "request" for commands).
+// ServiceFault disturbs a device service. Service, Operation and Thing select
+// what it applies to; an empty one selects everything. Operations are those of
+// requests and their answers ("get", "update", "start-next", ...) and the names
+// of notifications ("delta", "documents", "notify", "notify-next", "request"
+// for commands).
 //
-// A fault with Ignore or Reject is about requests, any other about the messages that a service sends. For an error that
-// comes late set two faults.
+// A fault with Ignore or Reject is about requests, any other about the messages
+// that a service sends. For an error that comes late set two faults.
 type ServiceFault struct {
 	Service   string
 	Operation string
@@ -28,8 +30,9 @@ type ServiceFault struct {
 	Duplicate bool
 	// Delay sends messages late, by this time on the core's clock.
 	Delay time.Duration
-	// Reorder keeps messages back until there are so many of them; then they are sent, the newest first. What is kept
-	// back is sent when the faults are replaced.
+	// Reorder keeps messages back until there are so many of them; then they
+	// are sent, the newest first. What is kept back is sent when the faults are
+	// replaced.
 	Reorder int
 	// Times is how many requests or messages are disturbed; 0 is all.
 	Times int
@@ -42,7 +45,8 @@ type serviceFault struct {
 	held []func()
 }
 
-// SetServiceFaults replaces the disturbances of the device services. Of several that apply the first one strikes.
+// SetServiceFaults replaces the disturbances of the device services. Of several
+// that apply the first one strikes.
 func (c *Core) SetServiceFaults(faults ...ServiceFault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

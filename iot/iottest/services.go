@@ -22,34 +22,45 @@ const (
 	ServiceDirect       = "direct" // messages to one client
 )
 
-// ServiceOptions configure the device services. The zero value is the service with its default quotas.
+// ServiceOptions configure the device services. The zero value is the service
+// with its default quotas.
 type ServiceOptions struct {
-	// Disabled turns all device services off: messages on their topics are messages like others.
+	// Disabled turns all device services off: messages on their topics are
+	// messages like others.
 	Disabled bool
-	// MaxInFlight is how many requests of one connection to one service may be unanswered at a time, 10 when zero. The
-	// core answers at once unless a [ServiceFault] delays or holds its answers. What is beyond is rejected as throttled.
+	// MaxInFlight is how many requests of one connection to one service may be
+	// unanswered at a time, 10 when zero. The core answers at once unless a
+	// [ServiceFault] delays or holds its answers. What is beyond is rejected as
+	// throttled.
 	MaxInFlight int
-	// ShadowMaxBytes is the largest size of desired and reported state together, without metadata, 8,192 when zero.
+	// ShadowMaxBytes is the largest size of desired and reported state
+	// together, without metadata, 8,192 when zero.
 	ShadowMaxBytes int
-	// ShadowMaxDepth is how deep desired or reported state may be nested, the section itself counted, 8 when zero. The
-	// documentation of the service also mentions 5 and 6.
+	// ShadowMaxDepth is how deep desired or reported state may be nested, the
+	// section itself counted, 8 when zero. The documentation of the service
+	// also mentions 5 and 6.
 	ShadowMaxDepth int
-	// DeltaBeforeAccepted sends the delta of a shadow before the answer to the update that caused it. The service
-	// promises no order.
+	// DeltaBeforeAccepted sends the delta of a shadow before the answer to the
+	// update that caused it. The service promises no order.
 	DeltaBeforeAccepted bool
-	// JobAnswersNeedSubscription answers requests to the jobs service only to those who subscribed to the answers. The
-	// service sends an answer to the client that asked, subscribed or not, and to nobody else.
+	// JobAnswersNeedSubscription answers requests to the jobs service only to
+	// those who subscribed to the answers. The service sends an answer to the
+	// client that asked, subscribed or not, and to nobody else.
 	JobAnswersNeedSubscription bool
-	// JobNamespacesInDefault shows jobs with a namespace also to requests and notifications without one.
+	// JobNamespacesInDefault shows jobs with a namespace also to requests and
+	// notifications without one.
 	JobNamespacesInDefault bool
-	// ProvisionRSAKeys makes CreateKeysAndCertificate hand out RSA keys of 2048 bits, as the service does. The default is
-	// ECDSA on P-256, which is much faster to make.
+	// ProvisionRSAKeys makes CreateKeysAndCertificate issue RSA keys of 2048
+	// bits, as the service does. The default is ECDSA on P-256, which is much
+	// faster to make.
 	ProvisionRSAKeys bool
-	// ProvisionTokensOnce lets a certificate ownership token register once. Otherwise RegisterThing may be repeated, with
-	// the same answer, until the token expires.
+	// ProvisionTokensOnce lets a certificate ownership token register once.
+	// Otherwise RegisterThing may be repeated, with the same answer, until the
+	// token expires.
 	ProvisionTokensOnce bool
-	// DefenderPeriod is how far apart reports of a thing must be; those that come sooner are rejected. The service speaks
-	// of 5 minutes. Zero accepts all.
+	// DefenderPeriod is how far apart reports of a thing must be; those that
+	// come sooner are rejected. The service speaks of 5 minutes. Zero accepts
+	// all.
 	DefenderPeriod time.Duration
 }
 
@@ -75,7 +86,8 @@ func (e *ServiceError) Error() string {
 	return fmt.Sprintf("iottest: %s: %d %s: %s", e.Service, e.Status, e.Code, e.Message)
 }
 
-// ErrorType is the value of the header x-amzn-ErrorType for the error. Over HTTPS some errors have other names.
+// ErrorType is the value of the header x-amzn-ErrorType for the error. Over
+// HTTPS some errors have other names.
 func (e *ServiceError) ErrorType() string {
 	name := e.Code
 	switch e.Code {
@@ -173,7 +185,8 @@ var (
 	shadowName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,64}$`)
 )
 
-// callService gives a message that was published to the device service it is for, if any. c.mu is held.
+// callService gives a message that was published to the device service it is
+// for, if any. c.mu is held.
 func (c *Core) callService(m *Message, cl *client) {
 	path, ok := strings.CutPrefix(m.Topic, "$aws/")
 	if !ok || c.device.opts.Disabled {
@@ -206,8 +219,9 @@ func (c *Core) callService(m *Message, cl *client) {
 	}
 }
 
-// admit applies faults and the quota of requests in flight. It returns false when the request must be ignored, or the
-// error to reject it with. c.mu is held.
+// admit applies faults and the quota of requests in flight. It returns false
+// when the request must be ignored, or the error to reject it with. c.mu is
+// held.
 func (c *Core) admit(r *request) (*ServiceError, bool) {
 	if f := c.strikeService(&r.ServiceEvent, func(f *ServiceFault) bool { return f.Ignore || f.Reject != nil }); f != nil {
 		c.emitService(ServiceDisturbed, &r.ServiceEvent, f.Reject, nil)
@@ -280,7 +294,8 @@ func (c *Core) answer(r *request, a answer) {
 	}
 }
 
-// occupy counts a request as unanswered until release is called, once. c.mu is held, in release too.
+// occupy counts a request as unanswered until release is called, once. c.mu is
+// held, in release too.
 func (c *Core) occupy(r *request) (release func()) {
 	if r.from == nil {
 		return func() {}
@@ -294,7 +309,8 @@ func (c *Core) occupy(r *request) (release func()) {
 	}
 }
 
-// routeAnswer delivers to all subscribers, or to one session, which gets the message even without a subscription.
+// routeAnswer delivers to all subscribers, or to one session, which gets the
+// message even without a subscription.
 func (c *Core) routeAnswer(m *Message, a *answer) {
 	only := a.only
 	if only == nil {

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// session is the state the service keeps for a client id. All of it is guarded by Core.mu.
+// session is the state the service keeps for a client id. All of it is guarded
+// by Core.mu.
 type session struct {
 	core      *Core
 	clientID  string
@@ -90,7 +91,8 @@ func (s *session) expireAt(t time.Time) {
 	})
 }
 
-// makeRoom reports whether n more bytes may be queued; when the queue is full it first drops what has expired.
+// makeRoom reports whether n more bytes may be queued; when the queue is full
+// it first drops what has expired.
 func (s *session) makeRoom(n int) bool {
 	limit := s.core.quotas.MaxQueuedBytes
 	if s.queued+n <= limit && len(s.pending) < maxQueued {
@@ -107,7 +109,8 @@ func (s *session) makeRoom(n int) bool {
 	return s.queued+n <= limit && len(s.pending) < maxQueued
 }
 
-// maxQueued bounds the number of messages that wait for a session, which may have no payload at all.
+// maxQueued bounds the number of messages that wait for a session, which may
+// have no payload at all.
 const maxQueued = 100_000
 
 // forget ends the accounting of a message that has left the queue.
@@ -223,7 +226,8 @@ func (c *Core) route(m *Message, from *session) {
 	}
 	for s, sub := range c.exact[m.Topic] {
 		if !(sub.noLocal && s == from) {
-			// One session gets a message once, with the highest QoS of all its subscriptions that match.
+			// One session gets a message once, with the highest QoS of all its
+			// subscriptions that match.
 			qos, asPublish := sub.qos, sub.asPublish
 			for filter, w := range c.wild[s] {
 				if matches(filter, m.Topic) {
@@ -281,7 +285,8 @@ func (s *session) deliver(m *Message, maxQoS byte, retain bool, expires time.Tim
 	}
 }
 
-// deliverShared is deliver for a shared subscription: the policy may name the topic, or the topic behind $share/<name>/.
+// deliverShared is deliver for a shared subscription: the policy may name the
+// topic, or the topic behind $share/<name>/.
 func (s *session) deliverShared(sub *subscription, m *Message, expires time.Time) {
 	if s.mayReceive("topic/"+m.Topic) || s.mayReceive("topic/$share/"+sub.group+"/"+m.Topic) {
 		s.store(m, sub.qos, sub.asPublish && m.Retain, expires)
@@ -352,7 +357,8 @@ func (s *session) pump() {
 	}
 }
 
-// connectionLost reports whether err is about the connection rather than the message: QoS 1 messages wait for the next one.
+// connectionLost reports whether err is about the connection rather than the
+// message: QoS 1 messages wait for the next one.
 func connectionLost(err error) bool {
 	return errors.Is(err, errEnding) || errors.Is(err, errNotReading)
 }
@@ -366,7 +372,8 @@ func (s *session) newID() uint16 {
 	}
 }
 
-// requeue puts what was sent but not acknowledged back in front of what waits, in its order.
+// requeue puts what was sent but not acknowledged back in front of what waits,
+// in its order.
 func (s *session) requeue() int {
 	again := make([]*delivery, 0, len(s.inflight)+len(s.pending))
 	for _, d := range s.inflight {
@@ -379,7 +386,8 @@ func (s *session) requeue() int {
 	return n
 }
 
-// resume starts sending what a session has stored. The service never sets DUP, and uses new packet ids.
+// resume starts sending what a session has stored. The service never sets DUP,
+// and uses new packet ids.
 func (s *session) resume() {
 	s.requeue()
 	if rate := s.core.quotas.ReplayRate; rate > 0 && len(s.pending) > 0 {
@@ -402,8 +410,9 @@ func (s *session) armReplay(cl *client, rate int) {
 	})
 }
 
-// Redeliver sends a client again, on the connection it has, all messages it has not acknowledged, with new packet ids
-// and without DUP, as the service does when an acknowledgement stays out. It returns their number.
+// Redeliver sends a client again, on the connection it has, all messages it has
+// not acknowledged, with new packet ids and without DUP, as the service does
+// when an acknowledgement stays out. It returns their number.
 func (c *Core) Redeliver(clientID string) int {
 	n := 0
 	c.withClient(clientID, func(cl *client) {
@@ -419,8 +428,9 @@ type service struct {
 	handle func(*Message)
 }
 
-// Subscribe calls handle for each message on a topic that the filter selects, one at a time and in order, on a
-// goroutine of the core. It is how a test plays a service behind the broker, such as the shadow of a thing. The
+// Subscribe calls handle for each message on a topic that the filter selects,
+// one at a time and in order, on a goroutine of the core. It is how a test
+// plays a service behind the broker, such as the shadow of a thing. The
 // function it returns ends the subscription.
 func (c *Core) Subscribe(filter string, handle func(*Message)) (cancel func()) {
 	svc := &service{filter: filter, handle: handle}
@@ -434,7 +444,8 @@ func (c *Core) Subscribe(filter string, handle func(*Message)) (cancel func()) {
 	}
 }
 
-// Publish publishes a message as if from the service: to any topic, with no policy and no quota.
+// Publish publishes a message as if from the service: to any topic, with no
+// policy and no quota.
 func (c *Core) Publish(m Message) error {
 	if m.Topic == "" || hasWildcard(m.Topic) || m.QoS > 1 {
 		return refuse(TopicNameInvalid, "cannot publish to %q with QoS %d", m.Topic, m.QoS)
@@ -471,7 +482,8 @@ func (c *Core) Session(clientID string) (info SessionInfo, ok bool) {
 	return s.info(), true
 }
 
-// EndSession disconnects a client id if need be and forgets its session, so that the next CONNECT finds none.
+// EndSession disconnects a client id if need be and forgets its session, so
+// that the next CONNECT finds none.
 func (c *Core) EndSession(clientID string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -486,7 +498,8 @@ func (c *Core) EndSession(clientID string) bool {
 	return true
 }
 
-// sendPublish sends a message. It reports one that is dropped, which a QoS 1 message is not when the connection ends.
+// sendPublish sends a message. It reports one that is dropped, which a QoS 1
+// message is not when the connection ends.
 func (cl *client) sendPublish(m *Message, qos byte, retain bool, id uint16, expires time.Time) error {
 	var remaining time.Duration
 	if !expires.IsZero() && m.Expiry > 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// A message that comes after writing to a connection has failed, and before the core has noticed that the connection is
-// lost, is one of the session.
+// A message that comes after writing to a connection has failed, and before the
+// core has noticed that the connection is lost, is one of the session.
 func TestSession_keepsWhatTheConnectionDoesNotTake(t *testing.T) {
 	for name, lose := range map[string]func(*client){
 		"write failed": func(cl *client) { cl.writeFailed(errors.New("test")); cl.out.cond.Signal() },

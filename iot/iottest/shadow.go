@@ -11,14 +11,16 @@ import (
 	"unicode/utf8"
 )
 
-// This file is the Device Shadow service: classic and named shadows on $aws/things/<thing>/shadow/.
+// This file is the Device Shadow service: classic and named shadows on
+// $aws/things/<thing>/shadow/.
 
-// tombstoneLife is how long the version of a deleted shadow is remembered: a shadow of the same name continues it.
+// tombstoneLife is how long the version of a deleted shadow is remembered: a
+// shadow of the same name continues it.
 const tombstoneLife = 48 * time.Hour
 
 type shadowKey struct{ thing, name string } // name is empty for the classic shadow
 
-// shadow is the state of one shadow, or what is remembered of a deleted one.
+// shadow is the state of one shadow, or the memory of a deleted one.
 type shadow struct {
 	shadowDocument
 	Deleted time.Time // zero: it exists
@@ -65,8 +67,8 @@ func (c *Core) handleShadow(r *request, levels []string) {
 	c.shadowRequest(r)
 }
 
-// shadowRequest carries out a request and sends what follows from it: to all who subscribed, not only to the client that
-// asked. It returns the answer.
+// shadowRequest carries out a request and sends what follows from it: to all
+// who subscribed, not only to the client that asked. It returns the answer.
 func (c *Core) shadowRequest(r *request) ([]byte, *ServiceError) {
 	rejected, answered := c.admit(r)
 	if !answered {
@@ -246,7 +248,8 @@ func (c *Core) updateShadow(key shadowKey, s *shadow, version int64, body shadow
 	return result, nil
 }
 
-// shadowMessage is the body of a message of the service: its members, the time, and the token if there is one.
+// shadowMessage is the body of a message of the service: its members, the time,
+// and the token if there is one.
 func shadowMessage(now int64, token json.RawMessage, members map[string]any) []byte {
 	members["timestamp"] = now
 	if token != nil {
@@ -255,14 +258,16 @@ func shadowMessage(now int64, token json.RawMessage, members map[string]any) []b
 	return encodeJSON(members)
 }
 
-// GetShadow returns a shadow as GetThingShadow of the data plane does. name is empty for the classic shadow. Errors are
-// of type [*ServiceError].
+// GetShadow returns a shadow as GetThingShadow of the data plane does. name is
+// empty for the classic shadow. Errors are of type [*ServiceError].
 func (c *Core) GetShadow(thing, name string) ([]byte, error) {
 	return c.callShadow("get", thing, name, nil)
 }
 
-// UpdateShadow applies an update, {"state":{"desired":...,"reported":...},"version":...}, as UpdateThingShadow of the data
-// plane does, and returns its answer. Devices get the messages of an update.
+// UpdateShadow applies an update,
+// {"state":{"desired":...,"reported":...},"version":...}, as UpdateThingShadow
+// of the data plane does, and returns its answer. Devices get the messages of
+// an update.
 func (c *Core) UpdateShadow(thing, name string, document []byte) ([]byte, error) {
 	return c.callShadow("update", thing, name, document)
 }

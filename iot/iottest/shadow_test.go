@@ -99,7 +99,8 @@ func TestShadow_conversation(t *testing.T) {
 			"metadata":{"desired":{"on":{"timestamp":1},"led":{"r":{"timestamp":1},"g":[{"timestamp":1},{"timestamp":1}]}},"reported":{"on":{"timestamp":1}}},
 			"version":1},"timestamp":1,"clientToken":"t1"}`)
 
-		// An update without a token; the delta has all differences, not only the new ones.
+		// An update without a token; the delta has all differences, not only
+		// the new ones.
 		cl.request(prefix+"update", `{"state":{"reported":{"led":{"r":2,"b":3}}},"version":1}`)
 		cl.expectJSON(prefix+"update/accepted", `{"state":{"reported":{"led":{"r":2,"b":3}}},
 			"metadata":{"reported":{"led":{"r":{"timestamp":1},"b":{"timestamp":1}}}},"version":2,"timestamp":1}`)

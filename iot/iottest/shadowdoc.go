@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// shadowDocument is the content of a shadow. A document is never modified: an update makes a new one, which may share
-// parts with the old one.
+// shadowDocument is the content of a shadow. A document is never modified: an
+// update makes a new one, which may share parts with the old one.
 type shadowDocument struct {
 	Desired, Reported         map[string]any // nil: there is no such section
 	DesiredMeta, ReportedMeta map[string]any // the same shape, with {"timestamp": seconds} for each value
@@ -105,7 +105,8 @@ func depth(v any) int {
 	return deepest + 1
 }
 
-// nullInArray reports a null in an array, at any depth: an array is one value, of which nothing can be removed.
+// nullInArray reports a null in an array, at any depth: an array is one value,
+// of which nothing can be removed.
 func nullInArray(v any, inArray bool) bool {
 	switch v := v.(type) {
 	case nil:
@@ -143,7 +144,8 @@ func (s section) apply(state, meta map[string]any, now int64) (map[string]any, m
 	return merge(state, meta, s.state, now)
 }
 
-// merge returns state and metadata with a patch applied: objects are merged, null removes, anything else replaces.
+// merge returns state and metadata with a patch applied: objects are merged,
+// null removes, anything else replaces.
 func merge(state, meta, patch map[string]any, now int64) (map[string]any, map[string]any) {
 	state, meta = maps.Clone(state), maps.Clone(meta)
 	if state == nil {
@@ -168,7 +170,8 @@ func merge(state, meta, patch map[string]any, now int64) (map[string]any, map[st
 	return state, meta
 }
 
-// stamps is the metadata of a value: a timestamp for each value in it, array elements one by one, nothing for null.
+// stamps is the metadata of a value: a timestamp for each value in it, array
+// elements one by one, nothing for null.
 func stamps(v any, now int64) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -214,7 +217,8 @@ func (d shadowDocument) sections() (state, metadata map[string]any) {
 	return state, metadata
 }
 
-// snapshot is a document within a message on documents. The version is absent before there was a shadow.
+// snapshot is a document within a message on documents. The version is absent
+// before there was a shadow.
 func (d shadowDocument) snapshot() any {
 	state, metadata := d.sections()
 	s := map[string]any{"state": state, "metadata": metadata}
@@ -230,7 +234,8 @@ func (d shadowDocument) size() int {
 	return len(encodeJSON(state))
 }
 
-// delta is what desired state has and reported state has not, or has differently, with its metadata.
+// delta is what desired state has and reported state has not, or has
+// differently, with its metadata.
 func (d shadowDocument) delta() (state, metadata map[string]any) {
 	return difference(d.Desired, d.DesiredMeta, d.Reported)
 }
@@ -254,7 +259,8 @@ func difference(desired, meta, reported map[string]any) (map[string]any, map[str
 	return state, stateMeta
 }
 
-// sameJSON compares two JSON values. Numbers are the same if they are written alike or have the same value.
+// sameJSON compares two JSON values. Numbers are the same if they are written
+// alike or have the same value.
 func sameJSON(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]any:

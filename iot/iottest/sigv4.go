@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// AccessKey is an AWS access key the core knows. It does not show its secrets when printed.
+// AccessKey is an AWS access key the core knows. Printing it does not reveal its secrets.
 type AccessKey struct {
 	AccessKeyID     string
 	SecretAccessKey string
@@ -34,10 +34,11 @@ func (k AccessKey) Format(f fmt.State, _ rune) {
 
 // AccessKeyOptions say what key [Core.CreateAccessKey] makes.
 type AccessKeyOptions struct {
-	// Lifetime makes a temporary key with a session token, which expires after this time on the core's clock. Zero
-	// makes a long-term key.
+	// Lifetime makes a temporary key with a session token, which expires after
+	// this time on the core's clock. Zero makes a long-term key.
 	Lifetime time.Duration
-	// Policies are AWS IoT policies, as JSON documents. Without any the key may do everything.
+	// Policies are AWS IoT policies, as JSON documents. Without any the key may
+	// do everything.
 	Policies []string
 }
 
@@ -67,7 +68,8 @@ func (c *Core) CreateAccessKey(o AccessKeyOptions) (*AccessKey, error) {
 	return &copied, nil
 }
 
-// AddAccessKey makes the core accept a key that came from elsewhere. It may do everything.
+// AddAccessKey makes the core accept a key that came from elsewhere. It may do
+// everything.
 func (c *Core) AddAccessKey(k AccessKey) {
 	k.policies = nil
 	c.mu.Lock()
@@ -98,7 +100,8 @@ const maxSkew = 5 * time.Minute
 
 const signingAlgorithm = "AWS4-HMAC-SHA256"
 
-// verifySignature checks an AWS Signature Version 4, in the query or in the Authorization header, and returns its key.
+// verifySignature checks an AWS Signature Version 4, in the query or in the
+// Authorization header, and returns its key.
 func (c *Core) verifySignature(r *http.Request, service, payloadHash string) (*AccessKey, error) {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -212,7 +215,8 @@ func parseQuery(raw string) ([][2]string, error) {
 	return out, nil
 }
 
-// canonicalQuery leaves out the signature, and the session token, which the service does not want signed.
+// canonicalQuery leaves out the signature, and the session token, which the
+// service does not want signed.
 func canonicalQuery(query [][2]string) string {
 	var parts []string
 	for _, p := range query {

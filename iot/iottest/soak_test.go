@@ -62,7 +62,8 @@ func expectNoGoroutines(t *testing.T) {
 	}
 }
 
-// peer is a client that reports errors instead of ending the test, for use from goroutines.
+// peer is a client that reports errors instead of ending the test, for use from
+// goroutines.
 type peer struct {
 	nc net.Conn
 	r  *bufio.Reader
@@ -140,7 +141,8 @@ func (p *peer) serve() {
 	}
 }
 
-// Idle clients, clients that do not read, and garbage at once: memory is bounded, and Close leaves nothing behind.
+// Idle clients, clients that do not read, and garbage at once: memory is
+// bounded, and Close leaves nothing behind.
 func TestLoad(t *testing.T) {
 	idle, slow, garbage, lasting := 200, 5, 600, time.Duration(0)
 	if *loadFull {
@@ -223,7 +225,8 @@ func TestLoad(t *testing.T) {
 	after := heapInUse()
 	t.Logf("%d idle, %d slow, %d garbage: heap %.1f MiB, was %.1f; %d goroutines; ping %v", idle, slow, done.Load(), after, before,
 		runtime.NumGoroutine(), time.Since(began))
-	// 16 MiB for the log of events, 1 MiB for each slow client and as much again, 64 KiB for each idle one.
+	// 16 MiB for the log of events, 1 MiB for each slow client and as much
+	// again, 64 KiB for each idle one.
 	if allowed := before + 16 + 2*float64(slow) + float64(idle)/16 + 32; after > allowed {
 		t.Errorf("the heap grew to %.1f MiB, allowed are %.1f", after, allowed)
 	}
@@ -237,7 +240,8 @@ func TestLoad(t *testing.T) {
 	expectNoGoroutines(t)
 }
 
-// Clients that come and go, publish, subscribe, keep sessions and break off at random: memory is flat.
+// Clients that come and go, publish, subscribe, keep sessions and break off at
+// random: memory is flat.
 func TestSoak(t *testing.T) {
 	c, err := iottest.New(iottest.Options{PlainTCP: true, Dir: t.TempDir(), EventBytes: 1 << 20, Quotas: iottest.Quotas{MaxQueuedBytes: 256 << 10}})
 	if err != nil {

@@ -8,20 +8,22 @@ import (
 	"time"
 )
 
-// SSORole is a role of an account that the portal of IAM Identity Center hands credentials out for. The endpoint is
-// portal.sso.<region>.amazonaws.com.
+// SSORole is a role of an account that the portal of IAM Identity Center hands
+// credentials out for. The endpoint is portal.sso.<region>.amazonaws.com.
 type SSORole struct {
 	// AccountID and RoleName name the role. AccountID is that of the core when empty.
 	AccountID, RoleName string
-	// AccessToken is what a login leaves in ~/.aws/sso/cache, and what the portal wants to see. Required.
+	// AccessToken is what a login leaves in ~/.aws/sso/cache, and what the
+	// portal wants to see. Required.
 	AccessToken string
 	// Lifetime of the credentials, one hour when zero.
 	Lifetime time.Duration
-	// Policies are the AWS IoT policies of the credentials, as JSON documents; without any they allow everything.
+	// Policies are the AWS IoT policies of the credentials, as JSON documents;
+	// without any they allow everything.
 	Policies []string
 }
 
-// AddSSORole makes the portal hand out credentials for a role.
+// AddSSORole makes the portal issue credentials for a role.
 func (c *Core) AddSSORole(r SSORole) error {
 	if r.RoleName == "" || r.AccessToken == "" {
 		return errors.New("iottest: an SSO role needs a name and an access token")

@@ -18,11 +18,14 @@ import (
 // stateFile is the file in [Options.Dir] that holds the state of a core.
 const stateFile = "core.db"
 
-// state keeps JSON values by bucket and key in one file, so that they survive a restart. All methods may be called on
-// nil, which keeps nothing: a core without a folder needs no special case. None blocks on the disk but load and close.
+// state keeps JSON values by bucket and key in one file, so that they survive a
+// restart. All methods may be called on nil, which keeps nothing: a core
+// without a folder needs no special case. None blocks on the disk but load and
+// close.
 //
-// Changes are committed in the background, many in one transaction, in which either all of them are in the file or
-// none. When the process is killed, changes of the last moments may be missing.
+// Changes are committed in the background, many in one transaction, in which
+// either all of them are in the file or none. When the process is killed,
+// changes of the last moments may be missing.
 type state struct {
 	db   *bbolt.DB
 	wake chan struct{} // capacity 1
@@ -158,7 +161,7 @@ func (s *state) fail(err error) {
 	}
 }
 
-// close commits what is left, closes the file and returns the first failure.
+// close commits the rest, closes the file and returns the first failure.
 func (s *state) close() error {
 	if s == nil {
 		return nil

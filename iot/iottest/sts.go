@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Role is a role of AWS Identity and Access Management that AWS STS lets others assume. The endpoints are
-// sts.<region>.amazonaws.com and sts.amazonaws.com.
+// Role is a role of AWS Identity and Access Management that AWS STS lets others
+// assume. The endpoints are sts.<region>.amazonaws.com and sts.amazonaws.com.
 type Role struct {
 	// ARN names the role.
 	ARN string
@@ -21,11 +21,13 @@ type Role struct {
 	ExternalID string
 	// WebIdentity judges the token of AssumeRoleWithWebIdentity; nil refuses all.
 	WebIdentity func(token string) error
-	// Policies are the AWS IoT policies of the credentials, as JSON documents; without any they allow everything.
+	// Policies are the AWS IoT policies of the credentials, as JSON documents;
+	// without any they allow everything.
 	Policies []string
 }
 
-// AddRole lets everybody with a valid signature assume a role, and everybody whose token Role.WebIdentity accepts.
+// AddRole lets everybody with a valid signature assume a role, and everybody
+// whose token Role.WebIdentity accepts.
 func (c *Core) AddRole(r Role) error {
 	if r.ARN == "" {
 		return errors.New("iottest: a role needs an ARN")

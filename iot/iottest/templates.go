@@ -17,12 +17,13 @@ import (
 type ProvisioningTemplate struct {
 	// Name is the name of the template.
 	Name string
-	// ThingName is the name of the thing, with parameters as ${SerialNumber} or ${AWS::IoT::Certificate::Id}. It is
-	// "${SerialNumber}" when empty.
+	// ThingName is the name of the thing, with parameters as ${SerialNumber} or
+	// ${AWS::IoT::Certificate::Id}. It is "${SerialNumber}" when empty.
 	ThingName string
 	// Parameters are those that a device must give.
 	Parameters []string
-	// Policies are the AWS IoT policies of new things, as JSON documents; without any a thing may do everything.
+	// Policies are the AWS IoT policies of new things, as JSON documents;
+	// without any a thing may do everything.
 	Policies []string
 	// Thing has the type and the attributes of new things.
 	Thing Thing
@@ -30,14 +31,15 @@ type ProvisioningTemplate struct {
 	DeviceConfiguration map[string]string
 	// Disabled templates do not exist for devices.
 	Disabled bool
-	// Hook plays the pre-provisioning Lambda function. An error, a panic, or no return within 5 seconds on the core's
-	// clock refuses the device. It may be called from several goroutines at once.
+	// Hook stands for the pre-provisioning Lambda function. An error, a panic,
+	// or no return within 5 seconds on the core's clock refuses the device. It
+	// may be called from several goroutines at once.
 	Hook func(context.Context, *ProvisioningRequest) (*ProvisioningDecision, error) `json:"-"`
 
 	policies []*Policy
 }
 
-// ProvisioningRequest is what the hook is told.
+// ProvisioningRequest is the input of the hook.
 type ProvisioningRequest struct {
 	ClaimCertificateID string
 	CertificateID      string
@@ -57,8 +59,9 @@ type ProvisioningDecision struct {
 
 var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
 
-// AddProvisioningTemplate adds a template, or replaces the one of that name. A core with a folder remembers it, unless it
-// has a hook, which cannot be stored.
+// AddProvisioningTemplate adds a template, or replaces the one of that name. A
+// core with a folder remembers it, unless it has a hook, which cannot be
+// stored.
 func (c *Core) AddProvisioningTemplate(t ProvisioningTemplate) error {
 	if !templateName.MatchString(t.Name) {
 		return fmt.Errorf("iottest: provisioning template %q: want 1 to 36 letters, digits, '-' and '_'", t.Name)
@@ -104,8 +107,8 @@ func (c *Core) loadTemplates() error {
 	})
 }
 
-// ClaimPolicy is the policy of claim certificates: it allows to connect, to create certificates and to register with a
-// template, and nothing else.
+// ClaimPolicy is the policy of claim certificates: it allows to connect, to
+// create certificates and to register with a template, and nothing else.
 func ClaimPolicy(template string) string {
 	topics := []string{"$aws/certificates/create/*", "$aws/certificates/create-from-csr/*",
 		"$aws/provisioning-templates/" + template + "/provision/*"}
@@ -121,8 +124,8 @@ func ClaimPolicy(template string) string {
 // claimLife is how long the certificate of a trusted user is valid.
 const claimLife = 5 * time.Minute
 
-// CreateProvisioningClaim does what a trusted user does: it returns a claim for a template that is valid for 5 minutes on
-// the core's clock.
+// CreateProvisioningClaim does what a trusted user does: it returns a claim for
+// a template that is valid for 5 minutes on the core's clock.
 func (c *Core) CreateProvisioningClaim(template string) (*Device, error) {
 	c.mu.Lock()
 	known := c.device.templates[template] != nil

@@ -4,8 +4,9 @@ package iottest
 
 import "strings"
 
-// matches reports whether filter selects topic. As in AWS IoT Core, "a/#" does not select "a", and a wildcard in the
-// first level does not select reserved topics, which begin with '$'.
+// matches reports whether filter selects topic. As in AWS IoT Core, "a/#" does
+// not select "a", and a wildcard in the first level does not select reserved
+// topics, which begin with '$'.
 func matches(filter, topic string) bool {
 	if strings.HasPrefix(topic, "$") && (strings.HasPrefix(filter, "+") || strings.HasPrefix(filter, "#")) {
 		return false
@@ -28,7 +29,8 @@ func matches(filter, topic string) bool {
 
 func hasWildcard(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
-// splitShare takes "$share/<name>/<filter>" apart. ok is false when the filter is meant as a shared one but is wrong.
+// splitShare takes "$share/<name>/<filter>" apart. ok is false when the filter
+// is meant as a shared one but is wrong.
 func splitShare(filter string) (group, rest string, ok bool) {
 	after, shared := strings.CutPrefix(filter, "$share/")
 	if !shared {
@@ -63,7 +65,8 @@ func validFilter(filter string) bool {
 
 const basicIngest = "$aws/rules/"
 
-// counted returns the part of a topic or filter that the quotas count; reserved topics are exempt and give "".
+// counted returns the part of a topic or filter that the quotas count; reserved
+// topics are exempt and give "".
 func counted(topic string) string {
 	if after, ok := strings.CutPrefix(topic, basicIngest); ok {
 		_, rest, _ := strings.Cut(after, "/")
@@ -75,7 +78,8 @@ func counted(topic string) string {
 	return topic
 }
 
-// checkShape applies the quotas on length and number of levels; it returns what is wrong, or "".
+// checkShape applies the quotas on length and number of levels; it returns what
+// is wrong, or "".
 func (q *Quotas) checkShape(topic string) string {
 	t := counted(topic)
 	if len(t) > q.MaxTopicBytes {

@@ -15,8 +15,8 @@ const httpIdle = 60 * time.Second
 // emptyHash is the SHA-256 of nothing.
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// serveHTTP is the HTTPS side of the port that plays 443. It serves several hosts; a request that came to localhost is
-// known by its form.
+// serveHTTP is the HTTPS side of the port that stands for 443. It serves
+// several hosts; a request that came to localhost is known by its form.
 func (c *Core) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	tr, ok := r.Context().Value(transportKey{}).(*transport)
 	if !ok {
@@ -130,7 +130,8 @@ func (c *Core) upgrade(w http.ResponseWriter, r *http.Request, tr *transport) {
 	tr.handOff <- &upgraded{tr: &up, conn: &wsConn{Conn: nc, br: rw.Reader, maxFrame: c.opts.MaxFrameBytes}}
 }
 
-// upgraded is a WebSocket on its way from the web server to the goroutine that owns the connection.
+// upgraded is a WebSocket on its way from the web server to the goroutine that
+// owns the connection.
 type upgraded struct {
 	tr   *transport
 	conn *wsConn

@@ -27,7 +27,8 @@ const (
 	opPong         = 0xA
 )
 
-// errCloseFrame is the end of the stream by a Close frame of the client, which says goodbye like DISCONNECT.
+// errCloseFrame is the end of the stream by a Close frame of the client, which
+// says goodbye like DISCONNECT.
 var errCloseFrame = errors.New("iottest: WebSocket Close frame")
 
 var errWebSocket = errors.New("iottest: WebSocket protocol error")
@@ -105,7 +106,8 @@ func (w *wsConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// nextFrame reads the header of the next data frame and answers control frames on the way.
+// nextFrame reads the header of the next data frame and answers control frames
+// on the way.
 func (w *wsConn) nextFrame() error {
 	var h [2]byte
 	if _, err := io.ReadFull(w.br, h[:]); err != nil {
@@ -187,7 +189,8 @@ func (w *wsConn) control(op byte, body []byte) error {
 	return err
 }
 
-// Write sends b in one binary frame, or in several messages of one frame when a limit is set.
+// Write sends b in one binary frame, or in several messages of one frame when a
+// limit is set.
 func (w *wsConn) Write(b []byte) (int, error) {
 	w.wmu.Lock()
 	defer w.wmu.Unlock()

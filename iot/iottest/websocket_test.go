@@ -21,8 +21,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// clientFrames is the client side of a WebSocket: what is written goes out in frames of at most size bytes, as
-// fragments of one message.
+// clientFrames is the client side of a WebSocket: what is written goes out in
+// frames of at most size bytes, as fragments of one message.
 type clientFrames struct {
 	net.Conn
 	r    *bufio.Reader

@@ -12,7 +12,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// readPacket reads and decodes one packet. What the sender got wrong comes back as *refusal.
+// readPacket reads and decodes one packet. What the sender got wrong comes back
+// as *refusal.
 func readPacket(r *bufio.Reader, version byte, limit uint32) (pk packets.Packet, size int, err error) {
 	first, err := r.ReadByte()
 	if err != nil {

@@ -217,7 +217,8 @@ func (t *transfer) attempt(ctx context.Context) error {
 	}
 	defer res.Body.Close()
 	if err := ctx.Err(); err != nil {
-		// A server that notices the cancellation may end its response early, and net/http may return that response.
+		// A server that notices the cancellation may end its response early,
+		// and net/http may return that response.
 		return err
 	}
 	switch code := res.StatusCode; {
@@ -247,7 +248,7 @@ func (t *transfer) attempt(ctx context.Context) error {
 	return err
 }
 
-// restart drops what is there.
+// restart drops the contents.
 func (t *transfer) restart() error {
 	t.hash.Reset()
 	t.have = 0

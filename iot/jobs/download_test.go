@@ -141,8 +141,9 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A server that notices the cancellation ends its response early, which looks complete if it has no length.
-// What an earlier attempt received is kept, and the content is not called wrong.
+// A server that notices the cancellation ends its response early, which looks
+// complete if it has no length. What an earlier attempt received is kept, and
+// the content is not called wrong.
 func TestFetch_canceledServerEndsResponse(t *testing.T) {
 	stop := errors.New("stop")
 	for name, early := range map[string]bool{"before the header": true, "in the body": false} {

@@ -60,7 +60,7 @@ func newRun(r *Runner, e *Execution, known record, resumed bool) *run {
 // reports whether the handler asked for an end of the runner.
 func (x *run) execute(ctx context.Context) (suspend bool) {
 	if x.known.Phase == finished || x.known.Phase == reported {
-		// The handler is not run again, whatever became of the report.
+		// The handler is not run again, whatever the outcome of the report.
 		x.final, x.dirty = &outcome{status: x.known.Status, details: x.known.Details}, true
 		x.report(ctx, func(error) {})
 		return false
@@ -226,7 +226,7 @@ func (x *run) report(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// close makes the last attempt to report, and notes what became of the execution.
+// close makes the last attempt to report, and notes the outcome of the execution.
 func (x *run) close(ctx context.Context) {
 	if x.dirty && !x.lost && !x.final.suspended { // the runner ends
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)

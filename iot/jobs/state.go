@@ -95,7 +95,7 @@ func openState(name, thing string) (*state, error) {
 	return s, nil
 }
 
-// find returns what is known of an execution.
+// find returns the state of an execution.
 func (s *state) find(e *Execution) (record, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 // WatchOptions are the functions of a stream of notifications.
 type WatchOptions struct {
 	// OnEvent receives the changes of the subscription: notifications are missed
-	// while it is not established, so ask for what is pending after that. Nil:
+	// while it is not established, so ask for pending executions after that. Nil:
 	// they are not reported.
 	OnEvent func(ctx context.Context, event request.StreamEvent)
 	// OnInvalid receives the error [ErrInvalidPayload] for a notification that
@@ -90,7 +90,7 @@ func (r *Runner) watch(ctx context.Context, halted context.CancelCauseFunc) (sto
 		next.Close()
 	}
 	// The first request would fail if it came before its notification's filter:
-	// what is added between the two would be missed.
+	// executions added between the two would be missed.
 	for _, s := range []*request.Stream{all, next} {
 		if err := s.WaitEstablished(ctx); err != nil {
 			stop()

@@ -21,7 +21,7 @@ type Options struct {
 	Template string
 	// Parameters are those of the template, such as a serial number.
 	Parameters map[string]string
-	// Store keeps what is reached. Required.
+	// Store keeps the progress. Required.
 	Store Store
 	// NewClaim makes a client, at rest, that connects with the claim. With a
 	// trusted user it fetches the claim, which is valid for five minutes only.

@@ -366,7 +366,7 @@ func (m *Mirror[S]) report(err error) {
 	}
 }
 
-// reportErrors calls OnError with what is queued.
+// reportErrors calls OnError with the queued errors.
 func (m *Mirror[S]) reportErrors() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -387,7 +387,7 @@ func (m *Mirror[S]) save() error {
 	return m.saves.run(func() []byte { return m.replica.save(m.shadow.target) }, m.options.Store.Save)
 }
 
-// saves groups what is stored: while one save runs, all changes wait for the
+// saves groups stores: while one save runs, all changes wait for the
 // next one.
 type saves struct {
 	mu         *sync.Mutex

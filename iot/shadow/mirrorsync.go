@@ -312,7 +312,7 @@ func (m *Mirror[S]) ask(gaps int) {
 	m.advance()
 }
 
-// send sends an update, after what is known of it is stored.
+// send sends an update, after its record is stored.
 func (m *Mirror[S]) send(update outgoing) {
 	if err := m.save(); err != nil {
 		m.sent(0, err, true)
@@ -371,7 +371,7 @@ func (m *Mirror[S]) sent(version int64, err error, unsent bool) {
 }
 
 // apply has the user apply desired changes. Before that it stores that it does,
-// and after that what came of it: a crash in between is told as Repeated.
+// and after that the outcome: a crash in between is reported as Repeated.
 func (m *Mirror[S]) apply(changes, meta, target object, version int64, repeated bool) {
 	change := &Desired[S]{JSON: encode(changes), Version: version, Repeated: repeated}
 	err := m.save()

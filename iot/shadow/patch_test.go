@@ -183,7 +183,8 @@ func TestCompose_doesBoth(t *testing.T) {
 		second := diff(merge(doc, first), randomObject(r, 3, false))
 		want := merge(merge(doc, first), second)
 		got := merge(doc, compose(first, second))
-		// A value that becomes an object cannot be told from an object that changes:
+		// A value that becomes an object cannot be distinguished from an object
+		// that changes:
 		// the composition may keep more.
 		for path, v := range flatten(want) {
 			if have := flatten(got)[path]; have != v {

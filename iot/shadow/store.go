@@ -15,7 +15,7 @@ import (
 type Store interface {
 	// Load returns what Save stored last, or nil if it never did.
 	Load() ([]byte, error)
-	// Save replaces what is stored. When it returns nil, the data survives a loss
+	// Save replaces the stored bytes. When it returns nil, the data survives a loss
 	// of power; if it fails or the process dies, Load returns the old data or the
 	// new, never a mixture.
 	Save(data []byte) error

@@ -182,7 +182,7 @@ func (r *crashRun) run(steps int) {
 	r.store.Close()
 }
 
-// crash stops the machine and looks at what is left.
+// crash stops the machine and looks at the rest.
 func (r *crashRun) crash() {
 	r.count.Crashes++
 	r.store.mu.Lock()

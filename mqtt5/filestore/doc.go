@@ -14,7 +14,7 @@
 // something that was synced is damaged. Bodies of records are read and
 // checked when they are asked for, so that an open store needs 16 bytes of
 // memory for each record, however large the records are. Damage to the very last
-// commit cannot be told from a write that a crash tore.
+// commit cannot be distinguished from a write that a crash tore.
 //
 // The directory must be on a local file system. A lock in it keeps other
 // processes out.

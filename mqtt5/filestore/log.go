@@ -28,7 +28,7 @@ type log struct {
 	firstAt    position   // behind the frame that says so
 	dead       []uint32   // segments that are to be removed
 	relocation relocation
-	failed     error // a sync failed: nobody knows what is on the disk
+	failed     error // a sync failed: the contents of the disk are unknown
 	full       error // of this commit: there is no room for another segment
 }
 
@@ -149,7 +149,7 @@ func (l *log) create(number uint32) (file, error) {
 	return f, nil
 }
 
-// seal makes the segment complete: commits what is placed, cuts off the space
+// seal makes the segment complete: commits the placed records, cuts off the space
 // that is left, and syncs both.
 func (l *log) seal() error {
 	err := l.flush()
@@ -200,7 +200,7 @@ func (l *log) begin(f file, seg *segment) error {
 	return nil
 }
 
-// flush hands what is gathered to the file.
+// flush writes the gathered bytes to the file.
 func (l *log) flush() error {
 	if len(l.buf) == 0 {
 		return nil
@@ -218,7 +218,7 @@ func (l *log) flush() error {
 	return nil
 }
 
-// commit makes what is placed as durable as the policy promises.
+// commit makes the placed records as durable as the policy promises.
 func (l *log) commit() {
 	if len(l.placed) == 0 {
 		return
@@ -252,13 +252,13 @@ func (l *log) sync() error {
 	return nil
 }
 
-// finish gives what is placed its result.
+// finish reports the result of the placed records.
 func (l *log) finish(d mqtt5.Durability) {
 	l.store.apply(l.seg, l.size, l.placed, d)
 	l.placed = nil
 }
 
-// abandon takes back what is placed, because its write failed. The log goes on
+// abandon removes the placed records, because their write failed. The log goes on
 // where it was, without the frames of which a part may have been written.
 func (l *log) abandon(cause error) {
 	l.buf = nil
@@ -281,7 +281,7 @@ func (l *log) abandon(cause error) {
 	l.placed = nil
 }
 
-// fail ends the log: nobody knows what is on the disk.
+// fail ends the log: the contents of the disk are unknown.
 func (l *log) fail(cause error) {
 	l.failed = classify("commit", l.store.file(l.seg.number), cause)
 	for _, r := range l.placed {

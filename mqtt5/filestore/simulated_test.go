@@ -93,7 +93,7 @@ func (d *disk) crash() {
 	d.failWrite, d.failSync, d.failSpace = nil, nil, nil
 }
 
-// settle decides what became of an operation that was not synced.
+// settle decides the outcome of an operation that was not synced.
 func (d *disk) settle(n *inode, op fileOp) {
 	fate := d.random.IntN(3)
 	switch {

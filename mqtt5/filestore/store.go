@@ -36,8 +36,8 @@ type Options struct {
 	// least 4 KiB, at most 1 GiB. 0: 16 MiB.
 	SegmentBytes int64
 	// MaxBytes bounds the space that the store takes on the disk, but for one
-	// segment that it may need to free others. At least two segments. Changes that need more fail with [mqtt5.ErrStoreFull]. 0: no bound
-	// but the disk.
+	// segment that it may need to free others. At least two segments. Changes
+	// that need more fail with [mqtt5.ErrStoreFull]. 0: no bound but the disk.
 	MaxBytes int64
 }
 
@@ -169,7 +169,7 @@ func (s *Store) diskBytes() int64 {
 	return n
 }
 
-// Close syncs what is not synced and releases the store. It waits for commits
+// Close syncs the rest and releases the store. It waits for commits
 // that have begun. Closing twice does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()

@@ -45,7 +45,7 @@ var kinds = []struct {
 	{context.DeadlineExceeded, "deadline_exceeded"},
 }
 
-// The values of error.type for errors that are told by their type.
+// The values of error.type for errors that are recognized by their type.
 const (
 	protocolError  = "protocol"
 	transportError = "transport"

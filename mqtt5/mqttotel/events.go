@@ -11,7 +11,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// events counts what the observers are told. The maps have an entry for each
+// events counts the calls of the observers. The maps have an entry for each
 // set of attributes there is, made at the start: nothing is added later, so
 // that they need no lock and the number of time series has a bound.
 type events struct {

@@ -225,7 +225,7 @@ func TestMetrics_life(t *testing.T) {
 	})
 }
 
-// Several clients are one group, and groups are told apart by attributes.
+// Several clients are one group, and groups are distinguished by attributes.
 func TestMetrics_groups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mqtttest.NewServer(t)

@@ -20,14 +20,15 @@ type flight struct {
 	counted  bool   // against Receive Maximum, on conn
 }
 
-// sessionAudit is what is known of a session of the client over all its connections.
+// sessionAudit is the state of a session of the client over all its connections.
 type sessionAudit struct {
 	flights map[uint16]*flight
 	sent    int
 }
 
-// audit follows one connection and finds what the client may not do there, although each packet is well-formed by
-// itself. It judges what the client does by what the server has really sent, which a hostile script may make anything.
+// audit follows one connection and finds what the client may not do there,
+// although each packet is well-formed by itself. It judges what the client does
+// by what the server has really sent, which a hostile script may make anything.
 // The server's auditMu guards it, for two connections may share a session.
 type audit struct {
 	server  *Server
@@ -259,7 +260,8 @@ func (a *audit) alias(p Publish, add addFunc) {
 	}
 }
 
-// answer strikes an identifier from what the client owes. order is the rule that demands the order of arrival.
+// answer strikes an identifier from what the client owes. order is the rule
+// that demands the order of arrival.
 func (a *audit) answer(due *[]uint16, other []uint16, id uint16, order string, add addFunc) {
 	i := slices.Index(*due, id)
 	switch {

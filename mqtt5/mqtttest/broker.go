@@ -9,23 +9,27 @@ import (
 	"time"
 )
 
-// BrokerOptions set how a [Server] serves connections without a script. The zero value accepts every client and limits
-// nothing.
+// BrokerOptions set how a [Server] serves connections without a script. The
+// zero value accepts every client and limits nothing.
 type BrokerOptions struct {
-	// Connack is what clients are answered with: limits, Server Keep Alive, and so on. The broker keeps its side of what
-	// is announced here. Session Present and Assigned Client Identifier are filled in; an error as reason code refuses
-	// all clients.
+	// Connack is what clients are answered with: limits, Server Keep Alive, and
+	// so on. The broker keeps its side of what is announced here. Session
+	// Present and Assigned Client Identifier are filled in; an error as reason
+	// code refuses all clients.
 	Connack Connack
-	// Authenticate returns the reason code for a CONNECT, [Success] to accept it; nil accepts all. A CONNECT with an
-	// Authentication Method is refused before: that takes a script.
+	// Authenticate returns the reason code for a CONNECT, [Success] to accept
+	// it; nil accepts all. A CONNECT with an Authentication Method is refused
+	// before: that takes a script.
 	Authenticate func(Connect) ReasonCode
-	// Authorize returns the reason code for a topic filter, [Success] to accept it; nil accepts all.
+	// Authorize returns the reason code for a topic filter, [Success] to accept
+	// it; nil accepts all.
 	Authorize func(clientID string, s Subscription) ReasonCode
 	// Delay passes before each write to a client.
 	Delay time.Duration
 }
 
-// broker serves connections and routes messages between them. Its mutex guards sessions and attachments too.
+// broker serves connections and routes messages between them. Its mutex guards
+// sessions and attachments too.
 type broker struct {
 	server *Server
 	opts   BrokerOptions
@@ -65,9 +69,11 @@ func (b *broker) close() {
 	}
 }
 
-// Serve serves the connection as a small broker until it ends: it answers all requests, routes messages to clients that
-// are served too, with retained messages, wills, shared subscriptions and flow control, and keeps sessions. A script may
-// call it to go on without one, before CONNECT, or after it or its CONNACK. It returns when the connection has ended.
+// Serve serves the connection as a small broker until it ends: it answers all
+// requests, routes messages to clients that are served too, with retained
+// messages, wills, shared subscriptions and flow control, and keeps sessions. A
+// script may call it to go on without one, before CONNECT, or after it or its
+// CONNACK. It returns when the connection has ended.
 func (c *Conn) Serve() {
 	b := c.server.broker
 	con, ack, ok := c.handshake()
@@ -85,7 +91,8 @@ func (c *Conn) Serve() {
 	<-a.flushed
 }
 
-// handshake returns the CONNECT of the connection, and the CONNACK if a script has already sent it.
+// handshake returns the CONNECT of the connection, and the CONNACK if a script
+// has already sent it.
 func (c *Conn) handshake() (Connect, *Connack, bool) {
 	c.server.auditMu.Lock()
 	con, ack := c.audit.connect, c.audit.connack
@@ -109,7 +116,7 @@ func (c *Conn) intercepted(p Packet) bool {
 	return f != nil && f(c, p)
 }
 
-// refuse reports a packet that could not be read, and tells the client so.
+// refuse reports a packet that could not be read, and sends the reason to the client.
 func (c *Conn) refuse(err error) {
 	var v *Violation
 	if !errors.As(err, &v) {
@@ -178,7 +185,8 @@ func (b *broker) send(a *attachment, p Packet) {
 	a.push(p)
 }
 
-// push queues a packet, unless it is larger than the client takes. The broker's lock is held.
+// push queues a packet, unless it is larger than the client takes. The broker's
+// lock is held.
 func (a *attachment) push(p Packet) {
 	if a.ended || uint64(len(Encode(p))) > uint64(a.largest) {
 		return
@@ -193,8 +201,8 @@ func (a *attachment) end() {
 	a.queued.Signal()
 }
 
-// attach answers CONNECT, unless ack was already sent, and ties the connection to its session. It returns nil when the
-// client is refused.
+// attach answers CONNECT, unless ack was already sent, and ties the connection
+// to its session. It returns nil when the client is refused.
 func (b *broker) attach(c *Conn, con Connect, ack *Connack) *attachment {
 	if ack == nil {
 		code := b.opts.Connack.ReasonCode
@@ -280,8 +288,9 @@ func (b *broker) detach(a *attachment) {
 	}
 }
 
-// Publish routes a message to the clients that are served and subscribed, as if another client had published it. Packet
-// identifier, DUP and Topic Alias do not matter.
+// Publish routes a message to the clients that are served and subscribed, as if
+// another client had published it. Packet identifier, DUP and Topic Alias do
+// not matter.
 func (s *Server) Publish(p Publish) {
 	b := s.broker
 	b.mu.Lock()
@@ -289,7 +298,8 @@ func (s *Server) Publish(p Publish) {
 	b.route("", p, time.Now())
 }
 
-// Subscriptions returns the subscriptions of a client that is served, or whose session is kept, in no order.
+// Subscriptions returns the subscriptions of a client that is served, or whose
+// session is kept, in no order.
 func (s *Server) Subscriptions(clientID string) []Subscription {
 	b := s.broker
 	b.mu.Lock()
@@ -303,7 +313,8 @@ func (s *Server) Subscriptions(clientID string) []Subscription {
 	return list
 }
 
-// ForgetSessions loses the sessions of all clients that are not connected, as a server that restarts may.
+// ForgetSessions loses the sessions of all clients that are not connected, as a
+// server that restarts may.
 func (s *Server) ForgetSessions() {
 	b := s.broker
 	b.mu.Lock()

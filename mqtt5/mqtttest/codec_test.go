@@ -22,7 +22,8 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// golden has the wire form of packets, put together by hand from the tables of the standard.
+// golden has the wire form of packets, put together by hand from the tables of
+// the standard.
 var golden = []struct {
 	name   string
 	side   Side

@@ -17,15 +17,18 @@ import (
 	"time"
 )
 
-// tcpGrace is how long a closing server still reads from connections that it cannot tell to be at their end.
+// tcpGrace is how long a closing server still reads from connections that it
+// cannot tell to be at their end.
 const tcpGrace = 2 * time.Second
 
-// Conn is the server's end of a connection, with which a script speaks to the client. It reads only when it is told to:
-// while a script does something else, the client's writes fill the buffer and then block.
+// Conn is the server's end of a connection, with which a script speaks to the
+// client. It reads only when it is told to: while a script does something else,
+// the client's writes fill the buffer and then block.
 //
-// The methods that expect something report a failure of the test when they do not get it, and end the script's goroutine,
-// as [testing.T.FailNow] does: call them from the script's own goroutine only. The other methods may be called by any
-// goroutine.
+// The methods that expect something report a failure of the test when they do
+// not get it, and end the script's goroutine, as [testing.T.FailNow] does: call
+// them from the script's own goroutine only. The other methods may be called by
+// any goroutine.
 type Conn struct {
 	server *Server
 	nc     net.Conn
@@ -74,13 +77,15 @@ func (c *Conn) String() string {
 	return fmt.Sprintf("connection #%d (script at %s)", c.number, c.where)
 }
 
-// Number returns the number of the connection, counted from 1. Events of the journal carry it.
+// Number returns the number of the connection, counted from 1. Events of the
+// journal carry it.
 func (c *Conn) Number() int { return c.number }
 
 // Server returns the server of the connection.
 func (c *Conn) Server() *Server { return c.server }
 
-// NetConn returns the server's end of the underlying connection. What is read and written there goes past the journal.
+// NetConn returns the server's end of the underlying connection. What is read
+// and written there goes past the journal.
 func (c *Conn) NetConn() net.Conn { return c.nc }
 
 // SetTimeout changes how long the script waits for the client from now on; see [Timeout].
@@ -88,8 +93,8 @@ func (c *Conn) SetTimeout(d time.Duration) { c.timeout.Store(int64(d)) }
 
 func (c *Conn) limit() time.Duration { return time.Duration(c.timeout.Load()) }
 
-// AnswerPings makes the methods that wait for a packet answer each PINGREQ by themselves, instead of taking it for the
-// packet they wait for.
+// AnswerPings makes the methods that wait for a packet answer each PINGREQ by
+// themselves, instead of taking it for the packet they wait for.
 func (c *Conn) AnswerPings() { c.pings = true }
 
 // Fatalf reports a failure of the test and ends the script.
@@ -105,16 +110,20 @@ func (c *Conn) Errorf(format string, args ...any) {
 	c.server.fail("%v: %w", c, fmt.Errorf(format, args...))
 }
 
-// Sleep waits. Nothing is read meanwhile, so that it is a delay and a stall. It ends early when the server is closed.
+// Sleep waits. Nothing is read meanwhile, so that it is a delay and a stall. It
+// ends early when the server is closed.
 func (c *Conn) Sleep(d time.Duration) { _ = c.server.pause(context.Background(), max(0, d)) }
 
-// Hang neither reads nor writes nor closes until the test ends: the client has a half-open connection.
+// Hang neither reads nor writes nor closes until the test ends: the client has
+// a half-open connection.
 func (c *Conn) Hang() { _ = c.server.pause(context.Background(), -1) }
 
-// Close closes the connection. The client reads what was sent before, then the end of the stream.
+// Close closes the connection. The client reads what was sent before, then the
+// end of the stream.
 func (c *Conn) Close() error { return c.shut(errors.New("closed by the server"), c.nc.Close) }
 
-// Reset aborts the connection: what the client has not read yet is lost, and its calls fail.
+// Reset aborts the connection: what the client has not read yet is lost, and
+// its calls fail.
 func (c *Conn) Reset() error {
 	return c.shut(errors.New("reset by the server"), func() error { reset(c.nc); return nil })
 }
@@ -131,7 +140,8 @@ func (c *Conn) shut(why error, f func() error) error {
 	return f()
 }
 
-// CloseWrite ends the direction to the client only, and goes on reading. It fails when the connection cannot do that.
+// CloseWrite ends the direction to the client only, and goes on reading. It
+// fails when the connection cannot do that.
 func (c *Conn) CloseWrite() error {
 	if h, ok := c.nc.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
@@ -139,32 +149,37 @@ func (c *Conn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// SetReadSize limits how many bytes one Read of the client returns, on connections in memory: with 1, it gets every
-// packet byte by byte. 0 takes the limit away.
+// SetReadSize limits how many bytes one Read of the client returns, on
+// connections in memory: with 1, it gets every packet byte by byte. 0 takes the
+// limit away.
 func (c *Conn) SetReadSize(n int) {
 	if p, ok := c.nc.(*PipeConn); ok {
 		p.SetPeerReadSize(n)
 	}
 }
 
-// CutAfterSending closes the connection as soon as n more bytes have gone out, the last packet possibly in part. What
-// was sent before reaches the client. A script that still has something to expect then ends, without a failure.
+// CutAfterSending closes the connection as soon as n more bytes have gone out,
+// the last packet possibly in part. What was sent before reaches the client. A
+// script that still has something to expect then ends, without a failure.
 func (c *Conn) CutAfterSending(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.toSend = n
 }
 
-// CutAfterReceiving closes the connection as soon as n more bytes have come in, the last packet possibly in part. A
-// script that still has something to expect then ends, without a failure.
+// CutAfterReceiving closes the connection as soon as n more bytes have come in,
+// the last packet possibly in part. A script that still has something to expect
+// then ends, without a failure.
 func (c *Conn) CutAfterReceiving(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.toRead = n
 }
 
-// Stall stops reading until Resume, save for a piece that is being waited for already: the client's writes fill the
-// buffer, then block. It is for connections that are served as a broker, and others that another goroutine reads from.
+// Stall stops reading until Resume, save for a piece that is being waited for
+// already: the client's writes fill the buffer, then block. It is for
+// connections that are served as a broker, and others that another goroutine
+// reads from.
 func (c *Conn) Stall() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -336,8 +351,9 @@ func (c *Conn) setReadDeadline(t time.Time) error {
 	return nil
 }
 
-// Receive returns the next packet, or why there is none: [io.EOF] when the client has closed, a [*Violation] when it
-// sent what it may not send, an error with Timeout() true after the timeout.
+// Receive returns the next packet, or why there is none: [io.EOF] when the
+// client has closed, a [*Violation] when it sent what it may not send, an error
+// with Timeout() true after the timeout.
 func (c *Conn) Receive() (Packet, error) { return c.receive(c.limit()) }
 
 // TrySend writes packets in one write, and returns why that failed.
@@ -382,8 +398,8 @@ func (c *Conn) write(b []byte) error {
 	return err
 }
 
-// Send writes packets in one write. It waits while the client's buffer is full, and fails the test when the client has
-// closed.
+// Send writes packets in one write. It waits while the client's buffer is full,
+// and fails the test when the client has closed.
 func (c *Conn) Send(packets ...Packet) {
 	c.server.tb.Helper()
 	c.sendResult("sending", c.TrySend(packets...))
@@ -400,7 +416,8 @@ func (c *Conn) sendResult(what string, err error) {
 	}
 }
 
-// SendPart writes the first n bytes of a packet only, the last -n bytes left out when n is negative.
+// SendPart writes the first n bytes of a packet only, the last -n bytes left
+// out when n is negative.
 func (c *Conn) SendPart(p Packet, n int) {
 	c.server.tb.Helper()
 	b := Encode(p)
@@ -423,7 +440,8 @@ func (c *Conn) SendSlowly(p Packet, pause time.Duration) {
 	}
 }
 
-// ReceiveBytes reads n bytes as they are, past all checks, and fails the test when the client closes before.
+// ReceiveBytes reads n bytes as they are, past all checks, and fails the test
+// when the client closes before.
 func (c *Conn) ReceiveBytes(n int) []byte {
 	c.server.tb.Helper()
 	b := make([]byte, n)
@@ -443,7 +461,8 @@ func (c *Conn) ReceiveBytes(n int) []byte {
 	return b
 }
 
-// Drain reads until the client closes, or the connection ends otherwise, and returns the packets that came.
+// Drain reads until the client closes, or the connection ends otherwise, and
+// returns the packets that came.
 func (c *Conn) Drain() []Packet {
 	var list []Packet
 	for {

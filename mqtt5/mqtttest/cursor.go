@@ -8,8 +8,9 @@ import (
 	"fmt"
 )
 
-// cursor reads the fields of one packet. After the first violation it reads nothing but zeros, so that a decoder needs
-// to look at err only once, at its end.
+// cursor reads the fields of one packet. After the first violation it reads
+// nothing but zeros, so that a decoder needs to look at err only once, at its
+// end.
 type cursor struct {
 	b    []byte
 	side Side
@@ -97,7 +98,8 @@ func (c *cursor) binary(field string, rules ...string) []byte {
 	return append([]byte{}, v...)
 }
 
-// string reads a UTF-8 string; rules are the statements that repeat for this field what holds for every string.
+// string reads a UTF-8 string; rules are the statements that repeat for this
+// field what holds for every string.
 func (c *cursor) string(field string, rules ...string) string {
 	n := c.uint16(field, rules...)
 	s := string(c.take(int(n), field, rules...))

@@ -8,10 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// Decode decodes the packet at the front of b as the other side's receiver has to: strictly. It returns the packet and
-// its length, or [io.ErrUnexpectedEOF] when b holds only the beginning of a packet, or a [*Violation] that names the
-// rule when the bytes are not what side may send. It is [Encode]'s inverse for legal packets: what is absent comes back
-// nil, as an empty payload does. The packet shares no memory with b.
+// Decode decodes the packet at the front of b as the other side's receiver has
+// to: strictly. It returns the packet and its length, or [io.ErrUnexpectedEOF]
+// when b holds only the beginning of a packet, or a [*Violation] that names the
+// rule when the bytes are not what side may send. It is [Encode]'s inverse for
+// legal packets: what is absent comes back nil, as an empty payload does. The
+// packet shares no memory with b.
 func Decode(b []byte, side Side) (Packet, int, error) {
 	size, header, err := frame(b, side)
 	if err != nil {
@@ -27,8 +29,9 @@ func Decode(b []byte, side Side) (Packet, int, error) {
 	return p, size, nil
 }
 
-// frame reads the fixed header and returns the sizes of packet and header. The flags are checked before the length is
-// even there, so that a stream that makes no sense fails at its first byte.
+// frame reads the fixed header and returns the sizes of packet and header. The
+// flags are checked before the length is even there, so that a stream that
+// makes no sense fails at its first byte.
 func frame(b []byte, side Side) (size, header int, err error) {
 	if len(b) == 0 {
 		return 0, 0, io.ErrUnexpectedEOF
@@ -362,8 +365,9 @@ func decodeAuth(c *cursor, allowed idSet) (p Auth) {
 	return p
 }
 
-// readPacket reads one packet from r, and returns the bytes read so far with any error. A clean end of the stream
-// before the first byte is [io.EOF], any later one [io.ErrUnexpectedEOF].
+// readPacket reads one packet from r, and returns the bytes read so far with
+// any error. A clean end of the stream before the first byte is [io.EOF], any
+// later one [io.ErrUnexpectedEOF].
 func readPacket(r io.Reader, side Side) (Packet, []byte, error) {
 	buf := make([]byte, 1, 64)
 	if _, err := io.ReadFull(r, buf); err != nil {

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Describe returns the name of the packet and its fields, without those that are absent or zero.
+// Describe returns the name of the packet and its fields, without those that
+// are absent or zero.
 func Describe(p Packet) string {
 	if r, ok := p.(Raw); ok {
 		return fmt.Sprintf("RAW % x", []byte(r[:min(len(r), 64)]))
@@ -37,8 +38,9 @@ func Describe(p Packet) string {
 	return b.String()
 }
 
-// Diff compares two packets field by field and returns the differences, a line each, or "" when there are none. A nil
-// slice and an empty one are the same payload, but not the same optional field: absent or empty.
+// Diff compares two packets field by field and returns the differences, a line
+// each, or "" when there are none. A nil slice and an empty one are the same
+// payload, but not the same optional field: absent or empty.
 func Diff(want, got Packet) string {
 	w, g := reflect.Indirect(reflect.ValueOf(want)), reflect.Indirect(reflect.ValueOf(got))
 	if !w.IsValid() || !g.IsValid() || w.Type() != g.Type() {

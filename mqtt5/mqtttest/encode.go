@@ -30,9 +30,10 @@ func appendProperties(b []byte, p *properties) []byte {
 	return append(appendVarint(b, uint32(len(enc))), enc...)
 }
 
-// Encode returns the wire form of p in its shortest legal shape. It writes what the fields say and validates nothing, so
-// that packets which the standard forbids can be made too. Pointers to packets are taken like the packets themselves.
-// It panics when p is nil or a type of its caller's own.
+// Encode returns the wire form of p in its shortest legal shape. It writes what
+// the fields say and validates nothing, so that packets which the standard
+// forbids can be made too. Pointers to packets are taken like the packets
+// themselves. It panics when p is nil or a type of its caller's own.
 func Encode(p Packet) []byte { return encode(p, false) }
 
 func encode(p Packet, long bool) []byte {
@@ -180,7 +181,8 @@ func encodeAck(p Puback, long bool) []byte {
 	return appendReason(b, p.ReasonCode, &props, long)
 }
 
-// appendReason writes the tail of acknowledgements, which ends early when there is nothing to say.
+// appendReason writes the tail of acknowledgements, which ends early when there
+// is nothing to say.
 func appendReason(b []byte, code ReasonCode, props *properties, long bool) []byte {
 	enc := props.appendTo(nil)
 	if len(enc) == 0 && !long {

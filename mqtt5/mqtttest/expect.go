@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Expect waits for the next packet, which has to be a T for which none of the matchers returns an error, and returns it.
-// Anything else fails the test and ends the script.
+// Expect waits for the next packet, which has to be a T for which none of the
+// matchers returns an error, and returns it. Anything else fails the test and
+// ends the script.
 //
 //	p := mqtttest.Expect(c, mqtttest.QoS(1), mqtttest.Topic("a/b"))
 func Expect[T Packet](c *Conn, match ...func(T) error) T {
@@ -136,7 +137,8 @@ func (c *Conn) ExpectDisconnect(match ...func(Disconnect) error) Disconnect {
 	return Expect(c, match...)
 }
 
-// ExpectDisconnectWith waits for a DISCONNECT with the reason code, and then for the client to close.
+// ExpectDisconnectWith waits for a DISCONNECT with the reason code, and then
+// for the client to close.
 func (c *Conn) ExpectDisconnectWith(code ReasonCode) Disconnect {
 	c.server.tb.Helper()
 	d := c.ExpectDisconnect()
@@ -147,7 +149,8 @@ func (c *Conn) ExpectDisconnectWith(code ReasonCode) Disconnect {
 	return d
 }
 
-// ExpectClosed waits for the client to close or reset the connection, without sending anything more.
+// ExpectClosed waits for the client to close or reset the connection, without
+// sending anything more.
 func (c *Conn) ExpectClosed() {
 	c.server.tb.Helper()
 	p, err := c.receive(c.limit())

@@ -67,7 +67,8 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// PacketsOf returns the packets of type T among events, in order. With T [Packet] it returns all of them.
+// PacketsOf returns the packets of type T among events, in order. With T
+// [Packet] it returns all of them.
 //
 //	published := mqtttest.PacketsOf[mqtttest.Publish](srv.Journal())
 func PacketsOf[T Packet](events []Event) []T {
@@ -80,14 +81,16 @@ func PacketsOf[T Packet](events []Event) []T {
 	return list
 }
 
-// Journal returns all that has happened so far, in order. See [JournalLimit] for the limit.
+// Journal returns all that has happened so far, in order. See [JournalLimit]
+// for the limit.
 func (s *Server) Journal() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.journal)
 }
 
-// Received returns the packets that clients have sent so far, on all connections and in the order they were read.
+// Received returns the packets that clients have sent so far, on all
+// connections and in the order they were read.
 func (s *Server) Received() []Packet {
 	var list []Packet
 	for _, e := range s.Journal() {
@@ -109,8 +112,9 @@ func (s *Server) record(e Event) {
 	s.notify()
 }
 
-// WaitFor waits until cond, called with the journal each time it has grown, returns true. It reports a failure of the
-// test and returns false when that takes longer than the timeout of the server.
+// WaitFor waits until cond, called with the journal each time it has grown,
+// returns true. It reports a failure of the test and returns false when that
+// takes longer than the timeout of the server.
 func (s *Server) WaitFor(what string, cond func([]Event) bool) bool {
 	s.tb.Helper()
 	ok := s.wait(func() bool {
@@ -125,7 +129,8 @@ func (s *Server) WaitFor(what string, cond func([]Event) bool) bool {
 	return ok
 }
 
-// wait calls cond under the lock whenever something has changed, until it is true or the timeout is over.
+// wait calls cond under the lock whenever something has changed, until it is
+// true or the timeout is over.
 func (s *Server) wait(cond func() bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +152,8 @@ func (s *Server) wait(cond func() bool) bool {
 		if expired {
 			return false
 		}
-		// cond may have let go of the lock: look again instead of waiting when something happened meanwhile.
+		// cond may have let go of the lock: look again instead of waiting when
+		// something happened meanwhile.
 		if s.version == before {
 			s.changed.Wait()
 		}

@@ -31,7 +31,8 @@ var packetTypeNames = [16]string{
 	"SUBSCRIBE", "SUBACK", "UNSUBSCRIBE", "UNSUBACK", "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH",
 }
 
-// String returns the name of the packet type as the standard writes it, such as "CONNECT".
+// String returns the name of the packet type as the standard writes it, such as
+// "CONNECT".
 func (t PacketType) String() string {
 	if int(t) < len(packetTypeNames) {
 		return packetTypeNames[t]
@@ -39,9 +40,10 @@ func (t PacketType) String() string {
 	return fmt.Sprintf("PacketType(%d)", byte(t))
 }
 
-// Packet is an MQTT control packet: one of [Connect], [Connack], [Publish], [Puback], [Pubrec], [Pubrel], [Pubcomp],
-// [Subscribe], [Suback], [Unsubscribe], [Unsuback], [Pingreq], [Pingresp], [Disconnect], [Auth], or [Raw] bytes.
-// What the decoders return are always values, never pointers.
+// Packet is an MQTT control packet: one of [Connect], [Connack], [Publish],
+// [Puback], [Pubrec], [Pubrel], [Pubcomp], [Subscribe], [Suback],
+// [Unsubscribe], [Unsuback], [Pingreq], [Pingresp], [Disconnect], [Auth], or
+// [Raw] bytes. What the decoders return are always values, never pointers.
 type Packet interface {
 	// PacketType names the type of the packet.
 	PacketType() PacketType
@@ -50,12 +52,14 @@ type Packet interface {
 // Ptr returns a pointer to v, to fill in the optional fields of packets.
 func Ptr[T any](v T) *T { return &v }
 
-// UserProperty is one name and value pair (§2.2.2.2). Names may repeat, and order matters.
+// UserProperty is one name and value pair (§2.2.2.2). Names may repeat, and
+// order matters.
 type UserProperty struct {
 	Name, Value string
 }
 
-// Will is the message that the server publishes when the client is gone (§3.1.2.5, §3.1.3.2).
+// Will is the message that the server publishes when the client is gone
+// (§3.1.2.5, §3.1.3.2).
 type Will struct {
 	Topic   string
 	Payload []byte
@@ -114,8 +118,9 @@ type Connack struct {
 	AuthenticationMethod             *string
 	AuthenticationData               []byte
 
-	// ExtraProperties are raw bytes written after the properties and counted in their length: see [ByteProperty] and its
-	// siblings. They are for what the standard forbids, such as a property twice; decoders leave them nil.
+	// ExtraProperties are raw bytes written after the properties and counted in
+	// their length: see [ByteProperty] and its siblings. They are for what the
+	// standard forbids, such as a property twice; decoders leave them nil.
 	ExtraProperties []byte
 }
 
@@ -262,7 +267,8 @@ type Auth struct {
 	ExtraProperties []byte
 }
 
-// Raw is bytes that go out as they are: a packet in illegal form, part of one, several at once, or no packet at all.
+// Raw is bytes that go out as they are: a packet in illegal form, part of one,
+// several at once, or no packet at all.
 type Raw []byte
 
 // PacketType returns [TypeConnect].

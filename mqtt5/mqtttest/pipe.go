@@ -11,14 +11,17 @@ import (
 	"time"
 )
 
-// DefaultBufferSize is how many bytes a connection of [Pipe] and [Server] holds in each direction before a writer blocks.
+// DefaultBufferSize is how many bytes a connection of [Pipe] and [Server] holds
+// in each direction before a writer blocks.
 const DefaultBufferSize = 64 << 10
 
-// PipeConn is one end of a connection in memory. Unlike [net.Pipe] it buffers, so that a write does not wait for a read
-// until the buffer is full, and it can be closed in one direction or reset, as a TCP connection can.
+// PipeConn is one end of a connection in memory. Unlike [net.Pipe] it buffers,
+// so that a write does not wait for a read until the buffer is full, and it can
+// be closed in one direction or reset, as a TCP connection can.
 //
-// It has no goroutine, and blocks in nothing but [sync.Cond], so that it can be used inside a bubble of testing/synctest.
-// Its methods may be called by any number of goroutines.
+// It has no goroutine, and blocks in nothing but [sync.Cond], so that it can be
+// used inside a bubble of testing/synctest. Its methods may be called by any
+// number of goroutines.
 type PipeConn struct {
 	in, out       *half
 	local, remote net.Addr
@@ -49,8 +52,8 @@ type deadline struct {
 	expired bool
 }
 
-// Pipe returns the two ends of a connection that holds at most size bytes in each direction, [DefaultBufferSize] when
-// size is not positive.
+// Pipe returns the two ends of a connection that holds at most size bytes in
+// each direction, [DefaultBufferSize] when size is not positive.
 func Pipe(size int) (client, server *PipeConn) {
 	a, b := newHalf(size), newHalf(size)
 	ca, sa := memAddr("client"), memAddr("server")
@@ -78,8 +81,9 @@ func (c *PipeConn) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: "memory", Source: c.local, Addr: c.remote, Err: err}
 }
 
-// Read waits for bytes. After the other end has closed it returns what is left, then [io.EOF]; after a reset it fails
-// with ECONNRESET at once, past the deadline with [os.ErrDeadlineExceeded], and after Close with [net.ErrClosed].
+// Read waits for bytes. After the other end has closed it returns the rest,
+// then [io.EOF]; after a reset it fails with ECONNRESET at once, past the
+// deadline with [os.ErrDeadlineExceeded], and after Close with [net.ErrClosed].
 func (c *PipeConn) Read(p []byte) (int, error) {
 	n, err := c.in.read(p)
 	return n, c.fail("read", err)
@@ -116,8 +120,9 @@ func (h *half) read(p []byte) (int, error) {
 	}
 }
 
-// Write waits until all of p is in the buffer, and returns how much of it got there. It fails with EPIPE when the other
-// end has closed, ECONNRESET when it has reset the connection, [os.ErrDeadlineExceeded] past the deadline, and
+// Write waits until all of p is in the buffer, and returns how much of it got
+// there. It fails with EPIPE when the other end has closed, ECONNRESET when it
+// has reset the connection, [os.ErrDeadlineExceeded] past the deadline, and
 // [net.ErrClosed] after Close.
 func (c *PipeConn) Write(p []byte) (int, error) {
 	n, err := c.out.write(p)
@@ -153,22 +158,24 @@ func (h *half) write(p []byte) (n int, err error) {
 	}
 }
 
-// Close ends both directions. The other end reads what is still in the buffer, then [io.EOF]; its writes fail. Calls
-// that wait on either end return. A second call does nothing.
+// Close ends both directions. The other end reads what is still in the buffer,
+// then [io.EOF]; its writes fail. Calls that wait on either end return. A
+// second call does nothing.
 func (c *PipeConn) Close() error {
 	c.out.closeWriter(net.ErrClosed)
 	c.in.closeReader()
 	return nil
 }
 
-// CloseWrite ends the outgoing direction only: the other end reads the rest, then [io.EOF].
+// CloseWrite ends the outgoing direction only: the other end reads the rest,
+// then [io.EOF].
 func (c *PipeConn) CloseWrite() error {
 	c.out.closeWriter(syscall.EPIPE)
 	return nil
 }
 
-// Reset closes like a TCP connection that is aborted: what is in the buffers is lost, and the other end's calls fail
-// with ECONNRESET.
+// Reset closes like a TCP connection that is aborted: what is in the buffers is
+// lost, and the other end's calls fail with ECONNRESET.
 func (c *PipeConn) Reset() error {
 	// First what the other end reads: whoever reads here closes when the reset is
 	// noticed, and then the other end must not find an orderly end.
@@ -202,7 +209,8 @@ func (h *half) closeReader() {
 	h.moved.Broadcast()
 }
 
-// endWaiting makes calls of this end return err where they would wait: reads with an empty buffer, writes with a full one.
+// endWaiting makes calls of this end return err where they would wait: reads
+// with an empty buffer, writes with a full one.
 func (c *PipeConn) endWaiting(err error) {
 	c.in.mu.Lock()
 	if c.in.eof == nil {
@@ -216,8 +224,8 @@ func (c *PipeConn) endWaiting(err error) {
 	c.out.mu.Unlock()
 }
 
-// SetPeerReadSize limits how many bytes one Read of the other end returns; 0 takes the limit away. With 1, the other
-// end sees every packet byte by byte.
+// SetPeerReadSize limits how many bytes one Read of the other end returns; 0
+// takes the limit away. With 1, the other end sees every packet byte by byte.
 func (c *PipeConn) SetPeerReadSize(n int) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()

@@ -209,13 +209,15 @@ func Uint32Property(id byte, v uint32) []byte { return binary.BigEndian.AppendUi
 // VarintProperty encodes a Variable Byte Integer property, for ExtraProperties.
 func VarintProperty(id byte, v uint32) []byte { return appendVarint([]byte{id}, v) }
 
-// StringProperty encodes a UTF-8 string property, for ExtraProperties. The string is not validated.
+// StringProperty encodes a UTF-8 string property, for ExtraProperties. The
+// string is not validated.
 func StringProperty(id byte, v string) []byte { return appendString([]byte{id}, v) }
 
 // BinaryProperty encodes a binary data property, for ExtraProperties.
 func BinaryProperty(id byte, v []byte) []byte { return appendBinary([]byte{id}, v) }
 
-// StringPairProperty encodes a string pair property, for ExtraProperties. The strings are not validated.
+// StringPairProperty encodes a string pair property, for ExtraProperties. The
+// strings are not validated.
 func StringPairProperty(id byte, name, value string) []byte {
 	return appendString(appendString([]byte{id}, name), value)
 }

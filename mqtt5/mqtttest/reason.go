@@ -10,7 +10,8 @@ import (
 // ReasonCode is a reason code of MQTT 5.0 (§2.4). Codes of 0x80 and above mean failure.
 type ReasonCode byte
 
-// The reason codes of MQTT 5.0, table 2-6. 0x00 has three names, for it depends on the packet what it says.
+// The reason codes of MQTT 5.0, table 2-6. 0x00 has three names, for it depends
+// on the packet what it says.
 const (
 	Success                             ReasonCode = 0x00
 	NormalDisconnection                 ReasonCode = 0x00
@@ -91,7 +92,8 @@ func (r ReasonCode) String() string {
 // IsError reports whether the code means failure, that is 0x80 or above.
 func (r ReasonCode) IsError() bool { return r >= 0x80 }
 
-// reasonTable is the set of codes that one side may put in one packet, and the statement that says so.
+// reasonTable is the set of codes that one side may put in one packet, and the
+// statement that says so.
 type reasonTable struct {
 	rule           string
 	client, server []ReasonCode

@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// TB is what a [Server] needs of a test: a [*testing.T], [*testing.B] or [*testing.F] has it.
+// TB is what a [Server] needs of a test: a [*testing.T], [*testing.B] or
+// [*testing.F] has it.
 type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -24,7 +25,8 @@ type TB interface {
 	Failed() bool
 }
 
-// ErrServerClosed is what dialing a closed [Server] fails with, and what its scripts get that were still reading then.
+// ErrServerClosed is what dialing a closed [Server] fails with, and what its
+// scripts get that were still reading then.
 var ErrServerClosed = errors.New("mqtttest: server closed")
 
 // errCut ends a script whose connection was cut as it had asked for.
@@ -44,26 +46,29 @@ type options struct {
 // Option changes a [Server] from its defaults.
 type Option func(*options)
 
-// BufferSize sets how many bytes a connection in memory holds in each direction before a writer blocks. The default is
-// [DefaultBufferSize].
+// BufferSize sets how many bytes a connection in memory holds in each direction
+// before a writer blocks. The default is [DefaultBufferSize].
 func BufferSize(n int) Option { return func(o *options) { o.bufferSize = n } }
 
-// Timeout sets how long a script waits for the client before it fails the test, and how long [Server.Wait] and
-// [Server.WaitFor] wait. The default is one minute, or a day inside a bubble of testing/synctest, where waiting costs
+// Timeout sets how long a script waits for the client before it fails the test,
+// and how long [Server.Wait] and [Server.WaitFor] wait. The default is one
+// minute, or a day inside a bubble of testing/synctest, where waiting costs
 // nothing. Zero or less waits for ever.
 func Timeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// JournalLimit makes the journal forget old events: it keeps the last n at least, and twice as many at most. The
-// default is to keep all.
+// JournalLimit makes the journal forget old events: it keeps the last n at
+// least, and twice as many at most. The default is to keep all.
 func JournalLimit(n int) Option { return func(o *options) { o.journalLimit = n } }
 
 // CollectFailures keeps failures for [Server.Failures] only, instead of failing the test.
 func CollectFailures() Option { return func(o *options) { o.collect = true } }
 
-// RefuseUnscripted refuses connections when no script is left. The default is to serve them as a small broker.
+// RefuseUnscripted refuses connections when no script is left. The default is
+// to serve them as a small broker.
 func RefuseUnscripted() Option { return func(o *options) { o.refuse = true } }
 
-// AllowRules lets the client break the named rules, such as "MQTT-3.3.4-7", unless they make a packet unreadable.
+// AllowRules lets the client break the named rules, such as "MQTT-3.3.4-7",
+// unless they make a packet unreadable.
 func AllowRules(rules ...string) Option {
 	return func(o *options) { o.allowed = append(o.allowed, rules...) }
 }
@@ -71,10 +76,12 @@ func AllowRules(rules ...string) Option {
 // WithBroker sets how connections without a script, and [Conn.Serve], are served.
 func WithBroker(b BrokerOptions) Option { return func(o *options) { o.broker = b } }
 
-// Intercept calls f with every packet that comes in on a connection that is served as a broker, before the broker sees
-// it. When f returns true, the packet is not handled any further. f runs on the connection's own goroutine, and may send,
-// sleep, cut and close; for the packets of one connection it is called in order, for several connections at once. A
-// CONNECT that it handles ends the connection, unless f sends the CONNACK and then calls [Conn.Serve].
+// Intercept calls f with every packet that comes in on a connection that is
+// served as a broker, before the broker sees it. When f returns true, the
+// packet is not handled any further. f runs on the connection's own goroutine,
+// and may send, sleep, cut and close; for the packets of one connection it is
+// called in order, for several connections at once. A CONNECT that it handles
+// ends the connection, unless f sends the CONNACK and then calls [Conn.Serve].
 func Intercept(f func(c *Conn, p Packet) (handled bool)) Option {
 	return func(o *options) { o.intercept = f }
 }
@@ -88,7 +95,7 @@ const (
 	planDelay
 )
 
-// plan says what becomes of one connection.
+// plan is the outcome of one connection.
 type plan struct {
 	kind  planKind
 	run   func(*Conn)
@@ -97,8 +104,10 @@ type plan struct {
 	where string
 }
 
-// Server is an MQTT 5 server for tests. Clients reach it by [Server.DialContext], in memory, or over TCP after
-// [Server.Listen]. Each connection takes the next script, or is served as a small broker when none is left.
+// Server is an MQTT 5 server for tests. Clients reach it by
+// [Server.DialContext], in memory, or over TCP after [Server.Listen]. Each
+// connection takes the next script, or is served as a small broker when none is
+// left.
 //
 // Its methods may be called by any number of goroutines.
 type Server struct {
@@ -125,12 +134,13 @@ type Server struct {
 	sessions map[string]*sessionAudit // by client identifier
 }
 
-// NewServer returns a server that lives until the end of the test. Whatever the client does wrong fails the test: a
-// packet that breaks the standard, or one that a script did not expect. So do scripts that have not run to their end by
+// NewServer returns a server that lives until the end of the test. Whatever the
+// client does wrong fails the test: a packet that breaks the standard, or one
+// that a script did not expect. So do scripts that have not run to their end by
 // then. After a failure the journal goes to the test's log.
 //
-// tb may be nil where there is no test: failures are then kept for [Server.Failures] only, and the server has to be
-// closed with [Server.Close].
+// tb may be nil where there is no test: failures are then kept for
+// [Server.Failures] only, and the server has to be closed with [Server.Close].
 func NewServer(tb TB, opts ...Option) *Server {
 	if tb == nil {
 		tb = noTB{}
@@ -187,8 +197,8 @@ func (s *Server) fail(format string, args ...any) {
 	}
 }
 
-// Failures returns what has been reported as failures of the test so far. [errors.As] finds a [*Violation] in those that
-// are about the standard.
+// Failures returns what has been reported as failures of the test so far.
+// [errors.As] finds a [*Violation] in those that are about the standard.
 func (s *Server) Failures() []error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,14 +218,16 @@ func (s *Server) plan(p plan) {
 	s.plans = append(s.plans, p)
 }
 
-// Script runs f for the next connection that has no plan yet, on a goroutine of its own. When f returns, the connection
-// is closed. f ends early when one of its expectations fails.
+// Script runs f for the next connection that has no plan yet, on a goroutine of
+// its own. When f returns, the connection is closed. f ends early when one of
+// its expectations fails.
 func (s *Server) Script(f func(c *Conn)) {
 	s.plan(plan{kind: planScript, run: f, where: caller()})
 }
 
-// RefuseDial plans that the next connection is refused: DialContext fails with err, or with ECONNREFUSED when err is
-// nil. Over TCP, the connection is made and reset at once.
+// RefuseDial plans that the next connection is refused: DialContext fails with
+// err, or with ECONNREFUSED when err is nil. Over TCP, the connection is made
+// and reset at once.
 func (s *Server) RefuseDial(err error) {
 	if err == nil {
 		err = syscall.ECONNREFUSED
@@ -223,11 +235,13 @@ func (s *Server) RefuseDial(err error) {
 	s.plan(plan{kind: planRefuse, err: err, where: caller()})
 }
 
-// HangDial plans that the next connection is not made: DialContext waits for its context to end. Over TCP, the
-// connection is made, but nobody reads from it or writes to it.
+// HangDial plans that the next connection is not made: DialContext waits for
+// its context to end. Over TCP, the connection is made, but nobody reads from
+// it or writes to it.
 func (s *Server) HangDial() { s.plan(plan{kind: planHang, where: caller()}) }
 
-// DelayDial plans that the next connection takes d to be made; what is planned after this comes next.
+// DelayDial plans that the next connection takes d to be made; what is planned
+// after this comes next.
 func (s *Server) DelayDial(d time.Duration) {
 	s.plan(plan{kind: planDelay, delay: d, where: caller()})
 }
@@ -255,8 +269,9 @@ func (s *Server) nextPlan() (plan, error) {
 	return p, nil
 }
 
-// DialContext makes a connection in memory, according to what is planned for it. It has the signature of
-// [net.Dialer.DialContext]; network and address do not matter.
+// DialContext makes a connection in memory, according to what is planned for
+// it. It has the signature of [net.Dialer.DialContext]; network and address do
+// not matter.
 func (s *Server) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, dialError(err)
@@ -343,8 +358,8 @@ func (s *Server) finish(c *Conn, p plan) {
 	s.notify()
 }
 
-// Listen opens a TCP listener on the loopback interface and returns its address. Connections to it are served like those
-// of [Server.DialContext].
+// Listen opens a TCP listener on the loopback interface and returns its
+// address. Connections to it are served like those of [Server.DialContext].
 func (s *Server) Listen() (address string, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -357,8 +372,8 @@ func (s *Server) Listen() (address string, err error) {
 	return l.Addr().String(), nil
 }
 
-// Serve takes the connections of l, for instance of a listener of crypto/tls, until the server is closed. It returns at
-// once; the server closes l.
+// Serve takes the connections of l, for instance of a listener of crypto/tls,
+// until the server is closed. It returns at once; the server closes l.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -414,8 +429,9 @@ func (s *Server) admit(nc net.Conn) {
 	}
 }
 
-// Wait waits until all scripts have run to their end, and all other plans are used. It reports a failure when that takes
-// longer than the timeout of the server.
+// Wait waits until all scripts have run to their end, and all other plans are
+// used. It reports a failure when that takes longer than the timeout of the
+// server.
 func (s *Server) Wait() {
 	s.tb.Helper()
 	if !s.wait(func() bool { return len(s.plans) == 0 && s.running == 0 }) {
@@ -439,10 +455,11 @@ func (s *Server) Conns() []*Conn {
 	return list
 }
 
-// Close ends the server: listeners and connections are closed, dials that hang fail, and scripts that are running may
-// still read what their client has already sent. It returns when all is over. Plans that were not used, and scripts that
-// were still waiting for something, are reported as failures. The end of the test closes the server by itself; further
-// calls do nothing.
+// Close ends the server: listeners and connections are closed, dials that hang
+// fail, and scripts that are running may still read what their client has
+// already sent. It returns when all is over. Plans that were not used, and
+// scripts that were still waiting for something, are reported as failures. The
+// end of the test closes the server by itself; further calls do nothing.
 func (s *Server) Close() {
 	s.tb.Helper()
 	s.mu.Lock()

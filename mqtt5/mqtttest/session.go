@@ -201,7 +201,8 @@ func (s *session) deliver(m message, now time.Time) {
 	}
 }
 
-// pump sends what the client has room for: first what was sent before on another connection.
+// pump sends what the client has room for: first what was sent before on
+// another connection.
 func (s *session) pump(now time.Time) {
 	a := s.attached
 	if a == nil {
@@ -280,7 +281,8 @@ func (s *session) settle(id uint16, qos byte, now time.Time) {
 	s.pump(now)
 }
 
-// handle does what a packet of a connected client asks for, and returns false when that ends the connection.
+// handle does what a packet of a connected client asks for, and returns false
+// when that ends the connection.
 func (b *broker) handle(a *attachment, p Packet) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

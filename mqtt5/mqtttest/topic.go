@@ -9,8 +9,8 @@ import (
 
 const sharePrefix = "$share/"
 
-// checkString returns the rule that s breaks as an MQTT string, or "". Control characters and non-characters pass: the
-// standard only advises against them.
+// checkString returns the rule that s breaks as an MQTT string, or "". Control
+// characters and non-characters pass: the standard only advises against them.
 func checkString(s string) (rule, detail string) {
 	if !utf8.ValidString(s) {
 		return "MQTT-1.5.4-1", "is not valid UTF-8"
@@ -55,7 +55,8 @@ func checkFilter(filter string, noLocal bool) (rules []string, detail string) {
 
 func hasWildcard(topic string) bool { return strings.ContainsAny(topic, "+#") }
 
-// splitShared returns the share name, empty for an ordinary filter, and the filter to match with.
+// splitShared returns the share name, empty for an ordinary filter, and the
+// filter to match with.
 func splitShared(filter string) (name, rest string) {
 	if s, ok := strings.CutPrefix(filter, sharePrefix); ok {
 		name, rest, _ = strings.Cut(s, "/")

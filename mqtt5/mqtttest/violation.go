@@ -28,12 +28,15 @@ func (s Side) String() string {
 	return fmt.Sprintf("Side(%d)", byte(s))
 }
 
-// Violation is a breach of the MQTT 5.0 standard: a malformed packet, or a well-formed one that was not allowed there.
+// Violation is a breach of the MQTT 5.0 standard: a malformed packet, or a
+// well-formed one that was not allowed there.
 type Violation struct {
-	// Packet is the type of the packet at fault, 0 when the bytes did not get as far as that.
+	// Packet is the type of the packet at fault, 0 when the bytes did not get
+	// as far as that.
 	Packet PacketType
-	// Rules name what was broken, the most telling first: conformance statements such as "MQTT-3.1.2-9", or sections
-	// such as "§3.14.2.2.2" where the standard has no numbered statement.
+	// Rules name what was broken, the most telling first: conformance
+	// statements such as "MQTT-3.1.2-9", or sections such as "§3.14.2.2.2"
+	// where the standard has no numbered statement.
 	Rules []string
 	// ReasonCode is what a receiver may answer: 0x81, 0x82 or a more special one.
 	ReasonCode ReasonCode

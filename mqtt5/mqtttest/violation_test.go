@@ -233,7 +233,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// FuzzDecode checks that decoding never panics, and that what it accepts survives encoding.
+// FuzzDecode checks that decoding never panics, and that what it accepts
+// survives encoding.
 func FuzzDecode(f *testing.F) {
 	for _, g := range golden {
 		f.Add(unhex(f, g.wire), g.side == FromServer)

@@ -26,7 +26,7 @@ type Unmatched struct {
 // key is what an answer shows: no two requests wait for the same one.
 type key struct{ topic, token string }
 
-// claim is the exclusive use of some keys by a call, and what is known of it
+// claim is the exclusive use of some keys by a call, and the state of it
 // after its end.
 type claim struct {
 	keys     []key

@@ -98,7 +98,7 @@ func main() {
 	})
 }
 
-// offer tells that something has happened, to whoever waits for it.
+// offer reports that something has happened, to whoever waits for it.
 func offer(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

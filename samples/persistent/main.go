@@ -177,7 +177,7 @@ func (p *persistent) receive(_ context.Context, m mqtt5.Message) {
 	p.arrived[n]++
 }
 
-// compare lets a last process deliver what is left, and looks for gaps.
+// compare lets a last process deliver the rest, and looks for gaps.
 func (p *persistent) compare(ctx context.Context, last int) error {
 	end := time.Now().Add(sample.Timeout)
 	for {
@@ -199,7 +199,8 @@ func (p *persistent) compare(ctx context.Context, last int) error {
 		if time.Now().After(end) || ctx.Err() != nil {
 			return fmt.Errorf("%d of %d messages are missing", missing, last)
 		}
-		// What the killed device had accepted last is in its store: one more run sends it.
+		// What the killed device had accepted last is in its store: one more
+		// run sends it.
 		if _, err := p.runDevice(ctx, last+1000); err != nil {
 			return err
 		}

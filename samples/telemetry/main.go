@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command telemetry shows what a client does to Prometheus, by OpenTelemetry,
+// Command telemetry reports the activity of a client to Prometheus, by OpenTelemetry,
 // and answers a readiness probe.
 package main
 
@@ -102,7 +102,7 @@ func probe(ctx context.Context, app *sample.App, url string) {
 	}
 }
 
-// show prints what Prometheus gets.
+// show prints the page for Prometheus.
 func show(ctx context.Context, app *sample.App, url string) error {
 	_, body, err := get(ctx, url+"/metrics")
 	if err != nil {

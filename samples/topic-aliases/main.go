@@ -39,7 +39,8 @@ func publish(ctx context.Context, app *sample.App, files *sample.CertFlags, mode
 	session := app.NewSession()
 	client, err := files.Client(append(append(app.Options(), session.Options()...),
 		iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
-			// The most recently used topics get an alias: 8 at AWS IoT Core, whatever the size here.
+			// The most recently used topics get an alias: 8 at AWS IoT Core,
+			// whatever the size here.
 			o.TopicAliasing.Outbound = mode
 		}))...)
 	if err != nil {

@@ -89,7 +89,7 @@ func (b *bench) run() (err error) {
 // onExit runs f when the run is over.
 func (b *bench) onExit(f func()) { b.exits = append(b.exits, f) }
 
-// fail is told of each operation that failed, and says whether that counts: not
+// fail counts an operation that failed, and reports whether that counts: not
 // if it was the end of the run that made it fail. A failure before what is
 // measured ends the run.
 func (b *bench) fail(err error) bool {

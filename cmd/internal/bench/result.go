@@ -81,7 +81,7 @@ func number(text string) any {
 	return text
 }
 
-// measured reports whether there is anything to tell.
+// measured reports whether anything was measured.
 func (r *result) measured() bool { return r.Secs > 0 }
 
 // finish fills in what is known at the end.

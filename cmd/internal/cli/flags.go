@@ -45,10 +45,10 @@ func (f *Flags) Group(name string, define func()) {
 	f.groups = append(f.groups, g)
 }
 
-// Values tells completion what a flag takes.
+// Values sets the values of a flag that completion offers.
 func (f *Flags) Values(name string, values ...string) { f.values[name] = values }
 
-// Files tells completion that the flags take the name of a file.
+// Files makes completion offer files for the flags.
 func (f *Flags) Files(names ...string) {
 	for _, n := range names {
 		f.files[n] = true

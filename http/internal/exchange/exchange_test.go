@@ -66,7 +66,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Success after the end of the context is no success: the deadline may have hit the connection.
+// Success after the end of the context is no success: the deadline may have hit
+// the connection.
 func TestRun_lateSuccess(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()

@@ -110,8 +110,8 @@ func StartSquid(t testing.TB, c Config) *Server {
 	}}, c)
 }
 
-// StartTinyproxy runs tinyproxy as an HTTP proxy that tunnels to any port. It supports Refuse,
-// Username and Password, the latter two of letters and digits.
+// StartTinyproxy runs tinyproxy as an HTTP proxy that tunnels to any port. It
+// supports Refuse, Username and Password, the latter two of letters and digits.
 func StartTinyproxy(t testing.TB, c Config) *Server {
 	t.Helper()
 	reject(t, "tinyproxy", map[string]bool{"TLS": c.TLS, "Hosts": len(c.Hosts) > 0})

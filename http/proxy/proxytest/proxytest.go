@@ -25,8 +25,8 @@ import (
 type Config struct {
 	// Username and Password are required of clients if Username is not empty.
 	Username, Password string
-	// TLS makes the proxy speak TLS on its port, with a certificate for 127.0.0.1, localhost and
-	// proxy.test that Server.RootCAs verifies.
+	// TLS makes the proxy speak TLS on its port, with a certificate for
+	// 127.0.0.1, localhost and proxy.test that Server.RootCAs verifies.
 	TLS bool
 	// Refuse lists host names to which the proxy opens no tunnels.
 	Refuse []string
@@ -72,12 +72,14 @@ func (s *Server) Log() string {
 	return b.String()
 }
 
-// Stop ends the proxy and all tunnels through it. It is called at the end of the test anyway.
+// Stop ends the proxy and all tunnels through it. It is called at the end of
+// the test anyway.
 func (s *Server) Stop() {
 	if s.cmd == nil || s.cmd.Process == nil {
 		return
 	}
-	// The program leads a process group of its own, so this ends its helpers too and nothing else.
+	// The program leads a process group of its own, so this ends its helpers
+	// too and nothing else.
 	select {
 	case <-s.exited:
 	default:

@@ -41,7 +41,8 @@ func (c *Control) putTemplate(r *http.Request) (any, error) {
 	return nil, c.core.AddProvisioningTemplate(t)
 }
 
-// createClaim makes a claim: one of a trusted user, which is valid for 5 minutes, or a device that may do nothing else.
+// createClaim makes a claim: one of a trusted user, which is valid for 5
+// minutes, or a device that may do nothing else.
 func (c *Control) createClaim(r *http.Request) (any, error) {
 	var q struct {
 		Template    string `json:"template"`
@@ -69,7 +70,8 @@ func (c *Control) createClaim(r *http.Request) (any, error) {
 	return v, nil
 }
 
-// registerAuthority registers the CA of the core, and makes a device of it that is not registered yet.
+// registerAuthority registers the CA of the core, and makes a device of it that
+// is not registered yet.
 func (c *Control) registerAuthority(r *http.Request) (any, error) {
 	var q struct {
 		Template string `json:"template"`

@@ -12,7 +12,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// userName is a user name without its query, in which custom authorizers have their tokens.
+// userName is a user name without its query, in which custom authorizers have
+// their tokens.
 func userName(s string) string {
 	name, _, _ := strings.Cut(s, "?")
 	return name

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// localAddr is an address as clients on this machine reach it, by a name that the server's certificate has.
+// localAddr is an address as clients on this machine reach it, by a name that
+// the server's certificate has.
 func localAddr(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -25,8 +26,9 @@ func localAddr(addr string) string {
 // Command is a way to connect, and what to type for it.
 type Command struct{ Method, Text string }
 
-// Commands are ready to be typed into a shell: mosquitto's tools, curl, and what native clients need for the services
-// whose names they do not let one change.
+// Commands are ready to be typed into a shell: mosquitto's tools, curl, and
+// what native clients need for the services whose names they do not let one
+// change.
 func (d *Desk) Commands() []Command {
 	m := d.Material
 	host, port, _ := net.SplitHostPort(localAddr(d.Core.Addr()))

@@ -12,7 +12,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// Default addresses of [Config]. A fixed address can be in scripts and in configurations of devices.
+// Default addresses of [Config]. A fixed address can be in scripts and in
+// configurations of devices.
 const (
 	DefaultAddr      = "127.0.0.1:8443"
 	DefaultMTLSAddr  = "127.0.0.1:8883"
@@ -20,31 +21,38 @@ const (
 	DefaultProxyAddr = "127.0.0.1:8888"
 )
 
-// Config says what [Run] runs. The zero value is a core on the default addresses that forgets everything.
+// Config says what [Run] runs. The zero value is a core on the default
+// addresses that forgets everything.
 type Config struct {
-	// Dir is a folder for certificates, credentials and the state of the core, which then survives a restart. Empty is a
-	// temporary folder, removed at the end.
+	// Dir is a folder for certificates, credentials and the state of the core,
+	// which then survives a restart. Empty is a temporary folder, removed at
+	// the end.
 	Dir string
-	// Addr is the address of the port that plays 443, [DefaultAddr] when empty.
+	// Addr is the address of the port that stands for 443, [DefaultAddr] when empty.
 	Addr string
-	// MTLSAddr is the address of the port that plays 8883, [DefaultMTLSAddr] when empty.
+	// MTLSAddr is the address of the port that stands for 8883,
+	// [DefaultMTLSAddr] when empty.
 	MTLSAddr string
-	// TCPAddr is the address of a port for MQTT without TLS that lets everybody in. Empty is none.
+	// TCPAddr is the address of a port for MQTT without TLS that lets everybody
+	// in. Empty is none.
 	TCPAddr string
-	// HTTPAddr is the address of the console and the control API, on the loopback interface, [DefaultHTTPAddr] when
-	// empty. "off" is none.
+	// HTTPAddr is the address of the console and the control API, on the
+	// loopback interface, [DefaultHTTPAddr] when empty. "off" is none.
 	HTTPAddr string
-	// ProxyAddr is the address of an HTTP proxy that takes the names of AWS to the core, on the loopback interface,
-	// [DefaultProxyAddr] when empty. "off" is none.
+	// ProxyAddr is the address of an HTTP proxy that takes the names of AWS to
+	// the core, on the loopback interface, [DefaultProxyAddr] when empty. "off"
+	// is none.
 	ProxyAddr string
 	// Names are further names and addresses that the server's certificate is valid for.
 	Names []string
 	// Things are the names of things to make, "desk-device" when empty.
 	Things []string
-	// Policy is the AWS IoT policy of the things, as a JSON document. Without one they may do everything.
+	// Policy is the AWS IoT policy of the things, as a JSON document. Without
+	// one they may do everything.
 	Policy string
-	// Authorizers are custom authorizers, "NAME=URL" or "NAME=USER:PASSWORD". A URL gets what the Lambda function of an
-	// authorizer would, by POST, and answers as it does.
+	// Authorizers are custom authorizers, "NAME=URL" or "NAME=USER:PASSWORD". A
+	// URL gets what the Lambda function of an authorizer would, by POST, and
+	// answers as it does.
 	Authorizers []string
 	// ServiceQuotas enforces the rates of the service, see [iottest.ServiceQuotas].
 	ServiceQuotas bool

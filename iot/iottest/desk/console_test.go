@@ -58,7 +58,8 @@ func waitFor(t *testing.T, core *iottest.Core, typ iottest.EventType, id string)
 	return e
 }
 
-// The console in a real browser: what happens is shown, thousands of messages do not freeze it, and its buttons work.
+// The console in a real browser: what happens is shown, thousands of messages
+// do not freeze it, and its buttons work.
 func TestConsole(t *testing.T) {
 	d := start(t)
 	core := d.Core

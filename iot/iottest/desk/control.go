@@ -20,14 +20,16 @@ import (
 //go:embed console.html
 var consolePage []byte
 
-// Control is the control API of a core and its console, an [http.Handler]. Serve it on loopback addresses only.
+// Control is the control API of a core and its console, an [http.Handler].
+// Serve it on loopback addresses only.
 type Control struct {
 	core *iottest.Core
 	feed *Feed
 	mux  *http.ServeMux
 }
 
-// NewControl makes the control API of a core. feed has to be what the core's OnEvent calls.
+// NewControl makes the control API of a core. feed has to be what the core's
+// OnEvent calls.
 func NewControl(core *iottest.Core, feed *Feed) *Control {
 	c := &Control{core: core, feed: feed, mux: http.NewServeMux()}
 	c.mux.HandleFunc("GET /{$}", c.console)
@@ -54,8 +56,9 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
-// checkRequest refuses what a page of another origin could make a browser send: names of other hosts that resolve to
-// this machine, foreign origins, and changes that need no preflight request.
+// checkRequest refuses what a page of another origin could make a browser send:
+// names of other hosts that resolve to this machine, foreign origins, and
+// changes that need no preflight request.
 func checkRequest(r *http.Request) (status int, err error) {
 	if !loopback(r.Host) {
 		return http.StatusForbidden, fmt.Errorf("the host %q is not an address of the loopback interface", r.Host)

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package desk runs an AWS IoT Core on a developer's machine, for device programs in any language: a
-// [github.com/gocrt/aws-iot-device-sdk-go/iot/iottest.Core] with devices and credentials in files, a proxy, a control
-// API over HTTP and a console for the browser.
+// Package desk runs an AWS IoT Core on a developer's machine, for device
+// programs in any language: a
+// [github.com/gocrt/aws-iot-device-sdk-go/iot/iottest.Core] with devices and
+// credentials in files, a proxy, a control API over HTTP and a console for the
+// browser.
 //
-// [Config] has everything that can be set, [Config.Flags] defines it as flags of a command, and [Run] runs it until its
-// context ends. [NewControl] is the control API and the console alone, for a core that a program has already.
+// [Config] has everything that can be set, [Config.Flags] defines it as flags
+// of a command, and [Run] runs it until its context ends. [NewControl] is the
+// control API and the console alone, for a core that a program has already.
 //
 // # Control API
 //
-// Requests and answers are JSON, below /v1/. A GET changes nothing; everything that changes something needs the header
-// Content-Type: application/json. An error is {"error": "..."} with a status of 4xx.
+// Requests and answers are JSON, below /v1/. A GET changes nothing; everything
+// that changes something needs the header Content-Type: application/json. An
+// error is {"error": "..."} with a status of 4xx.
 //
 //	GET    /v1/status               endpoint, ports, clock, counts
 //	GET    /v1/clients              connections: how they came, what CONNECT said
@@ -37,11 +41,13 @@
 //	DELETE /v1/jobs/{jobId}?force=  cancels the job
 //	POST   /v1/commands             {"thing" or "clientId","payload",...} -> {"executionId"}
 //
-// Actions on a client are "cut" (TCP closed without a word), "reset", "freeze" and "thaw" (half-open), "delay"
-// ("milliseconds" before each write; 0 ends it), "drop" (what it sends; "on"), "holdAcks" ("on"), "refuse" (its
-// operations, with "reasonCode"; 0 ends it), "disconnect" (with "reasonCode", 139 by default), "redeliver" and
-// "endSession".
+// Actions on a client are "cut" (TCP closed without a word), "reset", "freeze"
+// and "thaw" (half-open), "delay" ("milliseconds" before each write; 0 ends
+// it), "drop" (what it sends; "on"), "holdAcks" ("on"), "refuse" (its
+// operations, with "reasonCode"; 0 ends it), "disconnect" (with "reasonCode",
+// 139 by default), "redeliver" and "endSession".
 //
-// The control API gives away private keys and may do everything. It is for addresses of the loopback interface only, and
-// refuses requests that a page of another origin makes a browser send.
+// The control API gives away private keys and may do everything. It is for
+// addresses of the loopback interface only, and refuses requests that a page of
+// another origin makes a browser send.
 package desk

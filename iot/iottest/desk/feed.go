@@ -22,7 +22,8 @@ const (
 	previewBytes = 512
 )
 
-// Feed keeps the newest events of a core for consoles. Its Add is for [iottest.Options.OnEvent].
+// Feed keeps the newest events of a core for consoles. Its Add is for
+// [iottest.Options.OnEvent].
 type Feed struct {
 	mu       sync.Mutex
 	next     int64 // number of the next event
@@ -34,7 +35,7 @@ type Feed struct {
 // NewFeed returns an empty feed.
 func NewFeed() *Feed { return &Feed{next: 1, changed: make(chan struct{})} }
 
-// FeedEvent is an event as the control API shows it.
+// FeedEvent is an event of the control API.
 type FeedEvent struct {
 	N        int64     `json:"n"`
 	Time     time.Time `json:"time"`
@@ -127,8 +128,8 @@ func preview(payload []byte) string {
 	return string(b)
 }
 
-// since returns the events from number n on, oldest first, the next number, and a channel that is closed when there
-// are more.
+// since returns the events from number n on, oldest first, the next number, and
+// a channel that is closed when there are more.
 func (f *Feed) since(n int64) ([]FeedEvent, int64, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -146,7 +147,8 @@ func (f *Feed) newestRefusals() []FeedEvent {
 	return out
 }
 
-// feedInterval is how often a stream of events is written: a console gets many at once instead of thousands of writes.
+// feedInterval is how often a stream of events is written: a console gets many
+// at once instead of thousands of writes.
 const feedInterval = 150 * time.Millisecond
 
 // events is GET /v1/events.

@@ -29,7 +29,7 @@ type Material struct {
 	Thing string
 	// Key is an AWS access key that the core accepts.
 	Key iottest.AccessKey
-	// IdentityPoolID and RoleAlias hand out credentials.
+	// IdentityPoolID and RoleAlias issue credentials.
 	IdentityPoolID, RoleAlias string
 	// Authorizer lets UserName in with Password.
 	Authorizer, UserName, Password string

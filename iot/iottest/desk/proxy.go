@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// proxy is an HTTP proxy that opens tunnels (CONNECT) to the names that the core plays, and to this machine. It takes
-// nobody elsewhere.
+// proxy is an HTTP proxy that opens tunnels (CONNECT) to the names that the
+// core stands for, and to this machine. It takes nobody elsewhere.
 type proxy struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 	wg   sync.WaitGroup

@@ -39,7 +39,8 @@ type Desk struct {
 	err     error
 }
 
-// Start starts a desk; onEvent is called for each event of the core, and may be nil. Close it after use.
+// Start starts a desk; onEvent is called for each event of the core, and may be
+// nil. Close it after use.
 func Start(config Config, onEvent func(iottest.Event)) (_ *Desk, err error) {
 	if err := config.check(); err != nil {
 		return nil, err
@@ -135,7 +136,8 @@ func (d *Desk) Close() error {
 	return d.err
 }
 
-// Run runs a desk until ctx ends. It writes how to connect, and then what clients do, to out.
+// Run runs a desk until ctx ends. It writes how to connect, and then what
+// clients do, to out.
 func Run(ctx context.Context, config Config, out io.Writer) (err error) {
 	var mu sync.Mutex // events do not wait for what is printed first
 	mu.Lock()

@@ -46,7 +46,8 @@ func FuzzReader(f *testing.F) {
 		random := rand.New(rand.NewPCG(seed, 0))
 		var stream []byte
 		for _, s := range sizes {
-			// Sizes of all magnitudes up to 2.6 MB, and the same large size again and again.
+			// Sizes of all magnitudes up to 2.6 MB, and the same large size
+			// again and again.
 			size := packetHeader + random.IntN(1<<(uint(s)/20))*10
 			if s%4 == 0 {
 				size = packetHeader + 1<<(uint(s)/16)

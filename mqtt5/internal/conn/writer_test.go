@@ -242,7 +242,8 @@ func TestWrite_sockets(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// What the peer has read has departed, and a good part of what it had not yet.
+			// What the peer has read has departed, and a good part of what it
+			// had not yet.
 			read(int(last))
 			eventually(t, "more departs", func() bool { return w.Departed() > last })
 			read(len(want) - len(got))

@@ -33,7 +33,8 @@ func TestAliasLRU(t *testing.T) {
 	r.wrote("PUBLISH a=1, PUBLISH b=2, PUBLISH =1, PUBLISH c=2, PUBLISH =1, PUBLISH b=2")
 }
 
-// TestAliasLRU_model compares thousands of publishes with the plainest cache that there is.
+// TestAliasLRU_model compares thousands of publishes with the plainest cache
+// that there is.
 func TestAliasLRU_model(t *testing.T) {
 	const size = 5
 	r := aliased(t, AliasLRU, 25, size)

@@ -5,7 +5,7 @@ package wire
 // ParseConnack reads a CONNACK.
 //
 // Session present together with a refusal is reported only after p is filled,
-// so that the caller can still tell why the server refused.
+// so that the caller can still say why the server refused.
 func ParseConnack(f *Frame, p *Connack) *Error {
 	*p = Connack{}
 	r := newReader(f)

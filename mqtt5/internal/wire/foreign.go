@@ -11,9 +11,10 @@ import (
 // Foreign is a protocol that a server spoke where a CONNACK of MQTT 5 belongs.
 type Foreign uint8
 
-// The protocols that are told apart.
+// The protocols that are distinguished.
 const (
-	// ForeignNone means that the bytes begin none of the protocols below. They may still not be MQTT 5.
+	// ForeignNone means that the bytes begin none of the protocols below. They
+	// may still not be MQTT 5.
 	ForeignNone Foreign = iota
 	ForeignHTTP
 	ForeignHTTP2
@@ -51,8 +52,9 @@ const ForeignBytes = 9
 // maxForeignDetail bounds what an error repeats of the bytes.
 const maxForeignDetail = 80
 
-// foreignStarts are what the first bytes from a server look like. An MQTT 5 server begins with CONNACK (0x20) or AUTH
-// (0xF0), and its CONNACK has at least three bytes after the length, so that nothing here is MQTT 5.
+// foreignStarts are what the first bytes from a server look like. An MQTT 5
+// server begins with CONNACK (0x20) or AUTH (0xF0), and its CONNACK has at
+// least three bytes after the length, so that nothing here is MQTT 5.
 var foreignStarts = []struct {
 	pattern  string // '.' stands for any byte
 	protocol Foreign
@@ -67,8 +69,10 @@ var foreignStarts = []struct {
 	{"220 ", ForeignMail}, {"220-", ForeignMail}, {"421 ", ForeignMail}, {"554 ", ForeignMail},
 }
 
-// DetectForeign names the protocol that the first bytes from a server belong to, in place of a CONNACK. With more, the
-// bytes are only the beginning of what decides: call it again when there are more, [ForeignBytes] at the latest.
+// DetectForeign names the protocol that the first bytes from a server belong
+// to, in place of a CONNACK. With more, the bytes are only the beginning of
+// what decides: call it again when there are more, [ForeignBytes] at the
+// latest.
 func DetectForeign(first []byte) (protocol Foreign, more bool) {
 	for _, s := range foreignStarts {
 		n := min(len(first), len(s.pattern))
@@ -92,8 +96,9 @@ func foreignMatch(b []byte, pattern string) bool {
 	return true
 }
 
-// ForeignDetail words what the bytes say, for an error: the first line of a text, the meaning of a TLS alert or of a
-// return code. It is short and printable, and empty if there is nothing to say.
+// ForeignDetail words what the bytes say, for an error: the first line of a
+// text, the meaning of a TLS alert or of a return code. It is short and
+// printable, and empty if there is nothing to say.
 func ForeignDetail(protocol Foreign, first []byte) string {
 	switch protocol {
 	case ForeignHTTP, ForeignSSH, ForeignMail:

@@ -49,7 +49,8 @@ func TestDetectForeign(t *testing.T) {
 	}
 }
 
-// Whatever a server of MQTT 5 may begin with is never taken for another protocol, and decided at once.
+// Whatever a server of MQTT 5 may begin with is never taken for another
+// protocol, and decided at once.
 func TestDetectForeign_MQTT5(t *testing.T) {
 	t.Parallel()
 	for _, first := range []string{

@@ -73,7 +73,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// OnPublish sets the function that plays the service. It is called with each
+// OnPublish sets the function that stands for the service. It is called with each
 // PUBLISH of the client, on the goroutine of Publish; what it returns becomes
 // the outcome of the PUBLISH. Nil: every PUBLISH is acknowledged.
 func (c *Conn) OnPublish(handle func(*mqtt5.PublishPacket) error) {

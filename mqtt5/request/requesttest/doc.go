@@ -5,7 +5,7 @@
 //
 // A [Conn] stands in for a connected [*mqtt5.Client] and its server. It keeps
 // the subscriptions, routes what [Conn.Deliver] sends to the handlers, and notes
-// each packet in its [Conn.Log]. A test plays the service with [Conn.OnPublish]:
+// each packet in its [Conn.Log]. A test stands for the service with [Conn.OnPublish]:
 //
 //	conn := requesttest.New()
 //	defer conn.Close()

@@ -121,7 +121,8 @@ func (s *sources) profile(lines string) (*credentials.Provider, error) {
 		HTTP: s.http})
 }
 
-// providers are all sources of credentials. source is the endpoint that issues them, if one does.
+// providers are all sources of credentials. source is the endpoint that issues
+// them, if one does.
 var providers = []struct {
 	name, source string
 	make         func(s *sources) (*credentials.Provider, error)
@@ -290,8 +291,9 @@ func (c *clock) advance(d time.Duration) {
 	c.offset += d
 }
 
-// Credentials that expire while a client is connected do no harm: the connection goes on, as with AWS IoT Core, and
-// when it ends the client signs with fresh ones and loses nothing that was under way.
+// Credentials that expire while a client is connected do no harm: the
+// connection goes on, as with AWS IoT Core, and when it ends the client signs
+// with fresh ones and loses nothing that was under way.
 func TestCredentials_expireWhileConnected(t *testing.T) {
 	s := newSources(t)
 	var clock clock
@@ -315,7 +317,8 @@ func TestCredentials_expireWhileConnected(t *testing.T) {
 	receive(t, e.connected, e.failed, "the connection")
 	before := s.Clients()["device"].AccessKeyID
 
-	// Publishes whose acknowledgements do not come, when the credentials expire and the connection is lost.
+	// Publishes whose acknowledgements do not come, when the credentials expire
+	// and the connection is lost.
 	s.HoldAcks("device", true)
 	results := make(chan error, messages)
 	for i := range messages {

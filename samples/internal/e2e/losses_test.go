@@ -21,7 +21,8 @@ func TestLosses(t *testing.T) {
 	}
 	publishing := func(topic string) func(*testing.T, *iottest.Core, *mqtt5.Client) {
 		return func(_ *testing.T, _ *iottest.Core, client *mqtt5.Client) {
-			// The connection may end before or after its write is known to have succeeded.
+			// The connection may end before or after its write is known to have
+			// succeeded.
 			client.PublishAsync(&mqtt5.PublishPacket{Topic: topic, Payload: []byte("x")}, func(*mqtt5.PublishResult, error) {})
 		}
 	}

@@ -65,7 +65,7 @@ func TestSamples_realProxies(t *testing.T) {
 				}
 			}
 
-			// A wrong password is told apart from other failures.
+			// A wrong password is distinguished from other failures.
 			url := strings.Replace(server.URL(), "password1", "hush", 1)
 			_, stderr, status := run(t, "", program(t, "proxy"), "-endpoint", "127.0.0.1", "-port", strconv.Itoa(core.Port()), "-ca", f.CA, "-cert", f.Cert, "-key", f.Key, "-proxy", url)
 			if status != 1 || !strings.Contains(stderr, "failed at stage proxy") || !strings.Contains(stderr, "check the proxy's user name and password") || strings.Contains(stderr, "hush") {

@@ -87,7 +87,8 @@ func TestRotation_credentials(t *testing.T) {
 	}
 }
 
-// Tokens for a custom authorizer are asked for at every attempt, and user names do not add up.
+// Tokens for a custom authorizer are asked for at every attempt, and user names
+// do not add up.
 func TestRotation_token(t *testing.T) {
 	core := iottest.Start(t)
 	addAuthorizers(t, core)

@@ -141,7 +141,7 @@ func (a *App) StartCore() error {
 	a.Core, a.Endpoint = core, core.Endpoint()
 	a.OnExit(func() { _ = core.Close() })
 	if a.Proxy != "" {
-		// A proxy does not know the name that the core plays.
+		// A proxy does not know the name that the core stands for.
 		a.Endpoint, a.Port = "localhost", core.Port()
 	}
 	a.Printf("No -endpoint given: started an AWS IoT Core inside this program, which plays %s.", core.Endpoint())

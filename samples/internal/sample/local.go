@@ -67,7 +67,7 @@ func (a *App) TLS(o tlsctx.Options) (*tlsctx.Context, error) {
 	return tlsctx.New(o)
 }
 
-// Signer is the certificate and its key, which plays the hardware.
+// Signer is the certificate and its key, which stands for the hardware.
 func (c *CertFlags) Signer() (certPEM []byte, key crypto.Signer, err error) {
 	if certPEM, err = os.ReadFile(*c.Cert); err != nil {
 		return nil, nil, err
