@@ -272,7 +272,9 @@ func (cl *client) readLoop() error {
 			c.mu.Unlock()
 			return net.ErrClosed
 		}
+		cl.out.cork() // a PUBACK and the answer of a service leave in one write
 		done, err := cl.handle(&pk)
+		cl.out.uncork()
 		c.mu.Unlock()
 		if err != nil || done {
 			return err

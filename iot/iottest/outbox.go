@@ -19,6 +19,7 @@ type outbox struct {
 	buf     bytes.Buffer
 	writing int // bytes that a write has taken out of buf and not finished
 	closing bool
+	corked  bool // more packets come at once: the writer waits for them
 	over    bool // hardMax was reached
 	max     int
 	limit   int // bytes until the connection is cut, -1 for none
@@ -34,6 +35,22 @@ func (o *outbox) cutAfter(n int) {
 	defer o.mu.Unlock()
 	o.limit = n
 	o.cond.Signal()
+}
+
+// cork makes the packets that follow leave in one write, at the uncork.
+func (o *outbox) cork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corked = true
+}
+
+func (o *outbox) uncork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corked = false
+	if o.buf.Len() > 0 {
+		o.cond.Signal()
+	}
 }
 
 // crowded reports whether QoS 1 messages should wait for acknowledgements
@@ -76,7 +93,9 @@ func (o *outbox) put(pk *packets.Packet, maxSize uint32) error {
 		o.buf.Truncate(before)
 		return errTooLarge
 	}
-	o.cond.Signal()
+	if !o.corked {
+		o.cond.Signal()
+	}
 	return nil
 }
 
@@ -88,7 +107,7 @@ func (cl *client) writeLoop() {
 	for {
 		o.mu.Lock()
 		o.writing = 0
-		for o.buf.Len() == 0 && !o.closing && o.limit != 0 {
+		for (o.buf.Len() == 0 || o.corked) && !o.closing && o.limit != 0 {
 			o.cond.Wait()
 		}
 		spare, o.buf = o.buf, spare

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,6 +25,8 @@ type shadowKey struct{ thing, name string } // name is empty for the classic sha
 type shadow struct {
 	shadowDocument
 	Deleted time.Time // zero: it exists
+
+	encoded []byte // metadata, state and version as a get returns them; made when it is asked for
 }
 
 // lookupShadow returns a shadow that exists, or nil, and the version it has or had.
@@ -160,12 +163,7 @@ func (c *Core) shadowCall(r *request, body shadowBody) (shadowResult, *ServiceEr
 		return shadowResult{}, noShadow(key)
 	}
 	if r.Operation == "get" {
-		state, metadata := s.sections()
-		if delta, _ := s.delta(); len(delta) > 0 {
-			state["delta"] = delta
-		}
-		return shadowResult{accepted: shadowMessage(now, body.token, map[string]any{
-			"state": state, "metadata": metadata, "version": version})}, nil
+		return shadowResult{accepted: s.whole(now, body.token)}, nil
 	}
 	if want, ok, err := wantedVersion(body.members); err != nil {
 		return shadowResult{}, err
@@ -174,6 +172,26 @@ func (c *Core) shadowCall(r *request, body shadowBody) (shadowResult, *ServiceEr
 	}
 	c.buryShadow(key, version)
 	return shadowResult{accepted: shadowMessage(now, body.token, map[string]any{"version": version})}, nil
+}
+
+// whole is the answer to a get. Most of it is the same until the shadow changes.
+func (s *shadow) whole(now int64, token json.RawMessage) []byte {
+	if s.encoded == nil {
+		state, metadata := s.sections()
+		if delta, _ := s.delta(); len(delta) > 0 {
+			state["delta"] = delta
+		}
+		s.encoded = encodeJSON(map[string]any{"state": state, "metadata": metadata, "version": s.Version})
+	}
+	b := make([]byte, 0, len(s.encoded)+len(token)+64)
+	b = append(b, '{')
+	if token != nil {
+		b = append(b, `"clientToken":`...)
+		b = append(append(b, token...), ',')
+	}
+	b = strconv.AppendInt(append(b, `"timestamp":`...), now, 10)
+	b = append(b, ',')
+	return append(b, s.encoded[1:]...)
 }
 
 // buryShadow deletes a shadow and forgets those that were deleted long ago.
