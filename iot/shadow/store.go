@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/atomicfile"
 )
 
 // Store keeps the state of a [Mirror] across restarts. Its methods are not called
@@ -21,13 +21,17 @@ type Store interface {
 	Save(data []byte) error
 }
 
-// FileStore is a [Store] in one file, readable for its owner only. Save writes a
-// new file beside it and renames that. The folder has to exist.
+// FileStore is a [Store] in one file, readable for its owner only, which is
+// replaced as a whole and synced. The folder has to exist.
 type FileStore string
+
+// maxStored is far more than any state of a mirror: the service limits shadows to
+// some kilobytes.
+const maxStored = 16 << 20
 
 // Load reads the file.
 func (f FileStore) Load() ([]byte, error) {
-	data, err := os.ReadFile(string(f))
+	data, err := atomicfile.Read(string(f), maxStored)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -39,30 +43,8 @@ func (f FileStore) Load() ([]byte, error) {
 
 // Save replaces the file.
 func (f FileStore) Save(data []byte) error {
-	if err := f.replace(data); err != nil {
+	if err := atomicfile.Write(string(f), data, 0o600); err != nil {
 		return fmt.Errorf("shadow: store the state: %w", err)
 	}
 	return nil
-}
-
-func (f FileStore) replace(data []byte) (err error) {
-	folder := filepath.Dir(string(f))
-	file, err := os.CreateTemp(folder, filepath.Base(string(f))+".*.tmp") // has mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(file.Name()))
-		}
-	}()
-	_, err = file.Write(data)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), string(f)); err != nil {
-		return err
-	}
-	return syncFolder(folder)
 }
