@@ -10,9 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqttotel"
 )
 
 // dialsAtOnce is how many connections a fleet opens at a time.
@@ -70,6 +73,31 @@ func dialOurs(o peerOptions, borrow bool) (peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startOurs(c)
+}
+
+// withoutDurations is how an application leaves out the histogram of operations.
+var withoutDurations = sdkmetric.WithView(sdkmetric.NewView(
+	sdkmetric.Instrument{Name: "messaging.client.operation.duration"}, sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}}))
+
+// dialMeasured makes a client that OpenTelemetry measures.
+func dialMeasured(o peerOptions, more ...sdkmetric.Option) (peer, error) {
+	more = append(more, sdkmetric.WithReader(sdkmetric.NewManualReader()))
+	m, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{MeterProvider: sdkmetric.NewMeterProvider(more...)})
+	if err != nil {
+		return nil, err
+	}
+	options := oursOptions(o, false)
+	m.Observe(&options)
+	c, err := mqtt5.NewClient(options)
+	if err != nil {
+		return nil, err
+	}
+	m.Watch(c)
+	return startOurs(c)
+}
+
+func startOurs(c *mqtt5.Client) (peer, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}

@@ -46,6 +46,11 @@ var tableColumns = map[string][]column{
 		{"messages/s", func(r *result) float64 { return r.Rate }, 3},
 		{"allocations", func(r *result) float64 { return r.Allocs }, 2},
 	},
+	"metrics": {
+		{"CPU µs/message", func(r *result) float64 { return r.CPU }, 3},
+		{"messages/s", func(r *result) float64 { return r.Rate }, 3},
+		{"allocations", func(r *result) float64 { return r.Allocs }, 2},
+	},
 	"idle": {
 		{"goroutines", func(r *result) float64 { return float64(r.Gorout) }, 6},
 		{"KiB/client", func(r *result) float64 { return r.RSS }, 3},

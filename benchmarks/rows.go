@@ -16,6 +16,7 @@ type row struct {
 var (
 	everybody = []string{"ours", "paho", "paho-tuned", "limit"}
 	receivers = []string{"ours", "ours-borrowed", "paho", "paho-tuned", "limit"}
+	measured  = []string{"ours", "ours-metrics", "ours-counters"}
 	onlyOurs  = []string{"ours"}
 	fleets    = []string{"ours", "paho", "limit"}
 )
@@ -50,6 +51,9 @@ var rows = []row{
 	{name: "idle-1-tls", title: "1 client, TLS 1.3", run: run{Workload: "idle", Clients: 1}, tls: true, peers: fleets, table: "idle"},
 	{name: "idle-1000-tls", title: "1,000 clients, TLS 1.3", run: run{Workload: "idle", Clients: 1000}, tls: true, peers: fleets, table: "idle"},
 	{name: "idle-10000-tls", title: "10,000 clients, TLS 1.3", run: run{Workload: "idle", Clients: 10_000}, tls: true, peers: fleets, table: "idle"},
+
+	{name: "metrics-pub1", title: "publish QoS 1, 256 B, 1,000 in flight", run: run{Workload: "pub", QoS: 1, N: 500_000, Size: 256, Warmup: 20_000, Window: 1000}, peers: measured, table: "metrics"},
+	{name: "metrics-recv1", title: "receive QoS 1, 256 B, Receive Maximum 1,000", run: run{Workload: "recv", QoS: 1, N: 500_000, Size: 256, Warmup: 20_000, ReceiveMax: 1000}, peers: measured, table: "metrics"},
 
 	{name: "storm-10000", title: "10,000 clients lose their connections at once", run: run{Workload: "storm", Clients: 10_000}, peers: onlyOurs, table: "storm"},
 }

@@ -3,6 +3,8 @@
 package mqtt5_test
 
 import (
+	"encoding/json"
+	"expvar"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -33,4 +35,25 @@ func ExampleClient_Health() {
 	// Output:
 	// 200
 	// 503
+}
+
+// The counters as JSON at /debug/vars, without dependencies.
+func ExampleClient_Stats_expvar() {
+	client, _, end := exampleClient(mqtt5.ClientOptions{})
+	defer end()
+	expvar.Publish("mqtt", expvar.Func(func() any {
+		h := client.Health()
+		return map[string]any{
+			"stats": client.Stats(), "state": h.State.String(), "since": h.Since, "lastError": fmt.Sprint(h.LastError),
+		}
+	}))
+	var vars struct {
+		Stats mqtt5.Stats
+		State string
+	}
+	if err := json.Unmarshal([]byte(expvar.Get("mqtt").String()), &vars); err != nil {
+		panic(err)
+	}
+	fmt.Println(vars.State, vars.Stats.Connections)
+	// Output: connected 1
 }

@@ -41,6 +41,7 @@ var kinds = []struct {
 	{mqtt5.ErrHangup, "hangup"},
 	{mqtt5.ErrStalled, "stalled"},
 	{mqtt5.ErrAuthentication, "authentication"},
+	{mqtt5.ErrStoreFull, "store_full"},
 	{context.Canceled, "canceled"},
 	{context.DeadlineExceeded, "deadline_exceeded"},
 }

@@ -41,9 +41,9 @@ func (i *instruments) counter(name, unit, description string) metric.Int64Counte
 // durations are the bounds that the semantic conventions advise, in seconds.
 var durations = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
-func (i *instruments) duration(name, description string) metric.Float64Histogram {
+func (i *instruments) duration(name, description string, bounds []float64) metric.Float64Histogram {
 	h, err := i.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
-		metric.WithExplicitBucketBoundaries(durations...))
+		metric.WithExplicitBucketBoundaries(bounds...))
 	i.err = errors.Join(i.err, err)
 	return h
 }

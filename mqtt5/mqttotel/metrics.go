@@ -4,7 +4,6 @@ package mqttotel
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 
@@ -32,6 +31,8 @@ type MetricsOptions struct {
 type Metrics struct {
 	events       events
 	state        state
+	stores       stores
+	processing   processing
 	registration metric.Registration
 
 	mu      sync.Mutex // guards what follows
@@ -49,30 +50,37 @@ func NewMetrics(options MetricsOptions) (*Metrics, error) {
 	meter := provider.Meter(scope)
 	base := slices.Concat([]attribute.KeyValue{messagingSystem, protocolName}, options.Attributes)
 	m := &Metrics{}
-	makeEvents, makeState := instruments{meter: meter}, instruments{meter: meter}
-	m.events.init(&makeEvents, base)
-	m.state.init(&makeState, base)
-	if err := errors.Join(makeEvents.err, makeState.err); err != nil {
-		return nil, err
+	i := instruments{meter: meter}
+	m.events.init(&i, base)
+	m.state.init(&i, base)
+	m.stores.init(&i, base)
+	m.processing.init(&i, base)
+	if i.err != nil {
+		return nil, i.err
 	}
 	var err error
-	m.registration, err = meter.RegisterCallback(m.collect, makeState.observables...)
+	m.registration, err = meter.RegisterCallback(m.collect, i.observables...)
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// Close ends the reports of what [Metrics.Watch] was given. Observers that are
-// in use go on. Closing twice does nothing.
+// Close ends the reports of what is counted: the number of messages and
+// operations, and all about the clients that [Metrics.Watch] was given. Durations
+// and events of connections go on. Closing twice does nothing.
 func (m *Metrics) Close() error { return m.registration.Unregister() }
 
-// Observe sets the observers of options, for [mqtt5.NewClient]. Those that the
-// application has set are called as before.
+// Observe sets the observers of options, for [mqtt5.NewClient], and measures the
+// store if there is one. Observers that the application has set are called as
+// before.
 func (m *Metrics) Observe(options *mqtt5.ClientOptions) {
 	options.OperationObserver = operationObservers{&m.events, options.OperationObserver}
 	options.MessageObserver = messageObservers{&m.events, options.MessageObserver}
 	options.StateObserver = stateObservers{&m.events, options.StateObserver}
+	if options.Durable.Store != nil {
+		options.Durable.Store = measuredStore{options.Durable.Store, &m.stores}
+	}
 }
 
 // Watch reports the state and the counters of a client, until the client is
@@ -88,6 +96,7 @@ func (m *Metrics) Watch(client *mqtt5.Client) {
 
 // collect is called by the reader of the meter provider.
 func (m *Metrics) collect(_ context.Context, o metric.Observer) error {
+	m.events.observe(o)
 	m.state.observe(o, m.sum())
 	return nil
 }

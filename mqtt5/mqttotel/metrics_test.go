@@ -262,7 +262,7 @@ func TestMetrics_observersOfTheApplication(t *testing.T) {
 	r := &record{}
 	o := mqtt5.ClientOptions{OperationObserver: r, MessageObserver: r, StateObserver: r}
 	newMeter(t).Observe(&o)
-	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish"})
+	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", PayloadBytes: 1})
 	o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{Topic: "topic"})
 	o.StateObserver.ObserveState(mqtt5.StateObservation{Event: "success"})
 	if got := strings.Join(r.seen, " "); got != "publish topic success" {
@@ -341,12 +341,14 @@ func TestMetrics_allocations(t *testing.T) {
 	failed := operation
 	failed.Err = mqtt5.ErrAckTimeout
 	message := mqtt5.MessageObservation{Topic: "t", PayloadBytes: 5}
+	handler, ctx := m.Handler(func(context.Context, mqtt5.Message) {}), t.Context()
 	if n := testing.AllocsPerRun(1000, func() {
 		o.OperationObserver.ObserveOperation(operation)
 		o.OperationObserver.ObserveOperation(failed)
 		o.MessageObserver.ObserveMessage(message)
+		handler(ctx, mqtt5.Message{})
 	}); n != 0 {
-		t.Errorf("two operations and a message take %v allocations, want none", n)
+		t.Errorf("two operations and a message with its handler take %v allocations, want none", n)
 	}
 }
 
@@ -361,12 +363,18 @@ func TestMetrics_table(t *testing.T) {
 	m := newMeter(t)
 	var o mqtt5.ClientOptions
 	m.Observe(&o)
-	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish"})
+	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", PayloadBytes: 1})
 	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Err: mqtt5.ErrDropped})
 	o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{})
 	for _, e := range []string{"attempting", "failure", "disconnection"} {
 		o.StateObserver.ObserveState(mqtt5.StateObservation{Event: e, Err: mqtt5.ErrHangup})
 	}
+	o.Durable.Store = &fakeStore{}
+	m.Observe(&o)
+	if _, err := o.Durable.Store.Commit(nil); err != nil {
+		t.Fatal(err)
+	}
+	m.Handler(func(context.Context, mqtt5.Message) {})(t.Context(), mqtt5.Message{})
 	all := m.collect()
 	for name, points := range all {
 		if row := "| `" + name + "` | "; !bytes.Contains(doc, []byte(row)) {

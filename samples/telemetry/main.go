@@ -39,7 +39,11 @@ func main() {
 			return err
 		}
 		session := app.NewSession()
-		client, err := files.Client(append(append(app.Options(), session.Options()...), iot.WithClientOptions(metrics.Observe))...)
+		measure := iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
+			metrics.Observe(o)
+			o.OnMessage = metrics.Handler(o.OnMessage)
+		})
+		client, err := files.Client(append(append(app.Options(), session.Options()...), measure)...)
 		if err != nil {
 			return err
 		}
