@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command direct answers messages that are sent to this client alone, without a subscription.
+// Command direct answers messages that are sent to this client alone, without a
+// subscription.
 package main
 
 import (

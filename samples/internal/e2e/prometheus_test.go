@@ -51,7 +51,8 @@ func printed(t *testing.T, cmd *exec.Cmd, line string) string {
 	return ""
 }
 
-// ask sends a query to Prometheus and returns how many time series it has, and the value of the first.
+// ask sends a query to Prometheus and returns how many time series it has, and
+// the value of the first.
 func ask(ctx context.Context, server, query string) (series int, value string, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server+"/api/v1/query?query="+url.QueryEscape(query), nil)
 	if err != nil {
