@@ -46,7 +46,7 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 // OnlyQueued reports whether Submit did nothing but queue op. Then Todo has
 // nothing new but that something may be written.
 func (e *Engine) OnlyQueued(op *Operation) bool {
-	return op.phase == phaseQueued && op.Kept == nil && e.cfg.Full == FullReject && !e.anyExpired()
+	return op.Kept == nil && e.cfg.Full == FullReject && !e.anyExpired()
 }
 
 // enqueue puts an operation at the end of its queue.
