@@ -188,13 +188,12 @@ func TestHandlerContext(t *testing.T) {
 			t.Errorf("contexts %v", contexts)
 		}
 	})
-	bubble(t, "a stop that was over does not end it after a start", func(t *testing.T) { // nor before OnStopped has returned
+	bubble(t, "a stop that was over does not end it after a start", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		var ended, entered bool
 		release := make(chan struct{})
 		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
 			o.OnStopped = func(*mqtt5.Stopped) { <-release }
-			o.OnConnectionSuccess = nil // for which messages would wait
 			o.OnMessage = func(ctx context.Context, _ mqtt5.Message) {
 				entered = true
 				select {
@@ -214,7 +213,7 @@ func TestHandlerContext(t *testing.T) {
 		srv.Publish(mqtttest.Publish{Topic: "in"})
 		want(t, "stop", stop.wait(), context.DeadlineExceeded)
 		want(t, "joined stop", joined.wait(), context.DeadlineExceeded)
-		release <- struct{}{}
+		release <- struct{}{} // the message waits for OnConnectionSuccess, and that for OnStopped
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if !entered || ended {

@@ -184,6 +184,29 @@ func TestQueueFull(t *testing.T) {
 			t.Error("refused although there is room")
 		}
 	})
+	bubble(t, "DropOldestQoS0WhenFull during a write that is stuck", func(t *testing.T) {
+		srv := mqtttest.NewServer(t, mqtttest.BufferSize(4<<10))
+		srv.Script(func(c *mqtttest.Conn) { c.Accept(); c.Stall(); c.Sleep(time.Minute) })
+		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
+			o.QueueFullPolicy = mqtt5.DropOldestQoS0WhenFull
+			o.MaxQueuedOperations = 2
+		})
+		large := message(0, "a", strings.Repeat("x", 64<<10))
+		d.PublishAsync(large, nil)
+		synctest.Wait() // it is being written
+		dropped := 0
+		for range 3 {
+			d.PublishAsync(message(0, "a", "x"), func(_ *mqtt5.PublishResult, err error) {
+				if errors.Is(err, mqtt5.ErrDropped) {
+					dropped++
+				}
+			})
+		}
+		synctest.Wait()
+		if dropped != 2 {
+			t.Errorf("%d callbacks of 2", dropped)
+		}
+	})
 	bubble(t, "DropOldestQoS0WhenFull", func(t *testing.T) {
 		d, _ := stuck(t, full(mqtt5.DropOldestQoS0WhenFull))
 		list := fill(d, 0) // behind a QoS 1 message that holds them back: no, QoS 0 passes
