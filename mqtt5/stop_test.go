@@ -275,6 +275,37 @@ func TestStop_returnsAfterOnStopped(t *testing.T) {
 	})
 }
 
+// TestStop_fromHandlers stops from a handler, while OnStopped waits for that.
+func TestStop_fromHandlers(t *testing.T) {
+	for _, name := range []string{"OnMessage", "PublishAsync"} {
+		bubble(t, name, func(t *testing.T) {
+			srv := mqtttest.NewServer(t)
+			returned := make(chan struct{})
+			var d *device
+			d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+				o.OnMessage = func(context.Context, mqtt5.Message) {
+					want(t, "stop", d.Stop(d.ctx, nil), nil)
+					close(returned)
+				}
+				o.OnStopped = func(*mqtt5.Stopped) { <-returned }
+			})
+			d.start()
+			if name == "OnMessage" {
+				want(t, "subscribe", d.subscribe(d.ctx, "in").wait(), nil)
+				srv.Publish(mqtttest.Publish{Topic: "in"})
+			} else {
+				d.PublishAsync(message(0, "out", "x"), func(*mqtt5.PublishResult, error) {
+					want(t, "stop", d.Stop(d.ctx, nil), nil)
+					close(returned)
+				})
+			}
+			<-returned
+			synctest.Wait()
+			d.wantEvents("attempting success disconnection stopped")
+		})
+	}
+}
+
 // TestStop_dialThatIgnoresItsContext stops an attempt whose Dial does not obey
 // its context.
 func TestStop_dialThatIgnoresItsContext(t *testing.T) {
