@@ -66,23 +66,30 @@ func (r *relay) close() {
 
 // dial connects to the address through the relay.
 func (r *relay) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	front, err := r.front(address)
+	if err != nil {
+		return nil, err
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, front)
+}
+
+// front returns the address that leads to another one through the relay.
+func (r *relay) front(address string) (string, error) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return "", net.ErrClosed
+	}
 	l, ok := r.listeners[address]
-	if !ok && !r.closed {
+	if !ok {
 		var err error
 		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			r.mu.Unlock()
-			return nil, err
+			return "", err
 		}
 		r.listeners[address] = l
 		r.done.Go(func() { r.accept(l, address) })
 	}
-	closed := r.closed
-	r.mu.Unlock()
-	if closed {
-		return nil, net.ErrClosed
-	}
-	return (&net.Dialer{}).DialContext(ctx, network, l.Addr().String())
+	return l.Addr().String(), nil
 }
 
 func (r *relay) accept(l net.Listener, address string) {
