@@ -96,33 +96,35 @@ type Core struct {
 	closeErr  error
 	state     *state // nil without Options.Dir
 
-	mu          sync.Mutex // guards all below and the state of sessions
-	closed      bool
-	offset      time.Duration
-	devices     map[string]*Device
-	raw         map[*faultConn]struct{}
-	clients     map[*client]struct{}
-	sessions    map[string]*session
-	exact       map[string]map[*session]*subscription // filters without wildcards
-	wild        map[*session]map[string]*subscription
-	shares      map[string]*shareGroup // by group and filter
-	retained    map[string]*stored
-	services    map[*service]struct{}
-	connects    map[string]*bucket
-	authorizers map[string]*Authorizer
-	defaultAuth string
-	keys        map[string]*AccessKey
-	roleAliases map[string]*RoleAlias
-	ssoRoles    map[ssoName]*SSORole
-	pools       map[string]*IdentityPool
-	identities  map[string]string // identity to pool
-	roles       map[string]*Role
-	tokenKeys   map[string]*rsa.PrivateKey
-	metadata    *Metadata
-	versions    map[string]*presenceVersion
-	nextConn    int64
-	alarms      alarms
-	device      deviceServices
+	mu       sync.Mutex // guards all below and the state of sessions
+	closed   bool
+	offset   time.Duration
+	devices  map[string]*Device
+	raw      map[*faultConn]struct{}
+	clients  map[*client]struct{}
+	sessions map[string]*session
+	exact    map[string]map[*session]*subscription // filters without wildcards
+	wild     map[*session]map[string]*subscription
+	shares   map[string]*shareGroup // by group and filter
+	retained map[string]*stored
+
+	retainedBytes int // of size, of all of them
+	services      map[*service]struct{}
+	connects      map[string]*bucket
+	authorizers   map[string]*Authorizer
+	defaultAuth   string
+	keys          map[string]*AccessKey
+	roleAliases   map[string]*RoleAlias
+	ssoRoles      map[ssoName]*SSORole
+	pools         map[string]*IdentityPool
+	identities    map[string]string // identity to pool
+	roles         map[string]*Role
+	tokenKeys     map[string]*rsa.PrivateKey
+	metadata      *Metadata
+	versions      map[string]*presenceVersion
+	nextConn      int64
+	alarms        alarms
+	device        deviceServices
 }
 
 // TB is the part of [testing.TB] that [Start] and [Core.Device] use.

@@ -3,6 +3,7 @@
 package iottest
 
 import (
+	"container/list"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -56,7 +57,7 @@ func (c *Core) handleDefender(r *request, levels []string) {
 		err = rejected
 	}
 	if err == nil {
-		err = c.keepReport(r.Thing, report)
+		err = c.keepReport(r.Thing, report, len(r.payload))
 	}
 	c.received(r, err)
 	a := answer{operation: r.Operation, topic: r.topic + "/accepted"}
@@ -77,26 +78,96 @@ func defenderError(code, format string, args ...any) *ServiceError {
 	return e
 }
 
-// keepReport keeps a report, unless it comes too soon after the one before. c.mu is held.
-func (c *Core) keepReport(thing string, report *DefenderReport) *ServiceError {
-	reports := c.device.reports[thing]
+// defenderReports are the reports that were accepted, in their order: of each
+// thing, and of all.
+type defenderReports struct {
+	byThing map[string][]*list.Element
+	all     *list.List // of *keptReport
+	bytes   int
+	seq     int64 // of the last one
+}
+
+type keptReport struct {
+	Thing string
+	Seq   int64
+	Bytes int // of the payload
+	DefenderReport
+}
+
+const bucketReports = "reports"
+
+func (r *defenderReports) init() { r.byThing, r.all = map[string][]*list.Element{}, list.New() }
+
+// keepReport keeps a report, unless it comes too soon after the one before.
+// c.mu is held.
+func (c *Core) keepReport(thing string, report *DefenderReport, bytes int) *ServiceError {
 	report.Time = c.nowLocked()
-	if n := len(reports); n > 0 && report.Time.Sub(reports[n-1].Time) < c.device.opts.DefenderPeriod {
-		return defenderError("Throttled", "Reports must be %v apart", c.device.opts.DefenderPeriod)
+	if of := c.device.reports.byThing[thing]; len(of) > 0 {
+		last := of[len(of)-1].Value.(*keptReport)
+		if report.Time.Sub(last.Time) < c.device.opts.DefenderPeriod {
+			return defenderError("Throttled", "Reports must be %v apart", c.device.opts.DefenderPeriod)
+		}
 	}
-	if len(reports) == maxReports {
-		reports = slices.Delete(reports, 0, 1)
-	}
-	c.device.reports[thing] = append(reports, *report)
+	kept := &keptReport{thing, c.device.reports.seq + 1, bytes, *report}
+	c.addReport(kept)
+	c.state.put(bucketReports, kept.key(), kept)
 	return nil
 }
 
+// key orders stored reports by their age.
+func (k *keptReport) key() string { return fmt.Sprintf("%016x", k.Seq) }
+
+// addReport adds a report and forgets the oldest ones if there are too many, of
+// the thing or in all. c.mu is held.
+func (c *Core) addReport(kept *keptReport) {
+	r := &c.device.reports
+	r.seq = kept.Seq
+	r.bytes += kept.Bytes
+	r.byThing[kept.Thing] = append(r.byThing[kept.Thing], r.all.PushBack(kept))
+	if of := r.byThing[kept.Thing]; len(of) > maxReports {
+		c.forgetReport(of[0])
+	}
+	for r.bytes > c.device.opts.DefenderMaxTotalBytes {
+		c.forgetReport(r.all.Front())
+	}
+}
+
+// forgetReport removes the oldest report of a thing.
+func (c *Core) forgetReport(e *list.Element) {
+	r := &c.device.reports
+	kept := r.all.Remove(e).(*keptReport)
+	r.bytes -= kept.Bytes
+	if r.byThing[kept.Thing] = r.byThing[kept.Thing][1:]; len(r.byThing[kept.Thing]) == 0 {
+		delete(r.byThing, kept.Thing)
+	}
+	c.state.remove(bucketReports, kept.key())
+}
+
+// loadReports restores the reports of the last run.
+func (c *Core) loadReports() error {
+	var all []*keptReport
+	err := c.state.load(bucketReports, func(_ string, raw []byte) error {
+		kept := &keptReport{}
+		all = append(all, kept)
+		return decodeJSON(raw, kept)
+	})
+	for _, kept := range all {
+		c.addReport(kept)
+	}
+	return err
+}
+
 // DefenderReports returns the newest reports of a thing that were accepted, at
-// most 16, the oldest first.
+// most 16, the oldest first. Numbers in those from before a restart are of type
+// [json.Number].
 func (c *Core) DefenderReports(thing string) []DefenderReport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.device.reports[thing])
+	var out []DefenderReport
+	for _, e := range c.device.reports.byThing[thing] {
+		out = append(out, e.Value.(*keptReport).DefenderReport)
+	}
+	return out
 }
 
 // readDefenderReport checks a report. What it returns with an error has the

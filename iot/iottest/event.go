@@ -48,7 +48,8 @@ const (
 	// forgotten.
 	SessionExpired
 	// Dropped: a message for a client, or for a handler of [Core.Subscribe]
-	// when ClientID is empty, was dropped; Err says why.
+	// when ClientID is empty, was dropped, or a message was not retained; Err
+	// says why.
 	Dropped
 	// EventsDropped: [Options.OnEvent] was so far behind that Count events were
 	// not handed to it.
@@ -59,7 +60,8 @@ const (
 	// ServiceRequest: a request reached a device service; Service names it, Err
 	// says why it was rejected.
 	ServiceRequest
-	// ServiceAnswer: a device service sent Message, an answer or a notification.
+	// ServiceAnswer: a device service sent Message, an answer or a
+	// notification.
 	ServiceAnswer
 	// ServiceChanged: the state of a device service changed; Service.Status is
 	// the new state, if it has a name.

@@ -17,8 +17,9 @@ var ruleName = regexp.MustCompile(`^[a-zA-Z0-9_]{1,128}$`)
 // AddRule makes handle the action of a rule: it gets the messages that are
 // published to the rule by basic ingest, on the topic that follows
 // $aws/rules/<name>/, one at a time and in order, on a goroutine of the core.
-// The function it returns removes the rule. A message for a rule that does not
-// exist is accepted, and lost; its event has the error RuleNotFound.
+// The function it returns removes the rule. A core with a folder does not
+// remember rules, which are functions. A message for a rule that does not exist
+// is accepted, and lost; its event has the error RuleNotFound.
 func (c *Core) AddRule(name string, handle func(*Message)) (remove func(), _ error) {
 	switch {
 	case !ruleName.MatchString(name):

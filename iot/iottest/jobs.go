@@ -125,6 +125,9 @@ func (c *Core) CreateJob(j Job) (string, error) {
 	if c.device.jobs[j.ID] != nil {
 		return "", &ServiceError{Service: ServiceJobs, Status: 409, Code: "ResourceAlreadyExists", Message: "Job " + j.ID + " already exists"}
 	}
+	if len(c.device.jobs)-len(c.device.jobsFinished) >= c.device.opts.JobMaxOpen {
+		return "", &ServiceError{Service: ServiceJobs, Status: 409, Code: "LimitExceeded", Message: "The core keeps no more open jobs: see JobMaxOpen"}
+	}
 	created := &job{Job: j}
 	c.device.jobs[j.ID] = created
 	for _, thing := range j.Things {
@@ -251,8 +254,7 @@ func (c *Core) DeleteJob(id string, force bool) error {
 			}
 		}).send(c)
 	}
-	delete(c.device.jobs, id)
-	c.state.remove(bucketJobs, id)
+	c.forgetJob(j)
 	return nil
 }
 
@@ -465,16 +467,56 @@ func (c *Core) notifyNextBody(head *execution) []byte {
 
 const bucketJobs = "jobs"
 
-// keepJob stores a job for the next start. c.mu is held.
-func (c *Core) keepJob(j *job) { c.state.put(bucketJobs, j.ID, j) }
+// keepJob stores a job for the next start. If it is finished, it may be the
+// turn of another one to be forgotten. It is called after each change. c.mu is
+// held.
+func (c *Core) keepJob(j *job) {
+	c.state.put(bucketJobs, j.ID, j)
+	c.countFinished(j)
+}
+
+// countFinished puts a job that has no pending executions to the end of the
+// finished ones.
+func (c *Core) countFinished(j *job) {
+	d := &c.device
+	d.jobsFinished = slices.DeleteFunc(d.jobsFinished, func(f *job) bool { return f == j })
+	if slices.ContainsFunc(j.Executions, func(e *execution) bool { return e.Status.pending() }) {
+		return
+	}
+	d.jobsFinished = append(d.jobsFinished, j)
+	if len(d.jobsFinished) > d.opts.JobMaxFinished {
+		c.forgetJob(d.jobsFinished[0])
+	}
+}
+
+// forgetJob removes a job that no device works on.
+func (c *Core) forgetJob(j *job) {
+	d := &c.device
+	d.jobsFinished = slices.DeleteFunc(d.jobsFinished, func(f *job) bool { return f == j })
+	delete(d.jobs, j.ID)
+	c.state.remove(bucketJobs, j.ID)
+}
+
+// changedAt is when an execution of the job changed last.
+func (j *job) changedAt() time.Time {
+	var last time.Time
+	for _, e := range j.Executions {
+		if e.LastUpdatedAt.After(last) {
+			last = e.LastUpdatedAt
+		}
+	}
+	return last
+}
 
 // loadJobs restores the jobs of the last run.
 func (c *Core) loadJobs() error {
-	return c.state.load(bucketJobs, func(id string, raw []byte) error {
+	var all []*job
+	err := c.state.load(bucketJobs, func(id string, raw []byte) error {
 		j := &job{}
 		if err := json.Unmarshal(raw, j); err != nil {
 			return err
 		}
+		all = append(all, j)
 		c.device.jobs[id] = j
 		for _, e := range j.Executions {
 			e.job = j
@@ -483,4 +525,9 @@ func (c *Core) loadJobs() error {
 		}
 		return nil
 	})
+	slices.SortFunc(all, func(a, b *job) int { return a.changedAt().Compare(b.changedAt()) })
+	for _, j := range all {
+		c.countFinished(j)
+	}
+	return err
 }

@@ -240,6 +240,9 @@ func (c *Core) registerThing(r *request, format string) (map[string]any, *Servic
 			return nil, provisioningError(400, "InvalidParameter", "Parameter %s is missing", name)
 		}
 	}
+	if t.Refuses {
+		return nil, provisioningError(403, "ACCESS_DENIED", "Access denied: the template refuses every device")
+	}
 	if t.Hook != nil {
 		clientID := ""
 		if r.from != nil {

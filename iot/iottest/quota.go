@@ -57,6 +57,10 @@ type Quotas struct {
 	// messages, 64 MiB. More are dropped ([Dropped]). It is a limit of the
 	// core: the service has others, which it does not document.
 	MaxQueuedBytes int
+	// MaxRetainedBytes is the size of all retained messages of the core, topics
+	// and 256 bytes for each included, 64 MiB. What is beyond is not retained
+	// ([Dropped]). It is a limit of the core.
+	MaxRetainedBytes int
 
 	// PublishRate is the number of inbound publishes a second that are
 	// accepted, with a burst of the same size; the service has 100. What is
@@ -87,7 +91,7 @@ func (q Quotas) withDefaults() Quotas {
 	}{
 		{&q.MaxClientIDBytes, 128}, {&q.MaxTopicBytes, 256}, {&q.MaxTopicSlashes, 7}, {&q.MaxPayloadBytes, 128 << 10},
 		{&q.MaxFiltersPerSubscribe, 8}, {&q.MaxSubscriptions, 50}, {&q.MaxInflight, 100},
-		{&q.MaxOutboundBytes, 1 << 20}, {&q.MaxQueuedBytes, 64 << 20},
+		{&q.MaxOutboundBytes, 1 << 20}, {&q.MaxQueuedBytes, 64 << 20}, {&q.MaxRetainedBytes, 64 << 20},
 	}
 	for _, f := range ints {
 		switch {

@@ -2,7 +2,10 @@
 
 package iottest
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // stored is a retained message.
 type stored struct {
@@ -12,10 +15,20 @@ type stored struct {
 	expire   *alarm
 }
 
-// retain replaces the retained message of a topic. c.mu is held.
+var errRetainedFull = errors.New("iottest: not retained: the core retains no more messages than Quotas.MaxRetainedBytes allows")
+
+// size is what counts of a retained message: small ones take memory, too.
+func (r *stored) size() int { return len(r.msg.Payload) + len(r.msg.Topic) + 256 }
+
+// retain replaces the retained message of a topic, if there is room. c.mu is held.
 func (c *Core) retain(r *stored) {
 	topic := r.msg.Topic
 	c.forgetRetained(topic)
+	if c.retainedBytes+r.size() > c.quotas.MaxRetainedBytes {
+		c.emit(Event{Type: Dropped, Message: r.msg, Err: errRetainedFull})
+		return
+	}
+	c.retainedBytes += r.size()
 	r.modified = c.nowLocked()
 	c.retained[topic] = r
 	c.state.put(bucketRetained, topic, keptRetained{r.msg, r.expires, r.modified})
@@ -29,6 +42,7 @@ func (c *Core) forgetRetained(topic string) {
 	if r := c.retained[topic]; r != nil {
 		c.cancelAlarm(r.expire)
 		delete(c.retained, topic)
+		c.retainedBytes -= r.size()
 		c.state.remove(bucketRetained, topic)
 	}
 }

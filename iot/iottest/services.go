@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Names of the device services, as in [ServiceEvent], [ServiceFault] and [ServiceError].
+// Names of the device services, as in [ServiceEvent], [ServiceFault] and
+// [ServiceError].
 const (
 	ServiceShadow       = "shadow"
 	ServiceJobs         = "jobs"
@@ -40,6 +41,21 @@ type ServiceOptions struct {
 	// section itself counted, 8 when zero. The documentation of the service
 	// also mentions 5 and 6.
 	ShadowMaxDepth int
+	// ShadowMaxCount is how many shadows the core keeps, 10,000 when zero. An
+	// update that would make one more is rejected as throttled. Versions of
+	// deleted shadows count, and make room first. It is a limit of the core, as
+	// all that follow with a count or a total.
+	ShadowMaxCount int
+	// ShadowMaxTotalBytes is the size of the state of all shadows together, 32
+	// MiB when zero. An update beyond it is rejected as throttled.
+	ShadowMaxTotalBytes int
+	// JobMaxOpen is how many jobs with pending executions the core keeps,
+	// 10,000 when zero. [Core.CreateJob] makes no more.
+	JobMaxOpen int
+	// JobMaxFinished is how many jobs without pending executions the core
+	// keeps, 1,000 when zero. It forgets those first that have been finished
+	// longest.
+	JobMaxFinished int
 	// DeltaBeforeAccepted sends the delta of a shadow before the answer to the
 	// update that caused it. The service promises no order.
 	DeltaBeforeAccepted bool
@@ -62,12 +78,20 @@ type ServiceOptions struct {
 	// come sooner are rejected. The service speaks of 5 minutes. Zero accepts
 	// all.
 	DefenderPeriod time.Duration
+	// DefenderMaxTotalBytes is the size of all Device Defender reports that the
+	// core keeps, 16 MiB when zero. The oldest ones make room for new ones.
+	DefenderMaxTotalBytes int
 }
 
 func (o ServiceOptions) withDefaults() ServiceOptions {
 	setDefault(&o.MaxInFlight, 10)
 	setDefault(&o.ShadowMaxBytes, 8192)
 	setDefault(&o.ShadowMaxDepth, 8)
+	setDefault(&o.ShadowMaxCount, 10_000)
+	setDefault(&o.ShadowMaxTotalBytes, 32<<20)
+	setDefault(&o.JobMaxOpen, 10_000)
+	setDefault(&o.JobMaxFinished, 1000)
+	setDefault(&o.DefenderMaxTotalBytes, 16<<20)
 	return o
 }
 
@@ -114,21 +138,25 @@ type ServiceEvent struct {
 	Status    string // ServiceChanged: the new state
 }
 
-// deviceServices is the state of all device services. All of it is guarded by Core.mu.
+// deviceServices is the state of all device services. All of it is guarded by
+// Core.mu.
 type deviceServices struct {
 	opts    ServiceOptions
 	faults  []*serviceFault
 	waiting map[waitingKey]int // unanswered requests
 	shadows map[shadowKey]*shadow
-	jobs    map[string]*job
-	jobSeq  int64 // numbers executions
+
+	shadowBytes  int // of state, of all shadows
+	jobs         map[string]*job
+	jobsFinished []*job // without pending executions, the longest finished first
+	jobSeq       int64  // numbers executions
 
 	templates    map[string]*ProvisioningTemplate
 	tokens       map[string]*ownership
 	authorities  map[string]*RegisteredCA // by certificate id
 	commands     map[string]*commandExecution
 	commandOrder []string // ids of executions, the oldest first
-	reports      map[string][]DefenderReport
+	reports      defenderReports
 	rules        map[string]*func(*Message)
 
 	ctx  context.Context // of user code; it ends when the core is closed
@@ -147,7 +175,8 @@ func (d *deviceServices) init(o ServiceOptions) {
 	d.jobs = map[string]*job{}
 	d.templates, d.tokens = map[string]*ProvisioningTemplate{}, map[string]*ownership{}
 	d.authorities = map[string]*RegisteredCA{}
-	d.commands, d.reports = map[string]*commandExecution{}, map[string][]DefenderReport{}
+	d.commands = map[string]*commandExecution{}
+	d.reports.init()
 	d.rules = map[string]*func(*Message){}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 }
@@ -156,10 +185,11 @@ func (d *deviceServices) init(o ServiceOptions) {
 func (c *Core) loadServices() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.loadShadows(), c.loadJobs(), c.loadCommands(), c.loadTemplates(), c.loadAuthorities(), c.loadTokens())
+	return errors.Join(c.loadShadows(), c.loadJobs(), c.loadCommands(), c.loadTemplates(), c.loadAuthorities(), c.loadTokens(), c.loadReports())
 }
 
-// request is a message that reached a device service, or a call of the same meaning.
+// request is a message that reached a device service, or a call of the same
+// meaning.
 type request struct {
 	ServiceEvent
 	topic   string

@@ -27,9 +27,11 @@ type shadow struct {
 	Deleted time.Time // zero: it exists
 
 	encoded []byte // metadata, state and version as a get returns them; made when it is asked for
+	bytes   int    // of state
 }
 
-// lookupShadow returns a shadow that exists, or nil, and the version it has or had.
+// lookupShadow returns a shadow that exists, or nil, and the version it has or
+// had.
 func (c *Core) lookupShadow(key shadowKey) (*shadow, int64) {
 	s := c.device.shadows[key]
 	switch {
@@ -57,7 +59,8 @@ func noShadow(key shadowKey) *ServiceError {
 	return shadowError(404, "No shadow exists with name: '"+key.name+"'")
 }
 
-// handleShadow handles a message on $aws/things/<thing>/shadow/; levels is what follows.
+// handleShadow handles a message on $aws/things/<thing>/shadow/; levels is what
+// follows.
 func (c *Core) handleShadow(r *request, levels []string) {
 	r.Service = ServiceShadow
 	if levels[0] == "name" && len(levels) > 2 && shadowName.MatchString(levels[1]) {
@@ -174,7 +177,8 @@ func (c *Core) shadowCall(r *request, body shadowBody) (shadowResult, *ServiceEr
 	return shadowResult{accepted: shadowMessage(now, body.token, map[string]any{"version": version})}, nil
 }
 
-// whole is the answer to a get. Most of it is the same until the shadow changes.
+// whole is the answer to a get. Most of it is the same until the shadow
+// changes.
 func (s *shadow) whole(now int64, token json.RawMessage) []byte {
 	if s.encoded == nil {
 		state, metadata := s.sections()
@@ -209,13 +213,55 @@ const bucketShadows = "shadows"
 
 // setShadow changes a shadow, and stores it for the next start.
 func (c *Core) setShadow(key shadowKey, s *shadow) {
-	c.device.shadows[key] = s
+	c.holdShadow(key, s)
 	c.state.put(bucketShadows, key.thing+"/"+key.name, s)
 }
 
 func (c *Core) forgetShadow(key shadowKey) {
-	delete(c.device.shadows, key)
+	c.holdShadow(key, nil)
 	c.state.remove(bucketShadows, key.thing+"/"+key.name)
+}
+
+// holdShadow replaces a shadow in memory, nil removes it.
+func (c *Core) holdShadow(key shadowKey, s *shadow) {
+	d := &c.device
+	if old := d.shadows[key]; old != nil {
+		d.shadowBytes -= old.bytes
+		delete(d.shadows, key)
+	}
+	if s != nil {
+		d.shadowBytes += s.bytes
+		d.shadows[key] = s
+	}
+}
+
+// shadowRoom reports whether there is room for a shadow of that many bytes of
+// state. What is remembered of deleted ones makes room, the longest deleted
+// first.
+func (c *Core) shadowRoom(key shadowKey, bytes int) bool {
+	d := &c.device
+	more := 1
+	if old := d.shadows[key]; old != nil {
+		more, bytes = 0, bytes-old.bytes
+	}
+	if bytes > 0 && d.shadowBytes+bytes > d.opts.ShadowMaxTotalBytes {
+		return false
+	}
+	if len(d.shadows)+more <= d.opts.ShadowMaxCount {
+		return true
+	}
+	var oldest shadowKey
+	var since time.Time
+	for k, s := range d.shadows {
+		if !s.Deleted.IsZero() && (since.IsZero() || s.Deleted.Before(since)) {
+			oldest, since = k, s.Deleted
+		}
+	}
+	if since.IsZero() {
+		return false
+	}
+	c.forgetShadow(oldest)
+	return true
 }
 
 // loadShadows restores the shadows of the last run.
@@ -226,7 +272,10 @@ func (c *Core) loadShadows() error {
 			return err
 		}
 		thing, name, _ := strings.Cut(key, "/")
-		c.device.shadows[shadowKey{thing, name}] = s
+		if s.Deleted.IsZero() {
+			s.bytes = s.size()
+		}
+		c.holdShadow(shadowKey{thing, name}, s)
 		return nil
 	})
 }
@@ -243,14 +292,17 @@ func (c *Core) updateShadow(key shadowKey, s *shadow, version int64, body shadow
 		old = s.shadowDocument
 	}
 	next := old.apply(patch, now)
-	if next.size() > c.device.opts.ShadowMaxBytes {
+	size := next.size()
+	switch {
+	case size > c.device.opts.ShadowMaxBytes:
 		return shadowResult{}, shadowError(413, "The payload exceeds the maximum size allowed")
-	}
-	if patch.hasVersion && patch.version != version {
+	case patch.hasVersion && patch.version != version:
 		return shadowResult{}, shadowError(409, "Version conflict")
+	case !c.shadowRoom(key, size):
+		return shadowResult{}, shadowError(429, "The core keeps no more shadows: see ShadowMaxCount and ShadowMaxTotalBytes")
 	}
 	next.Version = version + 1
-	c.setShadow(key, &shadow{shadowDocument: next})
+	c.setShadow(key, &shadow{shadowDocument: next, bytes: size})
 
 	state, metadata := patch.echo(now)
 	result := shadowResult{

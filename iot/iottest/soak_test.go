@@ -23,6 +23,7 @@ import (
 
 var (
 	soakFor  = flag.Duration("soak", 3*time.Second, "how long the soak lasts")
+	soakGap  = flag.Duration("soak.gap", 0, "mean pause of a client of the soak between two actions")
 	loadFull = flag.Bool("load", false, "the full load: 2,000 idle clients, 6,000 garbage connections, for a minute")
 )
 
@@ -243,7 +244,8 @@ func TestLoad(t *testing.T) {
 // Clients that come and go, publish, subscribe, keep sessions and break off at
 // random: memory is flat.
 func TestSoak(t *testing.T) {
-	c, err := iottest.New(iottest.Options{PlainTCP: true, Dir: t.TempDir(), EventBytes: 1 << 20, Quotas: iottest.Quotas{MaxQueuedBytes: 256 << 10}})
+	c, err := iottest.New(iottest.Options{PlainTCP: true, Dir: t.TempDir(), EventBytes: 1 << 20, Quotas: iottest.Quotas{MaxQueuedBytes: 256 << 10},
+		Services: iottest.ServiceOptions{ShadowMaxCount: 100, JobMaxFinished: 50}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +265,8 @@ func TestSoak(t *testing.T) {
 				}
 				sessions.Add(1)
 				for i := range r.IntN(60) {
-					switch r.IntN(8) {
+					time.Sleep(time.Duration(r.Int64N(2*int64(*soakGap) + 1)))
+					switch r.IntN(10) {
 					case 0:
 						err = p.subscribe(fmt.Sprintf("soak/%d/+", r.IntN(16)), byte(r.IntN(2)))
 					case 1:
@@ -271,7 +274,18 @@ func TestSoak(t *testing.T) {
 					case 2:
 						err = c.Publish(iottest.Message{Topic: fmt.Sprint("soak/retained/", r.IntN(50)), Payload: make([]byte, r.IntN(2000)), Retain: true, Expiry: time.Minute})
 					case 3:
-						_, err = c.UpdateShadow(fmt.Sprint("thing-", r.IntN(10)), "", fmt.Appendf(nil, `{"state":{"reported":{"n":%d}}}`, i))
+						name := fmt.Sprint(r.IntN(30)) // of 480 shadows 100 find room
+						if _, refused := c.UpdateShadow(fmt.Sprint("thing-", worker), name, fmt.Appendf(nil, `{"state":{"reported":{"n":%d}}}`, i)); refused != nil {
+							_, _ = c.DeleteShadow(fmt.Sprint("thing-", worker), fmt.Sprint(r.IntN(30)))
+						}
+					case 4:
+						var job string
+						if job, err = c.CreateJob(iottest.Job{Things: []string{fmt.Sprint("thing-", worker)}, Document: "{}"}); err == nil {
+							err = c.CancelJob(job, true)
+						}
+					case 5:
+						err = p.publish(fmt.Sprintf("$aws/things/thing-%d/defender/metrics/json", worker),
+							[]byte(`{"header":{"report_id":1,"version":"1.0"},"metrics":{}}`), 0, 0)
 					default:
 						err = p.publish(fmt.Sprintf("soak/%d/x", r.IntN(16)), make([]byte, r.IntN(4000)), byte(r.IntN(2)), i+1)
 						messages.Add(1)
@@ -294,11 +308,18 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	// Half of the time to fill what is bounded; from then on it must not grow.
-	select {
-	case <-time.After(*soakFor / 2):
-	case <-ctx.Done():
+	var half float64
+	for i := range 10 {
+		select {
+		case <-time.After(*soakFor / 10):
+		case <-ctx.Done():
+		}
+		heap := heapInUse()
+		t.Logf("%d/10: heap %.1f MiB, %d connections, %d publishes", i+1, heap, sessions.Load(), messages.Load())
+		if i == 4 {
+			half = heap
+		}
 	}
-	half := heapInUse()
 	wg.Wait()
 	after := heapInUse()
 	t.Logf("%d connections, %d publishes: heap %.1f MiB at half time, %.1f at the end; %d sessions, %d goroutines", sessions.Load(), messages.Load(),

@@ -31,6 +31,9 @@ type ProvisioningTemplate struct {
 	DeviceConfiguration map[string]string
 	// Disabled templates do not exist for devices.
 	Disabled bool
+	// Refuses makes the template refuse every device, as a hook that lets none
+	// in.
+	Refuses bool
 	// Hook stands for the pre-provisioning Lambda function. An error, a panic,
 	// or no return within 5 seconds on the core's clock refuses the device. It
 	// may be called from several goroutines at once.
@@ -61,7 +64,7 @@ var templateName = regexp.MustCompile(`^[0-9A-Za-z_-]{1,36}$`)
 
 // AddProvisioningTemplate adds a template, or replaces the one of that name. A
 // core with a folder remembers it, unless it has a hook, which cannot be
-// stored.
+// stored: it has to be added again.
 func (c *Core) AddProvisioningTemplate(t ProvisioningTemplate) error {
 	if !templateName.MatchString(t.Name) {
 		return fmt.Errorf("iottest: provisioning template %q: want 1 to 36 letters, digits, '-' and '_'", t.Name)

@@ -3,7 +3,6 @@
 package desk
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -32,12 +31,7 @@ func (c *Control) putTemplate(r *http.Request) (any, error) {
 		return nil, err
 	}
 	t := iottest.ProvisioningTemplate{Name: r.PathValue("name"), ThingName: q.ThingName, Parameters: q.Parameters,
-		Policies: policyDocuments(q.Policies), DeviceConfiguration: q.DeviceConfiguration, Disabled: q.Disabled}
-	if q.Refuse {
-		t.Hook = func(context.Context, *iottest.ProvisioningRequest) (*iottest.ProvisioningDecision, error) {
-			return &iottest.ProvisioningDecision{}, nil
-		}
-	}
+		Policies: policyDocuments(q.Policies), DeviceConfiguration: q.DeviceConfiguration, Disabled: q.Disabled, Refuses: q.Refuse}
 	return nil, c.core.AddProvisioningTemplate(t)
 }
 
