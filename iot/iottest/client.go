@@ -135,6 +135,18 @@ func (cl *client) silentSince(now time.Time) time.Duration {
 	return now.Sub(time.Unix(0, cl.lastRead.Load()))
 }
 
+// lifeReader counts each byte of a client as a sign of life: a large packet may
+// take longer than the keep alive.
+type lifeReader struct{ cl *client }
+
+func (r lifeReader) Read(p []byte) (int, error) {
+	n, err := r.cl.nc.Read(p)
+	if n > 0 && r.cl.keepAlive > 0 {
+		_ = r.cl.nc.SetReadDeadline(time.Now().Add(r.cl.patience()))
+	}
+	return n, err
+}
+
 var (
 	errDropped       = errors.New("iottest: CONNECT dropped by a fault")
 	errPacketDropped = errors.New("iottest: packet dropped by a fault")
@@ -145,8 +157,8 @@ var (
 // WebSocket above it.
 func (c *Core) serveMQTT(raw *faultConn, nc net.Conn, tr *transport) {
 	raw.owned.Store(true)
-	cl := &client{core: c, id: raw.id, raw: raw, nc: nc, br: bufio.NewReader(nc), tr: tr,
-		aliasIn: map[uint16]string{}, aliasOut: map[string]uint16{}}
+	cl := &client{core: c, id: raw.id, raw: raw, nc: nc, tr: tr, aliasIn: map[uint16]string{}, aliasOut: map[string]uint16{}}
+	cl.br = bufio.NewReader(lifeReader{cl})
 	cl.out.limit, cl.out.max = -1, c.quotas.MaxOutboundBytes
 	cl.out.cond = sync.NewCond(&cl.out.mu)
 	c.wg.Go(cl.writeLoop)

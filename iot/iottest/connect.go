@@ -218,15 +218,49 @@ func (c *Core) checkConnect(pk *packets.Packet) *refusal {
 
 // establish gives the connection its session and answers CONNECT. core.mu is held.
 func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) *refusal {
-	c, q := cl.core, &cl.core.quotas
-	con := &pk.Connect
-	id := con.ClientIdentifier
-	if id == "" {
-		id = "$GEN/" + uuid()
-		info.ClientID, info.Assigned = id, true
+	c, con := cl.core, &pk.Connect
+	if con.ClientIdentifier == "" {
+		con.ClientIdentifier = "$GEN/" + uuid()
+		info.ClientID, info.Assigned = con.ClientIdentifier, true
 	}
-	vars := p.attributes(con)
-	if !p.allowedWith(c, id, "iot:Connect", "client/"+id, vars) {
+	id := con.ClientIdentifier
+	if r := cl.authorize(con, p); r != nil {
+		return r
+	}
+	now := c.nowLocked()
+	if !c.takeConnect(id, now) {
+		return refuse(QuotaExceeded, "more than %d CONNECTs a second for one client id", c.quotas.ConnectRate)
+	}
+	s, present := cl.openSession(con)
+	info.SessionPresent = present
+	c.cancelAlarm(s.expire)
+	s.client, s.principal, s.will = cl, p, willOf(pk, id)
+	cl.session, cl.principal, cl.info = s, p, info
+	cl.presence = c.nextVersion(id)
+	cl.publishes, cl.throughput = newBucket(c.quotas.PublishRate, now), newBucket(c.quotas.Throughput, now)
+	cl.lastRead.Store(now.UnixNano())
+
+	ack := packet(packets.Connack)
+	ack.SessionPresent = present
+	cl.negotiate(pk, &ack.Properties)
+	if p.lifetime > 0 {
+		cl.endOfLife = c.alarmIn(p.lifetime, cl.endOfLifeLocked)
+	}
+	s.keep()
+	_ = cl.send(&ack)
+	c.emit(Event{Type: Connected, Conn: cl.id, ClientID: id, Client: info})
+	if present {
+		s.resume()
+	}
+	cl.presenceConnected()
+	return nil
+}
+
+// authorize asks the policies whether the client may connect, with the will it
+// has. core.mu is held.
+func (cl *client) authorize(con *packets.ConnectParams, p *principal) *refusal {
+	c, id := cl.core, con.ClientIdentifier
+	if !p.allowedWith(c, id, "iot:Connect", "client/"+id, p.attributes(con)) {
 		cl.presenceFailed(id, p)
 		return refuse(NotAuthorized, "iot:Connect is not allowed on the client id")
 	}
@@ -236,18 +270,27 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	if con.WillFlag && con.WillRetain && !p.allowedWith(c, id, "iot:RetainPublish", "topic/"+con.WillTopic, nil) {
 		return refuse(NotAuthorized, "iot:RetainPublish is not allowed on the will topic")
 	}
-	now := c.nowLocked()
-	if q.ConnectRate > 0 {
-		if c.connects[id] == nil {
-			c.connects[id] = newBucket(q.ConnectRate, now)
-			c.forgetConnects(id)
-		}
-		if !c.connects[id].take(now, 1) {
-			return refuse(QuotaExceeded, "more than %d CONNECTs a second for one client id", q.ConnectRate)
-		}
-	}
+	return nil
+}
 
-	s := c.sessions[id]
+// takeConnect reports whether Quotas.ConnectRate allows one more CONNECT of a
+// client id. c.mu is held.
+func (c *Core) takeConnect(id string, now time.Time) bool {
+	if c.quotas.ConnectRate <= 0 {
+		return true
+	}
+	if c.connects[id] == nil {
+		c.connects[id] = newBucket(c.quotas.ConnectRate, now)
+		c.forgetConnects(id)
+	}
+	return c.connects[id].take(now, 1)
+}
+
+// openSession ends the connection that the client id has, if any, and returns
+// the session that goes on, or a new one. core.mu is held.
+func (cl *client) openSession(con *packets.ConnectParams) (s *session, present bool) {
+	c, id := cl.core, con.ClientIdentifier
+	s = c.sessions[id]
 	if s != nil && s.client != nil {
 		s.client.endLocked(SessionTakenOver, "", "")
 		s = c.sessions[id]
@@ -256,19 +299,18 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 		c.dropSession(s)
 		s = nil
 	}
-	info.SessionPresent = s != nil
-	if s == nil {
-		s = &session{core: c, clientID: id, id: uuid(), version: cl.version, subs: map[string]*subscription{}, inflight: map[uint16]*delivery{}}
-		c.sessions[id] = s
+	if s != nil {
+		return s, true
 	}
-	c.cancelAlarm(s.expire)
-	s.client, s.principal, s.will = cl, p, willOf(pk, id)
-	cl.session, cl.principal, cl.info = s, p, info
-	cl.presence = c.nextVersion(id)
+	s = &session{core: c, clientID: id, id: uuid(), version: cl.version, subs: map[string]*subscription{}, inflight: map[uint16]*delivery{}}
+	c.sessions[id] = s
+	return s, false
+}
 
-	ack := packet(packets.Connack)
-	ack.SessionPresent = info.SessionPresent
-	props := &ack.Properties
+// negotiate settles the limits of the connection, and fills the properties of
+// CONNACK that say them. core.mu is held.
+func (cl *client) negotiate(pk *packets.Packet, props *packets.Properties) {
+	q, con, s := &cl.core.quotas, &pk.Connect, cl.session
 	switch {
 	case cl.version < 5 && con.Clean:
 		s.expiry = 0
@@ -287,7 +329,7 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	case con.Keepalive < q.MinKeepAlive:
 		cl.keepAlive = q.MinKeepAlive
 	}
-	info.ServerKeepAlive = cl.keepAlive
+	cl.info.ServerKeepAlive = cl.keepAlive
 	if cl.keepAlive != con.Keepalive {
 		props.ServerKeepAlive, props.ServerKeepAliveFlag = cl.keepAlive, true
 	}
@@ -296,13 +338,11 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 		cl.window = min(cl.window, rm)
 	}
 	cl.maxPacket = pk.Properties.MaximumPacketSize
-	if !c.opts.DisableOutboundAliases {
+	if !cl.core.opts.DisableOutboundAliases {
 		cl.aliasMax = min(pk.Properties.TopicAliasMaximum, q.TopicAliasMaximum)
 	}
-	cl.publishes, cl.throughput = newBucket(q.PublishRate, now), newBucket(q.Throughput, now)
-	cl.lastRead.Store(now.UnixNano())
-	if info.Assigned {
-		props.AssignedClientID = id
+	if cl.info.Assigned {
+		props.AssignedClientID = con.ClientIdentifier
 	}
 	props.ReceiveMaximum = q.ReceiveMaximum
 	props.TopicAliasMaximum = q.TopicAliasMaximum
@@ -312,18 +352,6 @@ func (cl *client) establish(pk *packets.Packet, info *ClientInfo, p *principal) 
 	props.WildcardSubAvailable, props.WildcardSubAvailableFlag = 1, true
 	props.SubIDAvailable, props.SubIDAvailableFlag = 0, true
 	props.SharedSubAvailable, props.SharedSubAvailableFlag = 1, true
-	if p.lifetime > 0 {
-		cl.endOfLife = c.alarmIn(p.lifetime, cl.endOfLifeLocked)
-	}
-	s.keep()
-	_ = cl.send(&ack)
-
-	c.emit(Event{Type: Connected, Conn: cl.id, ClientID: id, Client: info})
-	if info.SessionPresent {
-		s.resume()
-	}
-	cl.presenceConnected()
-	return nil
 }
 
 // endOfLifeLocked ends a connection that has lasted as long as its

@@ -7,12 +7,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -87,6 +89,30 @@ func TestFaultConn_writeDeadline(t *testing.T) {
 	if n, err := f.Write(make([]byte, 10)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("wrote %d, %v", n, err)
 	}
+}
+
+// A packet may take as long as it wants, as long as bytes arrive.
+func TestLifeReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		cl := &client{nc: near, keepAlive: 10}
+		_ = near.SetReadDeadline(time.Now().Add(cl.patience()))
+		go func() {
+			for range 5 {
+				time.Sleep(14 * time.Second)
+				_, _ = far.Write([]byte{0})
+			}
+		}()
+		if _, err := io.ReadFull(lifeReader{cl}, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_, err := lifeReader{cl}.Read(make([]byte, 1))
+		if d := time.Since(start); d != 15*time.Second || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v after %v", err, d)
+		}
+	})
 }
 
 func TestBucket(t *testing.T) {

@@ -173,6 +173,7 @@ func TestQuotas(t *testing.T) {
 				t.Errorf("%d messages are stored", info.Queued)
 			}
 		}},
+		{"MaxRetainedBytes", iottest.Quotas{}, nil}, // TestLimits_retained
 		{"MaxOutboundBytes", iottest.Quotas{}, nil}, // TestSlowReader
 		{"Throughput", iottest.Quotas{}, nil},       // TestThroughput
 		{"ReplayRate", iottest.Quotas{}, nil},       // TestReplayRate
@@ -187,8 +188,8 @@ func TestQuotas(t *testing.T) {
 			}
 		})
 	}
-	if n := reflect.TypeFor[iottest.Quotas]().NumField(); n != 20 {
-		t.Errorf("%d quotas, 20 are tested", n)
+	if n := reflect.TypeFor[iottest.Quotas]().NumField(); n != 21 {
+		t.Errorf("%d quotas, 21 are tested", n)
 	}
 }
 
@@ -221,7 +222,7 @@ func TestServiceQuotas(t *testing.T) {
 	want := iottest.Quotas{
 		MaxClientIDBytes: 128, MaxTopicBytes: 256, MaxTopicSlashes: 7, MaxPayloadBytes: 131072, MaxPacketBytes: 149504,
 		MaxFiltersPerSubscribe: 8, MaxSubscriptions: 50, ReceiveMaximum: 100, MaxInflight: 100, TopicAliasMaximum: 8,
-		MaxOutboundBytes: 1 << 20, MaxQueuedBytes: 64 << 20,
+		MaxOutboundBytes: 1 << 20, MaxQueuedBytes: 64 << 20, MaxRetainedBytes: 64 << 20,
 		MinKeepAlive: 30, MaxKeepAlive: 1200, MaxSessionExpiry: time.Hour, MaxMessageExpiry: 168 * time.Hour,
 		PublishRate: 100, Throughput: 524288, ConnectRate: 1, ReplayRate: 10,
 	}

@@ -18,12 +18,24 @@ type flight struct {
 	recSent  bool   // PUBREC below 0x80, by the server
 	released bool   // PUBREL, by the client
 	counted  bool   // against Receive Maximum, on conn
+	answered *audit // connection on which the server has settled it
+
+	unordered bool // its place among those sent again is not known
 }
 
 // sessionAudit is the state of a session of the client over all its connections.
 type sessionAudit struct {
 	flights map[uint16]*flight
 	sent    int
+	// settled are flights that the server has settled. The client knows that
+	// only if the answer has arrived: on another connection, it may send them
+	// again.
+	settled map[uint16]*flight
+	owner   *audit // of the connection that has the session
+}
+
+func newSessionAudit() *sessionAudit {
+	return &sessionAudit{flights: map[uint16]*flight{}, settled: map[uint16]*flight{}}
 }
 
 // audit follows one connection and finds what the client may not do there,
@@ -49,7 +61,7 @@ type audit struct {
 }
 
 func newAudit(s *Server) *audit {
-	return &audit{server: s, session: &sessionAudit{flights: map[uint16]*flight{}}, aliases: map[uint16]bool{}, resent: -1}
+	return &audit{server: s, session: newSessionAudit(), aliases: map[uint16]bool{}, resent: -1}
 }
 
 func breach(typ PacketType, code ReasonCode, rule string, format string, args ...any) *Violation {
@@ -87,6 +99,9 @@ func (c *Conn) sent(b []byte) {
 }
 
 func (a *audit) client(p Packet, size int) (list []*Violation) {
+	if owner := a.session.owner; owner != nil && owner != a {
+		return nil // sent before another connection took the session over, and read after
+	}
 	typ := p.PacketType()
 	add := func(code ReasonCode, rule, format string, args ...any) {
 		list = append(list, breach(typ, code, rule, format, args...))
@@ -152,6 +167,7 @@ func (a *audit) start(id uint16, f *flight, add addFunc) {
 	}
 	f.order, f.conn = a.session.sent, a
 	a.session.sent++
+	delete(a.session.settled, id)
 	a.session.flights[id] = f
 }
 
@@ -188,6 +204,8 @@ func (a *audit) clientPublish(p Publish, add addFunc) {
 		if a.connack != nil && !a.connack.SessionPresent {
 			add(ProtocolError, []string{"", "MQTT-4.3.2-2", "MQTT-4.3.3-2", ""}[p.QoS], "PUBLISH %d has DUP although the session is new", p.PacketID)
 		}
+		// Or the answer was lost: then its place is before those that are known.
+		f.unordered = a.session.settled[p.PacketID] != nil
 		a.start(p.PacketID, f, add)
 	case old.conn == a:
 		add(ProtocolError, "MQTT-4.4.0-1", "PUBLISH %d goes a second time on the same connection", p.PacketID)
@@ -202,10 +220,12 @@ func (a *audit) clientPublish(p Publish, add addFunc) {
 		if !samePublish(old.publish, p) && old.publish.Topic != "" {
 			add(ProtocolError, "MQTT-4.4.0-1", "PUBLISH %d goes again as another message", p.PacketID)
 		}
-		if old.order < a.resent {
-			add(ProtocolError, "MQTT-4.6.0-1", "PUBLISH %d goes again out of order", p.PacketID)
+		if !old.unordered {
+			if old.order < a.resent {
+				add(ProtocolError, "MQTT-4.6.0-1", "PUBLISH %d goes again out of order", p.PacketID)
+			}
+			a.resent = max(a.resent, old.order)
 		}
-		a.resent = max(a.resent, old.order)
 		old.conn, old.counted = a, false
 	}
 	if !f.counted && f.conn == a {
@@ -279,6 +299,9 @@ func (a *audit) answer(due *[]uint16, other []uint16, id uint16, order string, a
 
 func (a *audit) clientPubrel(p Pubrel, add addFunc) {
 	f := a.session.flights[p.PacketID]
+	if old := a.session.settled[p.PacketID]; f == nil && old != nil && old.answered != a {
+		f = old // PUBCOMP was lost
+	}
 	i := slices.Index(a.dueRel, p.PacketID)
 	switch {
 	case i > 0:
@@ -377,6 +400,8 @@ func (a *audit) fromServer(p Packet) {
 func (a *audit) serverSettles(id uint16, fits func(*flight) bool) {
 	if f := a.session.flights[id]; f != nil && fits(f) {
 		a.settle(id, f)
+		f.answered = a
+		a.session.settled[id] = f
 	}
 }
 
@@ -396,7 +421,7 @@ func (a *audit) accepted(p Connack) {
 	}
 	old := a.server.sessions[id]
 	if old == nil || !p.SessionPresent || a.connect.CleanStart {
-		old = &sessionAudit{flights: map[uint16]*flight{}}
+		old = newSessionAudit()
 	}
 	for id, f := range old.flights {
 		if f.typ != TypePublish { // requests are not part of the session
@@ -407,6 +432,7 @@ func (a *audit) accepted(p Connack) {
 		old.flights[id] = f
 	}
 	old.sent = max(old.sent, a.session.sent)
+	old.owner = a
 	a.session = old
 	a.server.sessions[id] = old
 }

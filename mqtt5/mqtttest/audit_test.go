@@ -87,6 +87,15 @@ func TestAudit(t *testing.T) {
 		{"", "the first sending was lost", []step{connect, fresh, connect, resumed, dup(1, 1)}},
 		{"MQTT-4.3.3-6", "PUBLISH after PUBREL", []step{connect, fresh, pub(2, 1), s(Pubrec{PacketID: 1}), c(Pubrel{PacketID: 1}), connect, resumed, dup(2, 1)}},
 		{"MQTT-4.3.3-4", "PUBREL without PUBREC", []step{connect, fresh, pub(2, 1), c(Pubrel{PacketID: 1})}},
+		{"", "PUBREL again because PUBCOMP was lost", []step{connect, fresh, pub(2, 1), s(Pubrec{PacketID: 1}), c(Pubrel{PacketID: 1}), s(Pubcomp{PacketID: 1}),
+			connect, resumed, c(Pubrel{PacketID: 1}), s(Pubcomp{PacketID: 1}), connect, resumed, c(Pubrel{PacketID: 1})}},
+		{"MQTT-4.3.3-4", "PUBREL again on the same connection", []step{connect, fresh, pub(2, 1), s(Pubrec{PacketID: 1}), c(Pubrel{PacketID: 1}), s(Pubcomp{PacketID: 1}), c(Pubrel{PacketID: 1})}},
+		{"MQTT-4.3.3-4", "PUBREL in a new session", []step{connect, fresh, pub(2, 1), s(Pubrec{PacketID: 1}), c(Pubrel{PacketID: 1}), s(Pubcomp{PacketID: 1}), connect, fresh, c(Pubrel{PacketID: 1})}},
+		{"MQTT-4.3.3-4", "PUBREL for a PUBLISH that was refused", []step{connect, fresh, pub(2, 1), s(Pubrec{PacketID: 1, ReasonCode: QuotaExceeded}), connect, resumed, c(Pubrel{PacketID: 1})}},
+		{"", "the answer was lost, twice", []step{connect, fresh, pub(1, 1), pub(1, 2), pub(2, 3), s(Puback{PacketID: 1}), connect, resumed, dup(1, 1), dup(1, 2), dup(2, 3),
+			connect, resumed, dup(1, 1), dup(1, 2), dup(2, 3)}},
+		{"MQTT-4.6.0-1", "out of order beside one whose answer was lost", []step{connect, fresh, pub(1, 1), pub(1, 2), pub(2, 3), s(Puback{PacketID: 1}), connect, resumed,
+			dup(1, 1), dup(2, 3), dup(1, 2)}},
 		{"MQTT-4.6.0-4", "PUBREL out of order", []step{connect, fresh, pub(2, 1), pub(2, 2), s(Pubrec{PacketID: 2}), s(Pubrec{PacketID: 1}), c(Pubrel{PacketID: 1})}},
 		{"", "PUBREC for nothing", []step{connect, fresh, s(Pubrec{PacketID: 9}), c(Pubrel{PacketID: 9, ReasonCode: PacketIdentifierNotFound})}},
 
@@ -141,6 +150,24 @@ func TestAudit(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what is read after another connection has the session", func(t *testing.T) {
+		srv := NewServer(nil)
+		defer srv.Close()
+		_, nc := Pipe(0)
+		one, two := newConn(srv, nc, 1, ""), newConn(srv, nc, 2, "")
+		for _, c := range []*Conn{one, two} {
+			c.received(connect.packet, 20)
+			c.sent(Encode(Connack{SessionPresent: c == two}))
+		}
+		for _, packet := range []struct {
+			c *Conn
+			p Packet
+		}{{two, dup(1, 1).packet}, {one, pub(1, 1).packet}, {one, Pubrel{PacketID: 2}}} {
+			if found := packet.c.received(packet.p, 9); len(found) > 0 {
+				t.Errorf("%v: %v", packet.p, found)
+			}
+		}
+	})
 	t.Run("MQTT-3.1.0-2 second CONNECT", func(t *testing.T) {
 		_, nc := Pipe(0)
 		conn := newConn(NewServer(nil), nc, 1, "")

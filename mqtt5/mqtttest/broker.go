@@ -135,11 +135,11 @@ func (c *Conn) refuse(err error) {
 
 // serve handles packets until the connection ends.
 func (c *Conn) serve(b *broker, a *attachment, con Connect) {
-	alive := time.Duration(or(b.opts.Connack.ServerKeepAlive, con.KeepAlive)) * time.Second * 3 / 2
+	c.alive = time.Duration(or(b.opts.Connack.ServerKeepAlive, con.KeepAlive)) * time.Second * 3 / 2
 	for {
-		p, err := c.receive(alive)
+		p, err := c.receive(c.alive)
 		switch {
-		case isTimeout(err) && alive > 0:
+		case isTimeout(err) && c.alive > 0:
 			b.send(a, Disconnect{ReasonCode: KeepAliveTimeout})
 			return
 		case err != nil:

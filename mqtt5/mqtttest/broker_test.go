@@ -119,6 +119,24 @@ func TestBroker_requests(t *testing.T) {
 		}
 		p.wantErr(io.EOF)
 	})
+	brokerTest(t, "keep-alive during a packet", func(t *testing.T, srv *Server) {
+		p := dial(t, srv)
+		p.send(Connect{KeepAlive: 10, ClientID: "a"})
+		p.want(Connack{})
+		packet := Encode(Publish{Topic: "t", QoS: 1, PacketID: 1, Payload: make([]byte, 10)})
+		for _, b := range packet[:len(packet)-1] {
+			_, _ = p.conn.Write([]byte{b})
+			time.Sleep(14 * time.Second)
+		}
+		_, _ = p.conn.Write(packet[len(packet)-1:])
+		p.want(Puback{PacketID: 1})
+		start := time.Now()
+		_, _ = p.conn.Write(packet[:3])
+		p.want(Disconnect{ReasonCode: KeepAliveTimeout})
+		if d := time.Since(start); d != 15*time.Second {
+			t.Errorf("closed %v after a part of a packet", d)
+		}
+	})
 	brokerTest(t, "delay", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
 		start := time.Now()

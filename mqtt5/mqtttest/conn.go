@@ -35,9 +35,10 @@ type Conn struct {
 	number int
 	where  string // of the script, empty without one
 
-	pings   bool         // answered while waiting for something else
-	partial []byte       // of a packet, read before a deadline
-	timeout atomic.Int64 // a Duration
+	pings   bool          // answered while waiting for something else
+	partial []byte        // of a packet, read before a deadline
+	alive   time.Duration // while it is served: how long the client may send nothing, not even a part of a packet
+	timeout atomic.Int64  // a Duration
 
 	writeMu sync.Mutex // one packet at a time
 
@@ -227,6 +228,9 @@ func (c *Conn) read(p []byte) (int, error) {
 		p = p[:left]
 	}
 	n, err := c.nc.Read(p)
+	if n > 0 && err == nil && c.alive > 0 {
+		err = c.setReadDeadline(time.Now().Add(c.alive))
+	}
 	c.mu.Lock()
 	if err != nil && c.cut {
 		err = errCut

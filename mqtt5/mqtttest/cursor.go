@@ -180,36 +180,20 @@ func (c *cursor) properties(allowed idSet, where string) (p properties) {
 
 // read takes one property's value. Which identifiers may come is checked before.
 func (p *properties) read(c *cursor, id uint32, name string) {
-	bit := func() *byte {
-		v := c.byte(name)
-		if v > 1 {
-			c.protocolError("§2.2.2.2", "%s is %d, not 0 or 1", name, v)
-		}
-		return &v
+	known := p.readText(c, id, name) || p.readNumber(c, id, name) || p.readFlag(c, id, name)
+	if !known {
+		c.malformed("§2.2.2.2", "%s is unknown", name)
 	}
-	u16 := func(min uint16) *uint16 {
-		v := c.uint16(name)
-		if v < min {
-			c.protocolError("§2.2.2.2", "%s is 0", name)
-		}
-		return &v
-	}
-	u32 := func(min uint32) *uint32 {
-		v := c.uint32(name)
-		if v < min {
-			c.protocolError("§2.2.2.2", "%s is 0", name)
-		}
-		return &v
-	}
+}
+
+// readText reads a property that is a string, a pair of them, or binary data.
+// It reports whether id is one.
+func (p *properties) readText(c *cursor, id uint32, name string) bool {
 	str := func(rules ...string) *string {
 		v := c.string(name, rules...)
 		return &v
 	}
 	switch id {
-	case propPayloadFormat:
-		p.payloadFormat = bit()
-	case propMessageExpiry:
-		p.messageExpiry = u32(0)
 	case propContentType:
 		p.contentType = str("MQTT-3.3.2-19")
 	case propResponseTopic:
@@ -221,6 +205,46 @@ func (p *properties) read(c *cursor, id uint32, name string) {
 		}
 	case propCorrelationData:
 		p.correlationData = c.binary(name)
+	case propAssignedClientID:
+		p.assignedClientID = str()
+	case propAuthMethod:
+		p.authMethod = str()
+	case propAuthData:
+		p.authData = c.binary(name)
+	case propResponseInfo:
+		p.responseInfo = str()
+	case propServerReference:
+		p.serverReference = str()
+	case propReasonString:
+		p.reasonString = str()
+	case propUser:
+		u := UserProperty{Name: c.string("the name of a User Property", "MQTT-1.5.7-1")}
+		u.Value = c.string("the value of a User Property", "MQTT-1.5.7-1")
+		p.user = append(p.user, u)
+	default:
+		return false
+	}
+	return true
+}
+
+// readNumber reads a property that is a number. It reports whether id is one.
+func (p *properties) readNumber(c *cursor, id uint32, name string) bool {
+	notZero := func(zero bool) {
+		if zero {
+			c.protocolError("§2.2.2.2", "%s is 0", name)
+		}
+	}
+	u16 := func() *uint16 {
+		v := c.uint16(name)
+		return &v
+	}
+	u32 := func() *uint32 {
+		v := c.uint32(name)
+		return &v
+	}
+	switch id {
+	case propMessageExpiry:
+		p.messageExpiry = u32()
 	case propSubscriptionID:
 		v := c.varint(name)
 		if v == 0 {
@@ -228,56 +252,46 @@ func (p *properties) read(c *cursor, id uint32, name string) {
 		}
 		p.subscriptionIDs = append(p.subscriptionIDs, v)
 	case propSessionExpiry:
-		p.sessionExpiry = u32(0)
-	case propAssignedClientID:
-		p.assignedClientID = str()
+		p.sessionExpiry = u32()
 	case propServerKeepAlive:
-		p.serverKeepAlive = u16(0)
-	case propAuthMethod:
-		p.authMethod = str()
-	case propAuthData:
-		p.authData = c.binary(name)
-	case propRequestProblem:
-		p.requestProblem = bit()
+		p.serverKeepAlive = u16()
 	case propWillDelay:
-		p.willDelay = u32(0)
-	case propRequestResponse:
-		p.requestResponse = bit()
-	case propResponseInfo:
-		p.responseInfo = str()
-	case propServerReference:
-		p.serverReference = str()
-	case propReasonString:
-		p.reasonString = str()
+		p.willDelay = u32()
 	case propReceiveMaximum:
-		p.receiveMaximum = u16(1)
+		p.receiveMaximum = u16()
+		notZero(*p.receiveMaximum == 0)
 	case propTopicAliasMax:
-		p.topicAliasMax = u16(0)
+		p.topicAliasMax = u16()
 	case propTopicAlias:
-		v := c.uint16(name)
-		if v == 0 {
+		p.topicAlias = u16()
+		if *p.topicAlias == 0 {
 			c.fail(TopicAliasInvalid, []string{"MQTT-3.3.2-8"}, "Topic Alias is 0")
 		}
-		p.topicAlias = &v
-	case propMaximumQoS:
-		p.maximumQoS = bit()
-	case propRetainAvailable:
-		p.retainAvailable = bit()
-	case propUser:
-		u := UserProperty{Name: c.string("the name of a User Property", "MQTT-1.5.7-1")}
-		u.Value = c.string("the value of a User Property", "MQTT-1.5.7-1")
-		p.user = append(p.user, u)
 	case propMaximumPacket:
-		p.maximumPacket = u32(1)
-	case propWildcardSub:
-		p.wildcardSub = bit()
-	case propSubIDAvailable:
-		p.subIDAvailable = bit()
-	case propSharedSub:
-		p.sharedSub = bit()
+		p.maximumPacket = u32()
+		notZero(*p.maximumPacket == 0)
 	default:
-		c.malformed("§2.2.2.2", "%s is unknown", name)
+		return false
 	}
+	return true
+}
+
+// readFlag reads a property that is 0 or 1. It reports whether id is one.
+func (p *properties) readFlag(c *cursor, id uint32, name string) bool {
+	flag := map[uint32]**byte{
+		propPayloadFormat: &p.payloadFormat, propRequestProblem: &p.requestProblem, propRequestResponse: &p.requestResponse,
+		propMaximumQoS: &p.maximumQoS, propRetainAvailable: &p.retainAvailable, propWildcardSub: &p.wildcardSub,
+		propSubIDAvailable: &p.subIDAvailable, propSharedSub: &p.sharedSub,
+	}[id]
+	if flag == nil {
+		return false
+	}
+	v := c.byte(name)
+	if v > 1 {
+		c.protocolError("§2.2.2.2", "%s is %d, not 0 or 1", name, v)
+	}
+	*flag = &v
+	return true
 }
 
 // clonePayload keeps an absent payload nil, for easy comparison.
