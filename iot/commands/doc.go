@@ -7,6 +7,11 @@
 // result. A command that comes twice runs once, and one that comes too late does
 // not run.
 //
+// Where commands are not available, the service ends the connection of a device
+// that subscribes to them. An executor whose connection is lost right after the
+// subscription, twice in a row, waits for a minute before it tries again, later
+// for up to an hour.
+//
 // # Policy
 //
 // With D for things/THING or clients/CLIENT, below $aws/commands/D/executions/, the

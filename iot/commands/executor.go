@@ -48,11 +48,6 @@ type Options struct {
 	StateFile string
 	// RequestTimeout limits each report of a status. 0: that of the request client.
 	RequestTimeout time.Duration
-	// Connection reports when the server ends the connection because of the
-	// subscription for commands, as it does where they are not available. Then the
-	// executor waits for a minute, later for up to an hour, before it tries again.
-	// Nil: such a connection is lost again and again.
-	Connection request.EventSource
 	// OnEvent receives what happens. Nil: nothing. It is called from several
 	// goroutines and must not block.
 	OnEvent func(Event)

@@ -321,7 +321,6 @@ func TestExecutor_hungUp(t *testing.T) {
 		s := newService(t)
 		s.Hold("SUBSCRIBE")
 		o := returns(nil, nil)
-		o.Connection = s
 		r := start(t, s, o)
 		losses := 0
 		for range 24 * 3600 {
@@ -348,7 +347,6 @@ func TestExecutor_hungUp(t *testing.T) {
 	bubble(t, "other losses", func(t *testing.T) {
 		s := newService(t)
 		o := returns(nil, nil)
-		o.Connection = s
 		r := start(t, s, o)
 		for range 100 {
 			time.Sleep(10 * time.Second)

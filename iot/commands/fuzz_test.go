@@ -43,7 +43,7 @@ func FuzzCommand(f *testing.F) {
 
 // FuzzState opens any state file.
 func FuzzState(f *testing.F) {
-	f.Add([]byte(`{"version":1,"target":"things/t","executions":[{"id":"a","started":true,"final":{"status":"FAILED"}}]}`))
+	f.Add([]byte(`{"version":1,"owner":"things/t","records":[{"id":"a","started":true,"final":{"status":"FAILED"}}]}`))
 	f.Add([]byte(`{"version":2}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		name := filepath.Join(t.TempDir(), "state")

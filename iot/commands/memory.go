@@ -3,19 +3,11 @@
 package commands
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/atomicfile"
-)
-
-const (
-	stateVersion = 1
-	maxState     = 16 << 20
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/statefile"
 )
 
 // record is the memory of an execution.
@@ -31,44 +23,19 @@ type record struct {
 
 // memory remembers executions, in a file if it has a name.
 type memory struct {
-	name, target string
-	limit        int
+	limit int
+	file  *statefile.File[record]
 
 	mu      sync.Mutex
 	records []record // the oldest first
-
-	// writing is held, by its one value, while the file is written. The content
-	// is taken after that, so that the last write has the newest.
-	writing chan struct{}
-}
-
-type stateFile struct {
-	Version    int      `json:"version"`
-	Target     string   `json:"target"`
-	Executions []record `json:"executions"`
 }
 
 func openMemory(name, target string, limit int) (*memory, error) {
-	m := &memory{name: name, target: target, limit: limit, writing: make(chan struct{}, 1)}
-	if name == "" {
-		return m, nil
-	}
-	data, err := atomicfile.Read(name, maxState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
-	}
+	file, records, err := statefile.Open[record](name, target)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
-	var f stateFile
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrState, name, err)
-	}
-	if f.Version != stateVersion || f.Target != target {
-		return nil, fmt.Errorf("%w: %s has version %d and target %q, want %d and %q", ErrState, name, f.Version, f.Target, stateVersion, target)
-	}
-	m.records = f.Executions
-	return m, nil
+	return &memory{limit: limit, file: file, records: records}, nil
 }
 
 func (m *memory) index(id string) int {
@@ -127,18 +94,11 @@ func (m *memory) change(id string, change func(*record)) error {
 		change(&m.records[i])
 	}
 	m.mu.Unlock()
-	if m.name == "" {
-		return nil
-	}
-	m.writing <- struct{}{}
-	defer func() { <-m.writing }()
-	m.mu.Lock()
-	kept := slices.DeleteFunc(slices.Clone(m.records), func(r record) bool { return !r.Started })
-	m.mu.Unlock()
-	data, err := json.Marshal(stateFile{stateVersion, m.target, kept})
-	if err == nil {
-		err = atomicfile.Write(m.name, data, 0o600)
-	}
+	err := m.file.Save(func() []record {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return slices.DeleteFunc(slices.Clone(m.records), func(r record) bool { return !r.Started })
+	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}

@@ -3,14 +3,13 @@
 package commands
 
 import (
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/fxamacker/cbor/v2"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/codec"
 )
 
 // Format is the format of a command's payload.
@@ -50,40 +49,12 @@ func (f Format) responseFormat() Format {
 	return JSON
 }
 
-// decoder bounds what a payload may make of its bytes.
-var decoder = func() cbor.DecMode {
-	mode, err := cbor.DecOptions{MaxNestedLevels: 32, MaxMapPairs: 4096, MaxArrayElements: 65536}.DecMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return mode
-}()
-
-// encoder makes the same bytes of the same values.
-var encoder = func() cbor.EncMode {
-	mode, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return mode
-}()
-
-func (f Format) encode(v any) ([]byte, error) {
-	if f == CBOR {
-		return encoder.Marshal(v)
-	}
-	return json.Marshal(v)
-}
+func (f Format) encode(v any) ([]byte, error) { return codec.Encode(f == CBOR, v) }
 
 func (f Format) decode(data []byte, v any) error {
-	var err error
-	switch f {
-	case CBOR:
-		err = decoder.Unmarshal(data, v)
-	case JSON:
-		err = json.Unmarshal(data, v)
-	default:
-		err = fmt.Errorf("the format is neither JSON nor CBOR")
+	err := fmt.Errorf("the format is neither JSON nor CBOR")
+	if f == JSON || f == CBOR {
+		err = codec.Decode(f == CBOR, data, v)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidPayload, err)

@@ -52,9 +52,7 @@ func (x *Executor) listen(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := &watch{cancel: cancel, missing: len(x.options.Formats)}
-	if x.options.Connection != nil {
-		defer x.options.Connection.HandleEvents(w.handleEvent)()
-	}
+	defer x.requests.HandleEvents(w.handleEvent)()
 	w.subscribed()
 	for _, f := range x.options.Formats {
 		s, err := x.requests.Stream(request.StreamOptions{

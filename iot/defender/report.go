@@ -3,10 +3,9 @@
 package defender
 
 import (
-	"encoding/json"
 	"fmt"
 
-	"github.com/fxamacker/cbor/v2"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/codec"
 )
 
 // Format is the format of reports.
@@ -145,35 +144,15 @@ func (n *names) custom(c Custom) object {
 	}
 }
 
-var encoder = func() cbor.EncMode {
-	mode, err := cbor.CoreDetEncOptions().EncMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return mode
-}()
-
-var decoder = func() cbor.DecMode {
-	mode, err := cbor.DecOptions{MaxNestedLevels: 8, MaxMapPairs: 256, MaxArrayElements: 256}.DecMode()
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return mode
-}()
-
 func (f Format) encode(id int64, m *Metrics, traffic *Traffic, custom map[string]Custom) ([]byte, error) {
+	n := &longNames
 	if f == CBOR {
-		return encoder.Marshal(shortNames.report(id, m, traffic, custom))
+		n = &shortNames
 	}
-	return json.Marshal(longNames.report(id, m, traffic, custom))
+	return codec.Encode(f == CBOR, n.report(id, m, traffic, custom))
 }
 
-func (f Format) decode(data []byte, v any) error {
-	if f == CBOR {
-		return decoder.Unmarshal(data, v)
-	}
-	return json.Unmarshal(data, v)
-}
+func (f Format) decode(data []byte, v any) error { return codec.Decode(f == CBOR, data, v) }
 
 // answer is the payload of a rejection. Its form is described in few places.
 type answer struct {

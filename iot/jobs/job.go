@@ -79,7 +79,7 @@ func (j *Job) SetCheckpoint(data []byte) error {
 	j.mu.Lock()
 	j.checkpoint = bytes.Clone(data)
 	j.mu.Unlock()
-	return j.state.put(j.ThingName, j.record(started))
+	return j.state.put(j.record(started))
 }
 
 // Refresh fetches the job document again. Presigned URLs in it are new then.

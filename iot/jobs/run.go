@@ -81,7 +81,7 @@ func (x *run) handle(runnerCtx, ctx context.Context) outcome {
 	}
 	if err == nil {
 		// Before the handler: a crash during it has to count.
-		err = x.runner.state.put(x.job.ThingName, x.job.record(started))
+		err = x.runner.state.put(x.job.record(started))
 	}
 	if err == nil {
 		t := EventStarted
@@ -97,7 +97,7 @@ func (x *run) handle(runnerCtx, ctx context.Context) outcome {
 	if out.suspended {
 		r = x.job.record(suspended)
 	}
-	if err := x.runner.state.put(x.job.ThingName, r); err != nil {
+	if err := x.runner.state.put(r); err != nil {
 		x.event(Event{Type: EventError, Err: err})
 	}
 	return out
@@ -250,7 +250,7 @@ func (x *run) close(ctx context.Context) {
 }
 
 func (x *run) remember(r record) {
-	if err := x.runner.state.put(x.job.ThingName, r); err != nil {
+	if err := x.runner.state.put(r); err != nil {
 		x.event(Event{Type: EventError, Err: err})
 	}
 }

@@ -3,25 +3,18 @@
 package jobs
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/atomicfile"
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/statefile"
 )
 
 const (
-	// stateVersion is the version of the format.
-	stateVersion = 1
 	// keptOutcomes is how many executions that are over are remembered.
 	keptOutcomes = 32
 	// maxRecords is how many executions are remembered at all.
 	maxRecords = 256
-	// maxState is the size of the largest state file that is read.
-	maxState = 16 << 20
 )
 
 // phase is how far an execution has come.
@@ -53,46 +46,18 @@ func (r *record) is(e *Execution) bool {
 
 // state is the memory of a runner, in a file if it has a name.
 type state struct {
-	name string
+	file *statefile.File[record]
 
 	mu      sync.Mutex
 	records []record // the oldest first
-
-	// writing is held, by its one value, while the file is written. The content
-	// is taken after that, so that the last write has the newest.
-	writing chan struct{}
-}
-
-type stateFile struct {
-	Version    int      `json:"version"`
-	Thing      string   `json:"thing"`
-	Executions []record `json:"executions"`
 }
 
 func openState(name, thing string) (*state, error) {
-	s := &state{name: name, writing: make(chan struct{}, 1)}
-	if name == "" {
-		return s, nil
-	}
-	data, err := atomicfile.Read(name, maxState)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
-	}
+	file, records, err := statefile.Open[record](name, thing)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
-	var f stateFile
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrState, name, err)
-	}
-	if f.Version != stateVersion {
-		return nil, fmt.Errorf("%w: %s has version %d, want %d", ErrState, name, f.Version, stateVersion)
-	}
-	if f.Thing != thing {
-		return nil, fmt.Errorf("%w: %s belongs to thing %q, not %q", ErrState, name, f.Thing, thing)
-	}
-	s.records = f.Executions
-	return s, nil
+	return &state{file: file, records: records}, nil
 }
 
 // find returns the state of an execution.
@@ -108,7 +73,7 @@ func (s *state) find(e *Execution) (record, bool) {
 }
 
 // put remembers a record, and returns when it is on stable storage.
-func (s *state) put(thing string, r record) error {
+func (s *state) put(r record) error {
 	s.mu.Lock()
 	s.records = slices.DeleteFunc(s.records, func(old record) bool {
 		return old.JobID == r.JobID && old.ExecutionNumber == r.ExecutionNumber && old.QueuedAt == r.QueuedAt
@@ -116,7 +81,7 @@ func (s *state) put(thing string, r record) error {
 	s.records = append(s.records, r)
 	s.forget()
 	s.mu.Unlock()
-	return s.save(thing)
+	return s.save()
 }
 
 // forget drops the oldest records beyond the limits: first of those that are
@@ -139,18 +104,12 @@ func (s *state) forget() {
 	s.records = slices.Delete(s.records, 0, max(0, len(s.records)-maxRecords))
 }
 
-func (s *state) save(thing string) error {
-	if s.name == "" {
-		return nil
-	}
-	s.writing <- struct{}{}
-	defer func() { <-s.writing }()
-	s.mu.Lock()
-	data, err := json.Marshal(stateFile{Version: stateVersion, Thing: thing, Executions: s.records})
-	s.mu.Unlock()
-	if err == nil {
-		err = atomicfile.Write(s.name, data, 0o600)
-	}
+func (s *state) save() error {
+	err := s.file.Save(func() []record {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return slices.Clone(s.records)
+	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}

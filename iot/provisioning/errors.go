@@ -17,10 +17,12 @@ var (
 	ErrInvalidPayload = errors.New("provisioning: invalid payload")
 	// ErrStore means that the store failed. Nothing goes on without it.
 	ErrStore = errors.New("provisioning: store")
-	// ErrClaim means that no connection with the claim could be made in time.
+	// ErrClaim means that no connection with the claim could be made in time. The
+	// error also matches the failure of the last attempt.
 	ErrClaim = errors.New("provisioning: no connection with the claim")
 	// ErrDevice means that no connection with the new identity could be made in
-	// time. The identity is stored; the next call goes on from there.
+	// time. The identity is stored; the next call goes on from there. The error
+	// also matches the failure of the last attempt.
 	ErrDevice = errors.New("provisioning: no connection with the new identity")
 )
 

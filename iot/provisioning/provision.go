@@ -451,8 +451,8 @@ func (p *provisioner) connect(ctx context.Context) (*Device, error) {
 	return &Device{identity, client}, nil
 }
 
-// start starts a client and waits until it is connected. The error of a time-out
-// matches condition.
+// start starts a client and waits until it is connected. The error of a
+// time-out matches condition and the failure of the last attempt.
 func start(ctx context.Context, client *mqtt5.Client, timeout time.Duration, condition error) error {
 	if err := client.Start(); err != nil {
 		return fmt.Errorf("%w: %w", condition, err)
@@ -460,7 +460,11 @@ func start(ctx context.Context, client *mqtt5.Client, timeout time.Duration, con
 	wait, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := client.WaitConnected(wait); err != nil {
-		return fmt.Errorf("%w: %w", condition, err)
+		last := client.Health().LastError
+		if last == nil || errors.Is(err, last) {
+			return fmt.Errorf("%w: %w", condition, err)
+		}
+		return fmt.Errorf("%w: %w; the last attempt: %w", condition, err, last)
 	}
 	return nil
 }

@@ -311,8 +311,10 @@ func TestProvision_crash(t *testing.T) {
 
 // nowhere makes a client that never gets a connection.
 func nowhere(o *mqtt5.ClientOptions) {
-	o.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }
+	o.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errNowhere }
 }
+
+var errNowhere = errors.New("no route to host")
 
 func TestProvision_noConnection(t *testing.T) {
 	bubble(t, "claim", func(t *testing.T) {
@@ -320,7 +322,7 @@ func TestProvision_noConnection(t *testing.T) {
 		o := s.options(t, newStore(t))
 		o.ConnectTimeout = time.Minute
 		o.NewClaim = func(context.Context) (*mqtt5.Client, error) { return s.connect("claim", nowhere), nil }
-		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrClaim) {
+		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrClaim) || !errors.Is(err, errNowhere) {
 			t.Error(err)
 		}
 	})
@@ -332,7 +334,7 @@ func TestProvision_noConnection(t *testing.T) {
 		o.NewDevice = func(context.Context, *provisioning.Identity) (*mqtt5.Client, error) {
 			return s.connect("x", nowhere), nil
 		}
-		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrDevice) {
+		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrDevice) || !errors.Is(err, errNowhere) {
 			t.Error(err)
 		}
 		o.NewDevice = device

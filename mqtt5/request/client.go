@@ -150,6 +150,15 @@ func New(conn Connection, options Options) (*Client, error) {
 	return c, nil
 }
 
+// HandleEvents calls handler with the lifecycle events of the connection, as
+// [EventSource] describes it. If the connection reports none, it does nothing.
+func (c *Client) HandleEvents(handler func(event any)) (remove func()) {
+	if source, ok := c.conn.(EventSource); ok {
+		return source.HandleEvents(handler)
+	}
+	return func() {}
+}
+
 // handleEvent follows the connection.
 func (c *Client) handleEvent(event any) {
 	c.mu.Lock()
