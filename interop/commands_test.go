@@ -25,10 +25,9 @@ import (
 // can arrive.
 func startExecutor(t *testing.T, c *iottest.Core, clientID string, target commands.Target, options commands.Options) {
 	t.Helper()
-	connection, requests := dialCore(t, c.TCPAddr(), clientID)
+	_, requests := dialCore(t, c.TCPAddr(), clientID)
 	ready := make(chan struct{})
 	var once sync.Once
-	options.Connection = connection
 	options.OnEvent = func(e commands.Event) {
 		if e.Type == commands.EventReady {
 			once.Do(func() { close(ready) })

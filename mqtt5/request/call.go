@@ -69,6 +69,9 @@ func (k *call) subscriptionLost() {
 // caller. What kind of answer it is follows from its topic, one of the
 // [Reply.Topic].
 //
+// Do blocks, so a message handler of the connection must not call it: see
+// Handlers in the package comment.
+//
 // Do fails with an [*Error]. When ctx ends or the time-out passes first, a
 // message that was not sent yet is withdrawn; one that was sent may still have an
 // effect, and the error matches [mqtt5.ErrOutcomeUnknown].

@@ -35,6 +35,7 @@
 // Answers arrive through the message handlers of the connection, which run one
 // at a time. [Client.Do] must therefore not be called from a handler of the
 // connection itself ([mqtt5.Client.Handle] or [mqtt5.ClientOptions]): the answer
-// would wait for that handler. The functions of a [StreamOptions] run on a
+// would wait for that handler, and the request fails with [ErrTimeout]. Start a
+// goroutine for it there. The functions of a [StreamOptions] run on a
 // goroutine of the stream and may call the client.
 package request
