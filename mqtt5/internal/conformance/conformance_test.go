@@ -251,6 +251,7 @@ What the client does when a server breaks one of these is tested, too.
 	broken = table(func(s statement) bool { return s.side == "server" && len(tests[s.id]) > 0 })
 	fmt.Fprintf(&b, "\n%d statements for clients are tested, %d cannot apply, and %d for servers are tested from the client's side.\n",
 		bound, len(exempt), broken)
+	b.WriteString("\nNext: [differences from the native client](native-differences.md), or how to run the tests: [contributing](../CONTRIBUTING.md).\n")
 	return b.Bytes()
 }
 
