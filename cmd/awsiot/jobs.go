@@ -67,6 +67,9 @@ func (j *jobsJob) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if args[0] != "run" {
+		defer j.progress("waiting for the answer of the jobs service")()
+	}
 	switch args[0] {
 	case "list":
 		return printValue(client.GetPending(ctx))

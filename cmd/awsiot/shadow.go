@@ -66,9 +66,11 @@ func (j *shadowJob) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch args[0] {
-	case "watch":
+	if args[0] == "watch" {
 		return j.watch(ctx, s)
+	}
+	defer j.progress("waiting for the answer of the shadow service")()
+	switch args[0] {
 	case "update":
 		answer, err := s.Update(ctx, shadow.Update[json.RawMessage]{Desired: state.Desired, Reported: state.Reported})
 		if err != nil {

@@ -82,7 +82,9 @@ func (s *sub) run(ctx context.Context, filters []string) error {
 	}
 	limited, cancel := s.limit(ctx)
 	defer cancel()
-	if _, err := s.client.Subscribe(limited, packet); err != nil {
+	done := s.progress("subscribing")
+	_, err := s.client.Subscribe(limited, packet)
+	if done(); err != nil {
 		return err
 	}
 	s.sayf("subscribed to %s", strings.Join(filters, ", "))

@@ -195,6 +195,7 @@ func (m *member) stop() error {
 
 // open connects all clients, -dialers of them at a time.
 func (b *bench) open() error {
+	defer announce("connecting " + clients(b.clients))()
 	b.fleet = make([]*member, b.clients)
 	if b.clients == 1 {
 		m, err := b.newMember(0)

@@ -13,6 +13,9 @@ import (
 // measure does the work of the run and puts down what it took.
 func (b *bench) measure(work func() error) error {
 	r := b.result
+	if b.report == 0 {
+		defer announce("measuring")()
+	}
 	b.latency.reset()
 	b.measuring.Store(true)
 	stopProfile, err := b.profile()

@@ -49,6 +49,12 @@ func (b *bench) meter() (stop func()) {
 	return func() { close(stopped); <-gone }
 }
 
+// announce says on standard error what goes on, if it takes more than a second.
+func announce(what string) (done func()) {
+	timer := time.AfterFunc(time.Second, func() { fmt.Fprintf(os.Stderr, "awsiot: %s ...\n", what) })
+	return func() { timer.Stop() }
+}
+
 // stall is how long nothing may happen.
 func (b *bench) stall() time.Duration {
 	if b.rate > 0 {
