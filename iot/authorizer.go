@@ -183,7 +183,7 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 	case len(name) > maxUsername:
 		return "", invalid("the user name for the custom authorizer has %d bytes, and MQTT allows %d; give a shorter token", len(name), maxUsername)
 	case !utf8.ValidString(name):
-		return "", invalid("the user name for the custom authorizer is not UTF-8; percent-encode what is not text")
+		return "", invalid("the user name for the custom authorizer is not UTF-8; percent-encode bytes that are not text")
 	}
 	return name, nil
 }

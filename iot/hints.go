@@ -24,7 +24,7 @@ const (
 func Hint(r mqtt5.Refusal) string {
 	switch r.ReasonCode {
 	case unspecifiedError:
-		return "the service gives no reason: try again later; its log in CloudWatch, once turned on, tells more"
+		return "the service gives no reason: try again later; its log in CloudWatch, once turned on, says more"
 	case malformedPacket, protocolError, packetIDInUse:
 		return "the service found a packet wrong: if this happens again, report it with a log of the client"
 	}

@@ -29,7 +29,7 @@ type Authenticator interface {
 	// Continue answers data from the server, on a goroutine of its own. An
 	// error ends the connection.
 	Continue(data []byte) ([]byte, error)
-	// Finish is told that the server is satisfied, with its last data, nil if
+	// Finish is called when the server is satisfied, with its last data, nil if
 	// there was none. It runs like Continue. An error says that we are not, and
 	// ends the connection. A new connection counts as one only when Finish has
 	// returned nil: before, nothing is sent on it and no message taken from it.
@@ -62,7 +62,7 @@ type exchange struct {
 // [ErrNotConnected] without a connection, and with [ErrAuthentication] if the
 // authenticator fails. If the connection ends during the exchange, it fails
 // with [ErrStopRequested] or [ErrClosed] where the client ended it, else with
-// [ErrConnectionLost] and what [Disconnection] tells.
+// [ErrConnectionLost] and the error of [Disconnection].
 func (c *Client) Reauthenticate(ctx context.Context) error {
 	if c.opts.Authenticator == nil {
 		return ErrNoAuthentication

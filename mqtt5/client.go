@@ -174,8 +174,8 @@ func (o *ClientOptions) engineConfig() engine.Config {
 }
 
 // Start begins to connect, and to reconnect after each loss, until Stop. It
-// returns at once; lifecycle handlers and [Client.WaitConnected] tell what comes
-// of it. During a stop it takes effect after the [Stopped] event.
+// returns at once; lifecycle handlers and [Client.WaitConnected] report the
+// outcome. During a stop it takes effect after the [Stopped] event.
 //
 // It fails with [ErrClosed] only. Starting a started client does nothing.
 func (c *Client) Start() error {
@@ -315,7 +315,7 @@ func (c *Client) WaitConnected(ctx context.Context) error {
 	return err
 }
 
-// Settings returns what was negotiated for the current connection, or for the
+// Settings returns the negotiated values of the current connection, or for the
 // last one; the zero value before the first.
 func (c *Client) Settings() NegotiatedSettings {
 	c.mu.Lock()
@@ -323,7 +323,7 @@ func (c *Client) Settings() NegotiatedSettings {
 	return negotiatedSettings(c.engine.Settings())
 }
 
-// end gives back what a closed client holds.
+// end releases the resources of a closed client.
 func (c *Client) end() {
 	c.ended = true
 	c.timer.Stop()

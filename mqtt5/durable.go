@@ -22,7 +22,7 @@ type StoreOptions struct {
 	Store Store
 	// ReturnWhenStored completes publishes of QoS 1 and 2 when they are stored
 	// and not when they are acknowledged: store and forward. What becomes of one
-	// after that is only told if it fails, by OnUndelivered.
+	// after that is only reported if it fails, by OnUndelivered.
 	ReturnWhenStored bool
 	// OnFailure says what happens to a publish that cannot be stored.
 	OnFailure StoreFailurePolicy

@@ -176,7 +176,7 @@ func (e *DisconnectError) Is(target error) bool { return target == ErrDisconnect
 
 // HangupError says that the server closed the connection without saying why.
 type HangupError struct {
-	// BeforeConnack tells that it did not even answer the CONNECT.
+	// BeforeConnack reports that it did not even answer the CONNECT.
 	BeforeConnack bool
 	// Hint names the usual causes; "" if none is known.
 	Hint string

@@ -32,7 +32,7 @@ type ConnectionFailure struct {
 	Connack *ConnackPacket
 	// Attempt counts the attempts since the last connection or start.
 	Attempt int
-	// WillRetry tells that another attempt follows, after Delay.
+	// WillRetry reports that another attempt follows, after Delay.
 	WillRetry bool
 	Delay     time.Duration
 }
@@ -43,7 +43,7 @@ type Disconnection struct {
 	Err error
 	// Disconnect is the server's DISCONNECT, if it sent one.
 	Disconnect *DisconnectPacket
-	// WillRetry tells that another attempt follows, after Delay.
+	// WillRetry reports that another attempt follows, after Delay.
 	WillRetry bool
 	Delay     time.Duration
 }
@@ -56,7 +56,7 @@ type Stopped struct {
 	Err error
 }
 
-// Resubscription tells what became of the filters that
+// Resubscription is the outcome for the filters that
 // [ClientOptions.Resubscribe] subscribed to again.
 type Resubscription struct {
 	// Restored are the filters that the server granted.

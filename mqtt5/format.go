@@ -11,7 +11,7 @@ import (
 // Format names the client without the password and what else it holds, whatever the verb.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "mqtt5.Client") }
 
-// String says what is in the packet without user name, password and the payload
+// String returns the contents of the packet without user name, password and the payload
 // of the will.
 func (p ConnectPacket) String() string {
 	var b strings.Builder
@@ -38,11 +38,11 @@ func (p ConnectPacket) String() string {
 // Format is String, whatever the verb.
 func (p ConnectPacket) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, p.String()) }
 
-// MarshalText is String, so that encoders such as encoding/json show no password.
+// MarshalText is String, so that encoders such as encoding/json reveal no password.
 func (p ConnectPacket) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // Format says where the client connects to and with what packet. A plain struct
-// would show the password by verbs that do not apply to it: fmt then prints
+// would reveal the password by verbs that do not apply to it: fmt then prints
 // fields without asking them.
 func (o ClientOptions) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "mqtt5.ClientOptions{Address:%q Connect:%s}", o.Address, o.Connect.String())

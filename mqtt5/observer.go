@@ -16,16 +16,16 @@ import (
 // order, and delay no handler. Those of MessageObserver are called with the
 // handlers of the message.
 type (
-	// OperationObserver is told of each operation that completes.
+	// OperationObserver observes each operation that completes.
 	OperationObserver interface {
 		ObserveOperation(OperationObservation)
 	}
-	// MessageObserver is told of each message before its handlers.
+	// MessageObserver observes each message before its handlers.
 	MessageObserver interface {
 		ObserveMessage(MessageObservation)
 	}
-	// StateObserver is told of each change that the lifecycle handlers are
-	// told of.
+	// StateObserver observes each change that the lifecycle handlers are
+	// called for.
 	StateObserver interface {
 		ObserveState(StateObservation)
 	}
@@ -47,7 +47,7 @@ type OperationObservation struct {
 	// Err is why the operation failed; nil if the server answered, whatever
 	// the answer was.
 	Err error
-	// Sent tells that a failed operation may have reached the server.
+	// Sent reports that a failed operation may have reached the server.
 	Sent bool
 }
 
@@ -97,7 +97,7 @@ type observation struct {
 // observations holds the memory of observations that wait, for all clients.
 var observations sync.Pool
 
-// observe tells an observer, on the lane of observations.
+// observe calls an observer, on the lane of observations.
 func (c *Client) observe(o *observation) {
 	defer c.recovered("Observer")
 	if o.operation.Operation != "" {

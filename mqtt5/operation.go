@@ -332,7 +332,7 @@ func deref(s *string) string {
 	return *s
 }
 
-// operationError tells how an operation failed.
+// operationError says how an operation failed.
 func operationError(operation string, sent bool, err error) error {
 	switch e := err.(type) {
 	case *engine.LimitError:

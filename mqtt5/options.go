@@ -182,8 +182,9 @@ type ClientOptions struct {
 
 	// OnMessage gets the messages that no handler of [Client.Handle] gets.
 	OnMessage MessageHandler
-	// BorrowPayloads hands messages over without copying: what a message refers
-	// to is valid only until the handler returns, unless it is cloned.
+	// BorrowPayloads delivers messages without copying: the payload and the
+	// properties of a message are valid only until the handler returns, unless
+	// it is cloned.
 	BorrowPayloads bool
 	// MaxPendingMessages is how many received messages wait for the handlers
 	// before reading stops. It stops, too, when packets of 256 KiB wait. 0: 1024.
@@ -210,7 +211,7 @@ type ClientOptions struct {
 	OnConnectionFailure func(*ConnectionFailure)
 	OnDisconnection     func(*Disconnection)
 	OnStopped           func(*Stopped)
-	// OnResubscribe is called with what became of the filters after a
+	// OnResubscribe is called with the outcome for the filters after a
 	// Resubscribe.
 	OnResubscribe func(*Resubscription)
 	// OnUndelivered is called when a publish that was stored, and that no call
@@ -259,7 +260,7 @@ type Refusal struct {
 	Subject string
 	// ReasonCode is the server's reason code.
 	ReasonCode uint8
-	// Retain tells that a refused publish was a retained one.
+	// Retain reports that a refused publish was a retained one.
 	Retain bool
 }
 
@@ -273,8 +274,8 @@ func orDefault[T int | int64 | uint16 | time.Duration](v, def T) T {
 // unbounded maps negative values to 0, which stands for "no limit" in the engine.
 func unbounded[T int | int64 | time.Duration](v, def T) T { return max(orDefault(v, def), 0) }
 
-// Validate returns what is wrong with the options, as a [*ValidationError]
-// with all problems, or nil. [NewClient] calls it.
+// Validate returns the problems of the options, as a [*ValidationError]
+// that has them all, or nil. [NewClient] calls it.
 func (o *ClientOptions) Validate() error {
 	v := problems{subject: "ClientOptions"}
 	if o.Address == "" {
@@ -337,8 +338,8 @@ const (
 	defaultMaxDelay = 2 * time.Minute
 )
 
-// clone returns a copy that shares nothing with the caller's but what is meant
-// to be shared: functions, loops, logger and observers.
+// clone returns a copy that shares only functions, loops, logger and observers
+// with the caller's.
 func (o *ClientOptions) clone() *ClientOptions {
 	c := *o
 	c.Connect = o.Connect.clone()

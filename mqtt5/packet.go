@@ -82,7 +82,7 @@ type ConnectPacket struct {
 
 // ConnackPacket is the server's answer to CONNECT (section 3.2).
 type ConnackPacket struct {
-	// SessionPresent tells that the server kept the session.
+	// SessionPresent reports that the server kept the session.
 	SessionPresent                 bool
 	ReasonCode                     ConnectReasonCode
 	SessionExpiryIntervalSeconds   *uint32
@@ -112,7 +112,7 @@ type PublishPacket struct {
 	Payload []byte
 	QoS     QoS
 	// Retain asks the server to keep the message for later subscribers. In a
-	// received message it tells that the message is such a one.
+	// received message it reports that the message is such a one.
 	Retain bool
 	// Duplicate is set in received messages that the server sent before. It
 	// is ignored when publishing.
@@ -125,7 +125,7 @@ type PublishPacket struct {
 	TopicAlias *uint16
 	// ResponseTopic is where the answer to a request goes.
 	ResponseTopic *string
-	// CorrelationData lets the requester tell which request is answered. Nil: none.
+	// CorrelationData lets the requester match the answer with its request. Nil: none.
 	CorrelationData []byte
 	ContentType     *string
 	// SubscriptionIdentifiers are those of the matching subscriptions. Only in
@@ -144,7 +144,7 @@ type PubackPacket struct {
 	UserProperties []UserProperty
 }
 
-// PublishResult is what became of a publish.
+// PublishResult is the outcome of a publish.
 type PublishResult struct {
 	// Puback is the server's answer. Nil for QoS 0, which has none, and if Stage
 	// is StageStored.
@@ -238,8 +238,8 @@ type NegotiatedSettings struct {
 	WildcardSubscriptionsAvailable bool
 	SubscriptionIDsAvailable       bool
 	SharedSubscriptionsAvailable   bool
-	// RejoinedSession tells that the server kept the session: subscriptions
-	// are still there, and what was in flight goes on.
+	// RejoinedSession reports that the server kept the session: subscriptions
+	// are still there, and operations in flight go on.
 	RejoinedSession bool
 	// ClientID is the one in use, assigned by the server if need be.
 	ClientID string

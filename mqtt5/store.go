@@ -143,7 +143,7 @@ var (
 	ErrStoreReadOnly = errors.New("mqtt5: store is read-only")
 	// ErrStoreIO: reading, writing or syncing failed.
 	ErrStoreIO = errors.New("mqtt5: store failed")
-	// ErrStoreCorrupt: the store holds something else than what was written.
+	// ErrStoreCorrupt: the store holds other bytes than were written.
 	ErrStoreCorrupt = errors.New("mqtt5: store is damaged")
 	// ErrStoreMismatch: the store belongs to another client identifier or server.
 	ErrStoreMismatch = errors.New("mqtt5: store belongs to another session")

@@ -6,7 +6,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire"
 )
 
-// problems collects what is wrong with a packet or with options.
+// problems collects the problems of a packet or of options.
 type problems struct {
 	subject string
 	found   []Problem

@@ -20,7 +20,7 @@ const spoolSession = 24 * time.Hour
 // connection: a message is safe when it is in the directory.
 func (p *pub) openSpool() error {
 	if p.flags.ClientID == "" {
-		return cli.Usagef("-spool needs -client-id: what is spooled belongs to it")
+		return cli.Usagef("-spool needs -client-id: spooled messages belong to it")
 	}
 	store, err := filestore.Open(p.spool, filestore.Options{})
 	if err != nil {
@@ -40,7 +40,7 @@ func (p *pub) openSpool() error {
 func (p *pub) drain(ctx context.Context) {
 	ctx, cancel := p.limit(ctx)
 	defer cancel()
-	defer p.progress("sending what is spooled")()
+	defer p.progress("sending the spooled messages")()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

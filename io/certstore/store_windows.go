@@ -48,7 +48,7 @@ func find(p Path) (*entry, error) {
 			return nil, fmt.Errorf("finding the certificate: %w", s)
 		}
 		return nil, &Error{Path: p.String(), Err: fmt.Errorf("%w: no certificate with this thumbprint in the store", ErrNotFound),
-			Hint: "list what is there with: certutil -user -store MY (without -user for LocalMachine)"}
+			Hint: "list the certificates with: certutil -user -store MY (without -user for LocalMachine)"}
 	}
 	defer windows.CertFreeCertificateContext(found)
 

@@ -138,24 +138,24 @@ const mostListed = 10
 
 func listTokens(tokens []TokenInfo) string {
 	if len(tokens) == 0 {
-		return "the library shows no token"
+		return "the library lists no token"
 	}
 	var names []string
 	for _, t := range tokens {
 		names = append(names, t.String())
 	}
-	return "the library shows " + list(names)
+	return "the library lists " + list(names)
 }
 
 func listLabels(labels []string) string {
 	if len(labels) == 0 {
-		return "the token shows no private key"
+		return "the token lists no private key"
 	}
 	var names []string
 	for _, l := range labels {
 		names = append(names, fmt.Sprintf("%q", l))
 	}
-	return "the token shows private keys with the labels " + list(names)
+	return "the token lists private keys with the labels " + list(names)
 }
 
 func list(names []string) string {

@@ -49,7 +49,7 @@ func (t *Token) askPIN(ctx context.Context) (string, error) {
 func (t *Token) showPIN(api cryptoki, s session, user uint, pin string) error {
 	digest := t.mod.digest(pin)
 	if c, refused := s.shared.refusal(digest); refused {
-		return t.refusal(c, "the token has refused this PIN before, and it was not shown to it again because "+
+		return t.refusal(c, "the token has refused this PIN before, and it was not tried again because "+
 			"every wrong try brings the token closer to being locked: give the right PIN, or call Library.ForgetRefusedPINs once the token accepts this one")
 	}
 	info, err := api.Token(s.info.SlotID)
@@ -58,7 +58,7 @@ func (t *Token) showPIN(api cryptoki, s session, user uint, pin string) error {
 	}
 	switch {
 	case info.PINLocked():
-		return t.refusal(rvPINLocked, "the security officer of the token must unlock it; no PIN was shown to it")
+		return t.refusal(rvPINLocked, "the security officer of the token must unlock it; no PIN was sent to it")
 	case pin == "" && !info.ProtectedAuthenticationPath():
 		return t.fail("log in", ErrPINMissing, "set PIN: the token has no keypad of its own")
 	case info.flags&flagPINFinalTry != 0:
@@ -74,7 +74,7 @@ func (t *Token) showPIN(api cryptoki, s session, user uint, pin string) error {
 	case c.refusesPIN():
 		s.shared.refuse(digest, c)
 		t.log.Error("the token refused the PIN", zap.Stringer("answer", c))
-		hint := "check the PIN; the same one will not be shown to the token again, because every wrong try brings it closer to being locked"
+		hint := "check the PIN; the same one will not be sent to the token again, because every wrong try brings it closer to being locked"
 		if info, err := api.Token(s.info.SlotID); err == nil {
 			switch {
 			case info.PINLocked() || c == rvPINLocked:

@@ -65,7 +65,7 @@ func Define(set *cli.Flags) func(context.Context, []string) error {
 	set.Group("Result", func() {
 		set.BoolVar(&c.json, "json", false, "print the result as a line of JSON")
 		set.DurationVar(&c.report, "report", 0, "`time` between lines with the progress (default: on a terminal 1s, otherwise none)")
-		set.StringVar(&c.cpuProfile, "cpuprofile", "", "`file` for a CPU profile of what is measured")
+		set.StringVar(&c.cpuProfile, "cpuprofile", "", "`file` for a CPU profile of the measured part")
 		set.StringVar(&c.memProfile, "memprofile", "", "`file` for a profile of all allocations since the start")
 	})
 	set.Values("workload", "flow", "pub", "recv", "rtt", "echo", "connect", "idle")

@@ -153,7 +153,7 @@ func decode(r *http.Request, v any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return bad("the body is not what is expected: %v", err)
+		return bad("the body has another form: %v", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return bad("the body has more than one JSON value")
