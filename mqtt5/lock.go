@@ -135,8 +135,8 @@ type (
 	observationLane struct{ *laneLock }
 )
 
-func (l eventLane) Handle(ev *event)               { (*Client)(l.laneLock).handleEvent(ev) }
-func (l completionLane) Handle(done *completion)   { (*Client)(l.laneLock).handleCompletion(done) }
-func (l observationLane) Handle(seen *observation) { (*Client)(l.laneLock).observe(seen) }
+func (l eventLane) HandleValue(ev *event)               { (*Client)(l.laneLock).handleEvent(ev) }
+func (l completionLane) HandleValue(done *completion)   { (*Client)(l.laneLock).handleCompletion(done) }
+func (l observationLane) HandleValue(seen *observation) { (*Client)(l.laneLock).observe(seen) }
 
 const never = time.Duration(1<<63 - 1)

@@ -7,9 +7,12 @@ import "sync"
 // Owner is whose values a lane handles. Its lock guards the lane.
 type Owner[T any] interface {
 	sync.Locker
-	// Handle handles a value, which is valid during the call. It is called without
-	// the lock. If it ends its goroutine, the lane goes on with the next value.
-	Handle(*T)
+	// HandleValue handles a value, which is valid during the call. It is called
+	// without the lock. If it ends its goroutine, the lane goes on with the next
+	// value. No other package has a method of this name: generic code calls it, and
+	// the linker then keeps all methods of the name. With Handle those of log/slog,
+	// and so encoding/json, would be in every program.
+	HandleValue(*T)
 }
 
 // Lane gives values to its owner, one after the other, in the order in which they
@@ -78,7 +81,7 @@ func (l *Lane[T]) run() {
 			handles = true
 			for c.next < len(c.list) {
 				c.next++
-				l.owner.Handle(&c.list[c.next-1])
+				l.owner.HandleValue(&c.list[c.next-1])
 			}
 			handles = false
 			l.recycle(c)

@@ -34,7 +34,7 @@ func (l *laneOwner) Unlock() {
 	l.Mutex.Unlock()
 }
 
-func (l *laneOwner) Handle(v *int) {
+func (l *laneOwner) HandleValue(v *int) {
 	if l.handle != nil {
 		l.handle((*lane)(l), *v)
 	}
