@@ -371,3 +371,31 @@ func TestDoctor_json(t *testing.T) {
 		t.Errorf("status %d, %+v", status, report)
 	}
 }
+
+// The doctor does not end the connection of a running device without
+// -take-over.
+func TestDoctor_runningDevice(t *testing.T) {
+	core := iottest.Start(t)
+	args := target(t, core, "device")
+	s := start(t, append([]string{"sub", "a/#"}, args...)...)
+	s.next(s.errs, "subscribed to a/#")
+	connections := func() (n int) {
+		for _, e := range core.Events() {
+			if e.Type == iottest.Connected && e.ClientID == "device" {
+				n++
+			}
+		}
+		return n
+	}
+	if out, errs, status := run(t, "", append([]string{"doctor"}, args...)...); status != 0 || !strings.Contains(out, "examined as device-doctor") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+	if n := connections(); n != 1 {
+		t.Errorf("the device has connected %d times", n)
+	}
+	if _, _, status := run(t, "", append([]string{"doctor", "-take-over"}, args...)...); status > 1 {
+		t.Errorf("status %d", status)
+	}
+	s.next(s.errs, "connection lost")
+	s.end()
+}
