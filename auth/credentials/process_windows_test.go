@@ -11,7 +11,13 @@ import (
 
 // The command line reaches cmd.exe as it was written, quotes included.
 func TestProcess_quotedProgram(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "Program Files (x86)")
+	// Not TempDir: Wine 8 cannot remove it in the way of package testing, and the test runs there too.
+	temp, err := os.MkdirTemp("", "credentials")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(temp) })
+	dir := filepath.Join(temp, "Program Files (x86)")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

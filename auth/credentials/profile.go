@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/logincreds"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
-	"github.com/aws/aws-sdk-go-v2/service/signin"
 )
 
 // ProfileOptions configures [NewProfile].
@@ -142,21 +139,4 @@ func (o ProfileOptions) source(shared *config.SharedConfig, s service) (*Provide
 		return process(ProcessOptions{Command: shared.CredentialProcess}), nil
 	}
 	return nil, fmt.Errorf("%w: profile %q describes no credentials", ErrNotConfigured, shared.Profile)
-}
-
-// login uses the token that `aws login` stored.
-func (s service) login(session string) *Provider {
-	return &Provider{name: "login session", retrieve: func(ctx context.Context) (aws.Credentials, error) {
-		cfg, err := s.config(ctx)
-		if err != nil {
-			return aws.Credentials{}, err
-		}
-		file, err := logincreds.StandardCachedTokenFilepath(session, os.Getenv("AWS_LOGIN_CACHE_DIRECTORY"))
-		if err != nil {
-			return aws.Credentials{}, err
-		}
-		return logincreds.New(signin.NewFromConfig(cfg), file, func(l *logincreds.Options) {
-			l.RestrictPermissions = true
-		}).Retrieve(ctx)
-	}}
 }

@@ -137,16 +137,39 @@ func TestDecode_iterationsOfEncryptedParts(t *testing.T) {
 			AuthSafe contentInfo
 		}{3, contentInfo{oidData, marshal(t, []asn1.RawValue{raw(part)})}})
 	}
+	pbmac1 := func(n int) []byte {
+		type digest struct {
+			Algorithm algorithm
+			Digest    []byte
+		}
+		type mac struct {
+			Mac        digest
+			Salt       []byte
+			Iterations int
+		}
+		sha256 := algorithm{asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9}, raw([]byte{asn1.TagNull, 0})}
+		params := raw(marshal(t, struct{ KDF, MAC algorithm }{algorithm{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}, salted(n)}, sha256}))
+		return marshal(t, struct {
+			Version  int
+			AuthSafe contentInfo
+			MAC      mac
+		}{3, contentInfo{oidData, marshal(t, []asn1.RawValue{})},
+			mac{digest{algorithm{asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 14}, params}, make([]byte, 32)}, make([]byte, 8), 1}})
+	}
 	const most = 10_000_000
 	m := newMaterial(t, "P-256")
 	for name, tt := range map[string]struct {
 		data    []byte
 		refused bool
 	}{
-		"key, PBES2":          {openBundle(t, shroudedKey(pbes2(1<<30)), certBag(t, m)), true},
-		"key, PBE":            {openBundle(t, shroudedKey(pbe(most+1)), certBag(t, m)), true},
-		"certificates, PBES2": {encrypted(pbes2(most + 1)), true},
-		"certificates, PBE":   {encrypted(pbe(1 << 62)), true},
+		"key, PBES2":          {openBundle(t, shroudedKey(pbes2(1e9)), certBag(t, m)), true},
+		"key, PBE":            {openBundle(t, shroudedKey(pbe(1e9)), certBag(t, m)), true},
+		"certificates, PBES2": {encrypted(pbes2(1e9)), true},
+		"certificates, PBE":   {encrypted(pbe(1e9)), true},
+		"MAC, PBKDF2":         {pbmac1(1e9), true},
+		"MAC":                 {withIterations(t, m, 1e9), true},
+		"just too many":       {encrypted(pbes2(most + 1)), true},
+		"far too many":        {encrypted(pbe(1 << 62)), true},
 		"negative":            {encrypted(pbe(-1)), true},
 		"two keys together":   {openBundle(t, shroudedKey(pbe(most/2+1)), shroudedKey(pbes2(most/2))), true},
 		"few":                 {openBundle(t, shroudedKey(pbe(2000)), certBag(t, m)), false},

@@ -78,8 +78,10 @@ func Decode(data []byte, password string) (*Bundle, error) {
 	if err := checkIterations(data); err != nil {
 		return nil, err
 	}
-	key, first, rest, err := gopkcs12.DecodeChain(data, password)
-	if err != nil {
+	key, first, rest, err := decodeChain(data, password)
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return nil, err
+	} else if err != nil {
 		return nil, explain(err, password)
 	}
 	signer, ok := key.(crypto.Signer)
@@ -98,6 +100,17 @@ func Decode(data []byte, password string) (*Bundle, error) {
 			Hint: fmt.Sprintf("it holds %q: make the bundle again from the certificate that was issued for the key", first.Subject.String())}
 	}
 	return &Bundle{Certificate: all[own], Chain: chainOf(all[own], all), Key: signer}, nil
+}
+
+// decodeChain opens a bundle. Algorithms of old bundles panic in a program that
+// allows those of FIPS 140 alone.
+func decodeChain(data []byte, password string) (key any, first *x509.Certificate, rest []*x509.Certificate, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{Err: fmt.Errorf("%w: %v", ErrUnsupported, p), Hint: "use certificate and key as PEM files"}
+		}
+	}()
+	return gopkcs12.DecodeChain(data, password)
 }
 
 // checkForm says what is not PKCS#12 in DER form.
