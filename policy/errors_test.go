@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -118,4 +119,90 @@ func TestDocsErrors(t *testing.T) {
 	if len(exported) < 100 {
 		t.Errorf("found %d errors only: the search is broken", len(exported))
 	}
+}
+
+// textsOfOthers are texts in docs/errors.md that are not ours: those of Go, and of systems below it.
+var textsOfOthers = []string{
+	"unknown authority", "bad certificate", "certificate required", "no application protocol",
+	"first record does not look like a TLS handshake", "connection refused", "no such host",
+	"not allowed in FIPS 140-only mode", "login session has expired, please reauthenticate",
+}
+
+// TestDocsErrors_texts protects those who search for the text of an error. A text in the table of texts, or between quotation marks
+// in another one, must be one that the code writes; N stands for what differs.
+func TestDocsErrors_texts(t *testing.T) {
+	const name = "docs/errors.md"
+	tree := repository(t)
+	text := string(tree.read(t, name))
+	begin, end := strings.Index(text, "## Find an error by its text"), strings.Index(text, "## How to read errors")
+	if begin < 0 || end < begin {
+		t.Fatalf("%s has no table of texts", name)
+	}
+	var wanted []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `(.+?)` \\|").FindAllStringSubmatch(text[begin:end], -1) {
+		wanted = append(wanted, m[1])
+	}
+	for _, line := range strings.Split(text[end:], "\n") {
+		if !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`"([^"]* [^"]*)"`).FindAllStringSubmatch(line, -1) {
+			wanted = append(wanted, m[1])
+		}
+	}
+	if len(wanted) < 30 {
+		t.Errorf("found %d texts only: the search is broken", len(wanted))
+	}
+	literals := strings.Join(tree.literals(t), "\n")
+	for _, w := range wanted {
+		var parts []string
+		for _, p := range regexp.MustCompile(`\bN\b`).Split(w, -1) {
+			parts = append(parts, regexp.QuoteMeta(p))
+		}
+		// What is put in by a verb of package fmt may be written out in the table.
+		if !regexp.MustCompile(strings.Join(parts, `%[a-z]`)).MatchString(literals) && !slices.Contains(textsOfOthers, w) {
+			t.Errorf("%s quotes %q, which no package writes", name, w)
+		}
+	}
+}
+
+// literals returns the texts in the code of all packages that users import; those that are joined by + are one.
+func (tr *tree) literals(t *testing.T) []string {
+	t.Helper()
+	var texts []string
+	for _, file := range tr.goFiles() {
+		if strings.HasSuffix(file, "_test.go") || strings.Contains(file, "/testdata/") || slices.Contains(unreleased, tr.moduleOf(file)) {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, tr.read(t, file), parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			e, ok := n.(ast.Expr)
+			if !ok {
+				return true
+			}
+			s, ok := constant(e)
+			if ok {
+				texts = append(texts, s)
+			}
+			return !ok
+		})
+	}
+	return texts
+}
+
+// constant returns the text of a literal, or of a sum of them.
+func constant(e ast.Expr) (string, bool) {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		s, err := strconv.Unquote(e.Value)
+		return s, err == nil && e.Kind == token.STRING
+	case *ast.BinaryExpr:
+		x, ok := constant(e.X)
+		y, also := constant(e.Y)
+		return x + y, ok && also
+	}
+	return "", false
 }
