@@ -186,47 +186,69 @@ func (e endpoint) String() string {
 	return scheme + "://" + e.address()
 }
 
-func (o Options) resolve() (endpoint, error) {
-	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("proxy: "+format, args...)) }
+// complaints collects what is wrong with options.
+type complaints []error
 
+func (c *complaints) add(format string, args ...any) {
+	*c = append(*c, fmt.Errorf("proxy: "+format, args...))
+}
+
+func (o Options) resolve() (endpoint, error) {
+	var errs complaints
 	e := endpoint{kind: o.Kind, host: o.Host, user: o.Username, pass: o.Password}
 	secure := false
 	switch {
 	case o.URL != "":
 		if o.Host != "" || o.Port != 0 || o.Kind != HTTP {
-			fail("URL excludes Kind, Host and Port")
+			errs.add("URL excludes Kind, Host and Port")
 		}
 		u, err := parseURL(o.URL)
 		if err != nil {
-			errs = append(errs, err)
-			return e, errors.Join(errs...)
+			return e, errors.Join(append(errs, err)...)
 		}
 		e.kind, e.host, e.port, secure = u.kind, u.host, u.port, u.secure
 		if e.user == "" && e.pass == "" {
 			e.user, e.pass = u.user, u.pass
 		}
 	case o.Host == "":
-		fail("neither URL nor Host is set")
+		errs.add("neither URL nor Host is set")
 	default:
 		e.host = strings.TrimSuffix(strings.TrimPrefix(e.host, "["), "]")
 		if !validHost(e.host) {
-			fail("Host is not a host name or address")
+			errs.add("Host is not a host name or address")
 		}
 		if o.Port < 0 || o.Port > 65535 {
-			fail("Port %d is out of range", o.Port)
+			errs.add("Port %d is out of range", o.Port)
 		}
 		if o.Port != 0 {
 			e.port = strconv.Itoa(o.Port)
 		}
 	}
 	if e.kind > SOCKS5 {
-		fail("unknown Kind %d", e.kind)
+		errs.add("unknown Kind %d", e.kind)
 	}
+	o.resolveTLS(&e, secure, &errs)
+	if e.port == "" {
+		e.port = defaultPort(e)
+	}
+	e.hasAuth = e.user != "" || e.pass != ""
+	if e.hasAuth {
+		checkLogin(e, &errs)
+	}
+	if e.kind == SOCKS5 && (o.ConnectHeader != nil || o.PreemptiveAuth) {
+		errs.add("ConnectHeader and PreemptiveAuth have no meaning for SOCKS5")
+	}
+	if _, err := parseBypass(o.NoProxy); err != nil {
+		errs = append(errs, err)
+	}
+	return e, errors.Join(errs...)
+}
 
+// resolveTLS sets what a connection to the proxy uses of TLS. It is secure if the URL says so.
+func (o Options) resolveTLS(e *endpoint, secure bool, errs *complaints) {
 	switch {
 	case o.TLS != nil && o.TLSConfig != nil:
-		fail("TLS excludes TLSConfig")
+		errs.add("TLS excludes TLSConfig")
 	case o.TLS != nil:
 		e.tls = o.TLS
 	case o.TLSConfig != nil:
@@ -238,40 +260,33 @@ func (o Options) resolve() (endpoint, error) {
 	if e.serverName == "" {
 		e.serverName = e.host
 	}
-	if e.port == "" {
-		switch {
-		case e.kind == SOCKS5:
-			e.port = "1080"
-		case e.tls != nil:
-			e.port = "443"
-		default:
-			e.port = "80"
-		}
-	}
+}
 
-	e.hasAuth = e.user != "" || e.pass != ""
-	if e.hasAuth {
-		switch e.kind {
-		case HTTP:
-			if strings.Contains(e.user, ":") {
-				fail("a user name with a colon cannot be sent with Basic authentication")
-			}
-			if hasControl(e.user) || hasControl(e.pass) {
-				fail("user name and password must not hold control characters")
-			}
-		case SOCKS5:
-			if e.user == "" || len(e.user) > 255 || len(e.pass) > 255 {
-				fail("SOCKS5 needs a user name of 1 to 255 bytes and a password of at most 255")
-			}
+func defaultPort(e endpoint) string {
+	switch {
+	case e.kind == SOCKS5:
+		return "1080"
+	case e.tls != nil:
+		return "443"
+	}
+	return "80"
+}
+
+// checkLogin looks whether the protocol can carry user name and password.
+func checkLogin(e endpoint, errs *complaints) {
+	switch e.kind {
+	case HTTP:
+		if strings.Contains(e.user, ":") {
+			errs.add("a user name with a colon cannot be sent with Basic authentication")
+		}
+		if hasControl(e.user) || hasControl(e.pass) {
+			errs.add("user name and password must not hold control characters")
+		}
+	case SOCKS5:
+		if e.user == "" || len(e.user) > 255 || len(e.pass) > 255 {
+			errs.add("SOCKS5 needs a user name of 1 to 255 bytes and a password of at most 255")
 		}
 	}
-	if e.kind == SOCKS5 && (o.ConnectHeader != nil || o.PreemptiveAuth) {
-		fail("ConnectHeader and PreemptiveAuth have no meaning for SOCKS5")
-	}
-	if _, err := parseBypass(o.NoProxy); err != nil {
-		errs = append(errs, err)
-	}
-	return e, errors.Join(errs...)
 }
 
 func hasControl(s string) bool {

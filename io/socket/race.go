@@ -43,6 +43,14 @@ type race struct {
 	latest     Family         // of the latest attempt
 	attempts   []attempt
 	running    int
+
+	resolveLimit, connectLimit time.Duration
+	resolving, connecting      timer // until these limits
+	// patient is set while the address that is to be first has the chance to
+	// become known; late ends that.
+	patient bool
+	late    timer
+	next    timer // until the next attempt begins although others run
 }
 
 // candidate is an address that has not been tried.
@@ -111,24 +119,17 @@ func (r *race) run() (net.Conn, error) {
 	defer close(r.over)
 	r.answers = make(chan lookupAnswer)
 	r.results = make(chan attemptResult)
+	r.resolveLimit = orDefault(r.dialer.ResolveTimeout, DefaultResolveTimeout)
+	r.connectLimit = orDefault(r.dialer.ConnectTimeout, DefaultConnectTimeout)
+	for _, t := range []*timer{&r.resolving, &r.connecting, &r.late, &r.next} {
+		defer t.stop()
+	}
 
-	var (
-		resolveLimit = orDefault(r.dialer.ResolveTimeout, DefaultResolveTimeout)
-		connectLimit = orDefault(r.dialer.ConnectTimeout, DefaultConnectTimeout)
-		attemptDelay = orDefault(r.dialer.AttemptDelay, DefaultAttemptDelay)
-
-		resolveTimeout, connectTimeout, late, next timer
-	)
-	defer resolveTimeout.stop()
-	defer connectTimeout.stop()
-	defer late.stop()
-	defer next.stop()
-
+	r.patient = true
 	r.lookUp()
 	if r.lookups > 0 {
-		resolveTimeout.start(resolveLimit)
+		r.resolving.start(r.resolveLimit)
 	}
-	wait := true // give the address that is to be first the chance to become known
 	for {
 		if err := r.ctx.Err(); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
@@ -136,63 +137,84 @@ func (r *race) run() (net.Conn, error) {
 			}
 			return nil, r.fail(nil)
 		}
-		if r.lookups == 0 || r.good6 {
-			wait = false
-		} else if wait && !late.armed() && r.candidates() > 0 {
-			late.start(resolutionDelay)
-		}
-		if !wait && r.candidates() > 0 && (r.running == 0 || !next.armed()) {
-			if len(r.attempts) == 0 {
-				connectTimeout.start(connectLimit)
-			}
-			r.attempt()
-			if r.lookups > 0 || r.candidates() > 0 { // otherwise there is nothing to go on to
-				next.start(attemptDelay)
-			}
-		}
+		r.proceed()
 		if r.lookups == 0 && r.running == 0 && r.candidates() == 0 {
 			return nil, r.fail(nil)
 		}
-
-		select {
-		case a := <-r.answers:
-			r.lookups--
-			r.answered(a)
-		case res := <-r.results:
-			r.running--
-			t := &r.attempts[res.index]
-			if res.err == nil {
-				r.cache.connected(t.addr)
-				return res.conn, nil
-			}
-			t.err = res.err
-			if r.ctx.Err() == nil {
-				r.cache.notConnected(t.addr)
-			}
-			next.stop()
-		case <-next.c:
-			next.stop()
-		case <-late.c:
-			wait = false
-			late.stop()
-		case <-resolveTimeout.c:
-			resolveTimeout.stop()
-			err := timeoutError("no answer within", resolveLimit)
-			if len(r.attempts) == 0 && r.candidates() == 0 {
-				return nil, r.fail(err)
-			}
-			// The stage ends with the addresses that are known; what comes
-			// later is ignored.
-			r.answers = nil
-			r.lookups = 0
-			r.lookupErrs = append(r.lookupErrs, err)
-		case <-connectTimeout.c:
-			err := timeoutError("no connection within", connectLimit)
-			r.blame()
-			return nil, r.fail(err)
-		case <-r.ctx.Done():
+		if conn, err := r.await(); conn != nil || err != nil {
+			return conn, err
 		}
 	}
+}
+
+// proceed begins the next attempt if there is an address for it and its time has come.
+func (r *race) proceed() {
+	if r.lookups == 0 || r.good6 {
+		r.patient = false
+	}
+	switch {
+	case r.candidates() == 0:
+	case r.patient:
+		if !r.late.armed() {
+			r.late.start(resolutionDelay)
+		}
+	case r.running == 0 || !r.next.armed():
+		if len(r.attempts) == 0 {
+			r.connecting.start(r.connectLimit)
+		}
+		r.attempt()
+		if r.lookups > 0 || r.candidates() > 0 { // otherwise there is nothing to go on to
+			r.next.start(orDefault(r.dialer.AttemptDelay, DefaultAttemptDelay))
+		}
+	}
+}
+
+// await waits until something happens. It returns the connection that won, or
+// the error that ends the race, or neither.
+func (r *race) await() (net.Conn, error) {
+	select {
+	case a := <-r.answers:
+		r.lookups--
+		r.answered(a)
+	case res := <-r.results:
+		return r.finished(res), nil
+	case <-r.next.c:
+		r.next.stop()
+	case <-r.late.c:
+		r.patient = false
+		r.late.stop()
+	case <-r.resolving.c:
+		r.resolving.stop()
+		err := timeoutError("no answer within", r.resolveLimit)
+		if len(r.attempts) == 0 && r.candidates() == 0 {
+			return nil, r.fail(err)
+		}
+		// The stage ends with the addresses that are known; what comes later is ignored.
+		r.answers = nil
+		r.lookups = 0
+		r.lookupErrs = append(r.lookupErrs, err)
+	case <-r.connecting.c:
+		r.blame()
+		return nil, r.fail(timeoutError("no connection within", r.connectLimit))
+	case <-r.ctx.Done():
+	}
+	return nil, nil
+}
+
+// finished notes the end of an attempt and returns its connection, nil if it failed.
+func (r *race) finished(res attemptResult) net.Conn {
+	r.running--
+	t := &r.attempts[res.index]
+	if res.err == nil {
+		r.cache.connected(t.addr)
+		return res.conn
+	}
+	t.err = res.err
+	if r.ctx.Err() == nil {
+		r.cache.notConnected(t.addr)
+	}
+	r.next.stop()
+	return nil
 }
 
 // lookUp starts the lookups, one a family, so that a lost answer for one does
