@@ -121,15 +121,17 @@ func TestDocsErrors(t *testing.T) {
 	}
 }
 
-// textsOfOthers are texts in docs/errors.md that are not ours: those of Go, and of systems below it.
+// textsOfOthers are texts in docs/errors.md that are not ours: those of Go, and
+// of systems below it.
 var textsOfOthers = []string{
 	"unknown authority", "bad certificate", "certificate required", "no application protocol",
 	"first record does not look like a TLS handshake", "connection refused", "no such host",
 	"not allowed in FIPS 140-only mode", "login session has expired, please reauthenticate",
 }
 
-// TestDocsErrors_texts protects those who search for the text of an error. A text in the table of texts, or between quotation marks
-// in another one, must be one that the code writes; N stands for what differs.
+// TestDocsErrors_texts protects those who search for the text of an error. A
+// text in the table of texts, or between quotation marks in another one, must
+// be one that the code writes; N stands for what differs.
 func TestDocsErrors_texts(t *testing.T) {
 	const name = "docs/errors.md"
 	tree := repository(t)
@@ -166,7 +168,8 @@ func TestDocsErrors_texts(t *testing.T) {
 	}
 }
 
-// literals returns the texts in the code of all packages that users import; those that are joined by + are one.
+// literals returns the texts in the code of all packages that users import;
+// those that are joined by + are one.
 func (tr *tree) literals(t *testing.T) []string {
 	t.Helper()
 	var texts []string

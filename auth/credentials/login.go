@@ -15,7 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/signin"
 )
 
-// login uses the token that `aws login` stored. The token is renewed, and stored again, when it has expired.
+// login uses the token that `aws login` stored. The token is renewed, and
+// stored again, when it has expired.
 func (s service) login(session string) *Provider {
 	return &Provider{name: "login session", retrieve: func(ctx context.Context) (aws.Credentials, error) {
 		cfg, err := s.config(ctx)
@@ -37,7 +38,8 @@ func (s service) login(session string) *Provider {
 	}}
 }
 
-// checkLogin reads the file of a login session. Package logincreds trusts the key in it, and panics if it is damaged.
+// checkLogin reads the file of a login session. Package logincreds trusts the
+// key in it, and panics if it is damaged.
 func checkLogin(file string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {

@@ -30,8 +30,8 @@ import (
 
 const loginSession = "arn:aws:iam::123456789012:user/me"
 
-// signIn is the token endpoint of AWS sign-in: POST /v1/token with a refresh token and a proof of possession of the key of
-// the session (RFC 9449).
+// signIn is the token endpoint of AWS sign-in: POST /v1/token with a refresh
+// token and a proof of possession of the key of the session (RFC 9449).
 type signIn struct {
 	host string
 	key  *ecdsa.PublicKey
@@ -140,7 +140,8 @@ func (s *signIn) checkProof(headers []string) error {
 	return nil
 }
 
-// loginKey returns a key whose coordinates have no leading zeros: package logincreds leaves those out, RFC 7518 does not.
+// loginKey returns a key whose coordinates have no leading zeros: package
+// logincreds leaves those out, RFC 7518 does not.
 func loginKey(t *testing.T) (*ecdsa.PrivateKey, string) {
 	t.Helper()
 	for {
@@ -182,7 +183,8 @@ func login(t *testing.T) (w *world, s *signIn, p *credentials.Provider, file str
 	return w, s, p, file
 }
 
-// The credentials of a login are used while they last, and renewed with a proof of possession of its key.
+// The credentials of a login are used while they last, and renewed with a proof
+// of possession of its key.
 func TestProfile_loginSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, s, p, file := login(t)

@@ -11,7 +11,8 @@ import (
 
 // The command line reaches cmd.exe as it was written, quotes included.
 func TestProcess_quotedProgram(t *testing.T) {
-	// Not TempDir: Wine 8 cannot remove it in the way of package testing, and the test runs there too.
+	// Not TempDir: Wine 8 cannot remove it in the way of package testing, and
+	// the test runs there too.
 	temp, err := os.MkdirTemp("", "credentials")
 	if err != nil {
 		t.Fatal(err)

@@ -244,7 +244,8 @@ func (o Options) resolve() (endpoint, error) {
 	return e, errors.Join(errs...)
 }
 
-// resolveTLS sets what a connection to the proxy uses of TLS. It is secure if the URL says so.
+// resolveTLS sets what a connection to the proxy uses of TLS. It is secure if
+// the URL says so.
 func (o Options) resolveTLS(e *endpoint, secure bool, errs *complaints) {
 	switch {
 	case o.TLS != nil && o.TLSConfig != nil:

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// The hash of the handshake is none that FIPS 140 is about: example of RFC 6455 section 1.3.
+// The hash of the handshake is none that FIPS 140 is about: example of RFC 6455
+// section 1.3.
 func TestAcceptKey_fipsOnly(t *testing.T) {
 	if got := acceptKey("dGhlIHNhbXBsZSBub25jZQ=="); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		t.Errorf("got %s", got)

@@ -55,8 +55,9 @@ func newKey() string {
 	return base64.StdEncoding.EncodeToString(b[:])
 }
 
-// acceptKey is the Sec-WebSocket-Accept for a key: RFC 6455 section 4.2.2. The hash shows that the server has understood the
-// request and protects nothing, so that it is no use of cryptography in the sense of FIPS 140.
+// acceptKey is the Sec-WebSocket-Accept for a key: RFC 6455 section 4.2.2. The
+// hash shows that the server has understood the request and protects nothing,
+// so that it is no use of cryptography in the sense of FIPS 140.
 func acceptKey(key string) string {
 	var sum [sha1.Size]byte
 	unenforced(func() { sum = sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) })

@@ -14,7 +14,8 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs12"
 )
 
-// A program that allows the algorithms of FIPS 140 alone refuses a bundle with others, and does not panic.
+// A program that allows the algorithms of FIPS 140 alone refuses a bundle with
+// others, and does not panic.
 func TestDecode_fipsOnly(t *testing.T) {
 	const variable = "PKCS12_TEST_FILE"
 	if file := os.Getenv(variable); file != "" {

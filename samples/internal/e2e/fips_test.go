@@ -11,9 +11,10 @@ import (
 	"testing"
 )
 
-// TestFIPS runs the matrix without proxies in processes that use the FIPS 140-3 module of Go. With fips140=on every way to
-// connect works. With fips140=only the test's own server cannot answer a WebSocket handshake, and its encoder makes no
-// PKCS#12: docs/production.md says what clients do.
+// TestFIPS runs the matrix without proxies in processes that use the FIPS 140-3
+// module of Go. With fips140=on every way to connect works. With fips140=only
+// the test's own server cannot answer a WebSocket handshake, and its encoder
+// makes no PKCS#12: docs/production.md says what clients do.
 func TestFIPS(t *testing.T) {
 	for mode, methods := range map[string]string{
 		"on":   `.*`,
