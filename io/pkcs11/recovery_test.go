@@ -122,7 +122,7 @@ func TestRecovery_tokenAway(t *testing.T) {
 	k := mustKey(t, f.token(t, TokenOptions{Label: "a"}), KeyOptions{})
 	f.edit(func() { f.tokens = nil })
 	err := signs(t, k)
-	if !errors.Is(err, ErrTokenNotFound) || !strings.Contains(err.Error(), `label "a"`) || !strings.Contains(err.Error(), "shows no token") {
+	if !errors.Is(err, ErrTokenNotFound) || !strings.Contains(err.Error(), `label "a"`) || !strings.Contains(err.Error(), "lists no token") {
 		t.Fatalf("got %v", err)
 	}
 	f.edit(func() { f.tokens = []*fakeToken{token}; token.info.SlotID = 9; token.logout() })
