@@ -84,7 +84,7 @@ func with(all, more object) object {
 func TestClients_native(t *testing.T) {
 	d := startDesk(t)
 	m, all := d.Material, deskArguments(t, d)
-	password := object{"authorizer": m.Authorizer, "username": m.UserName, "password": m.Password}
+	password := object{"authorizer": m.Authorizer, "username": m.Username, "password": m.Password}
 	token := object{"authorizer": m.SignedAuthorizer, "tokenKeyName": m.TokenKeyName, "token": m.Token, "signature": m.Signature, "username": "", "password": ""}
 	n := startNode(t, "connect.js", "aws-iot-device-sdk-v2")
 	for _, version := range []string{"crt5", "crt3"} {
@@ -116,7 +116,7 @@ func TestClients_mqttJS(t *testing.T) {
 	d := startDesk(t)
 	m, all := d.Material, deskArguments(t, d)
 	web, mtls := "localhost:"+strconv.Itoa(d.Core.Port()), "localhost:"+strconv.Itoa(d.Core.MTLSPort())
-	user := m.UserName + "?x-amz-customauthorizer-name=" + m.Authorizer
+	user := m.Username + "?x-amz-customauthorizer-name=" + m.Authorizer
 	n := startNode(t, "connect.js", "mqtt")
 	for _, version := range []int{5, 4} {
 		for name, more := range map[string]object{
@@ -208,7 +208,7 @@ func TestClients_mosquitto(t *testing.T) {
 	path := tool(t, "mosquitto_rr")
 	m := d.Material
 	cert := []string{"--cert", m.Cert, "--key", m.Files.Key}
-	user := []string{"-u", m.UserName + "?x-amz-customauthorizer-name=" + m.Authorizer, "-P", m.Password, "--tls-alpn", "mqtt"}
+	user := []string{"-u", m.Username + "?x-amz-customauthorizer-name=" + m.Authorizer, "-P", m.Password, "--tls-alpn", "mqtt"}
 	token := []string{"-u", "?x-amz-customauthorizer-name=" + m.SignedAuthorizer + "&token=" + m.Token + "&x-amz-customauthorizer-signature=" + url.QueryEscape(m.Signature), "-P", "", "--tls-alpn", "mqtt"}
 	defer d.Core.Subscribe("ask", func(*iottest.Message) {
 		if err := d.Core.Publish(iottest.Message{Topic: "answer", Payload: []byte("hello"), QoS: 1}); err != nil {
@@ -259,8 +259,8 @@ func TestClients_pahoPython(t *testing.T) {
 	for name, c := range map[string][]string{
 		"certificate on 8883":          {strconv.Itoa(d.Core.MTLSPort()), "tcp", "", m.Cert, m.Files.Key, "", ""},
 		"certificate on 443":           {strconv.Itoa(d.Core.Port()), "tcp", iottest.ALPNMQTTCA, m.Cert, m.Files.Key, "", ""},
-		"custom authorizer":            {strconv.Itoa(d.Core.Port()), "tcp", iottest.ALPNMQTT, "", "", m.UserName + "?x-amz-customauthorizer-name=" + m.Authorizer, m.Password},
-		"custom authorizer, WebSocket": {strconv.Itoa(d.Core.Port()), "websockets", "", "", "", m.UserName + "?x-amz-customauthorizer-name=" + m.Authorizer, m.Password},
+		"custom authorizer":            {strconv.Itoa(d.Core.Port()), "tcp", iottest.ALPNMQTT, "", "", m.Username + "?x-amz-customauthorizer-name=" + m.Authorizer, m.Password},
+		"custom authorizer, WebSocket": {strconv.Itoa(d.Core.Port()), "websockets", "", "", "", m.Username + "?x-amz-customauthorizer-name=" + m.Authorizer, m.Password},
 	} {
 		for _, version := range []string{"5", "4"} {
 			t.Run(version+"/"+name, func(t *testing.T) {

@@ -18,7 +18,7 @@ func TestConnect(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) {
 			c.SetReadSize(1) // a byte stream has no packets
 			con := c.ExpectConnect()
-			if con.ClientID != "device" || !con.CleanStart || con.KeepAlive != 1200 {
+			if con.ClientID != "device" || !con.CleanStart || con.KeepAliveSeconds != 1200 {
 				c.Errorf("got %v", mqtttest.Describe(con))
 			}
 			c.ExpectSilence(time.Second)
@@ -42,7 +42,7 @@ func TestConnect(t *testing.T) {
 			srv.Script(func(c *mqtttest.Conn) {
 				ack := mqtttest.Connack{}
 				if i == 0 {
-					ack.AssignedClientIdentifier = str("assigned")
+					ack.AssignedClientID = str("assigned")
 				}
 				con := accept(c, ack)
 				if con.ClientID != []string{"", "assigned", "assigned"}[i] {
@@ -65,7 +65,7 @@ func TestConnect(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		for range 2 {
 			srv.Script(func(c *mqtttest.Conn) {
-				if con := accept(c, mqtttest.Connack{AssignedClientIdentifier: str("$GEN/1")}); con.ClientID != "" {
+				if con := accept(c, mqtttest.Connack{AssignedClientID: str("$GEN/1")}); con.ClientID != "" {
 					c.Errorf("client identifier %q", con.ClientID)
 				}
 				c.Sleep(time.Second)
@@ -120,10 +120,10 @@ func TestConnect(t *testing.T) {
 		zero := mqtttest.Ptr[byte](0)
 		srv.Script(func(c *mqtttest.Conn) {
 			c.Accept(mqtttest.Connack{
-				SessionExpiryInterval: mqtttest.Ptr[uint32](5), ReceiveMaximum: mqtttest.Ptr[uint16](6), MaximumQoS: mqtttest.Ptr[byte](1),
-				RetainAvailable: zero, MaximumPacketSize: mqtttest.Ptr[uint32](1000), TopicAliasMaximum: mqtttest.Ptr[uint16](8),
-				WildcardSubscriptionAvailable: zero, SubscriptionIdentifiersAvailable: zero, SharedSubscriptionAvailable: zero,
-				ServerKeepAlive: mqtttest.Ptr[uint16](9), ResponseInformation: str("info"), ServerReference: str("ref"), ReasonString: str("why"),
+				SessionExpiryIntervalSeconds: mqtttest.Ptr[uint32](5), ReceiveMaximum: mqtttest.Ptr[uint16](6), MaximumQoS: mqtttest.Ptr[byte](1),
+				RetainAvailable: zero, MaximumPacketSizeBytes: mqtttest.Ptr[uint32](1000), TopicAliasMaximum: mqtttest.Ptr[uint16](8),
+				WildcardSubscriptionsAvailable: zero, SubscriptionIDsAvailable: zero, SharedSubscriptionsAvailable: zero,
+				ServerKeepAliveSeconds: mqtttest.Ptr[uint16](9), ResponseInformation: str("info"), ServerReference: str("ref"), ReasonString: str("why"),
 				UserProperties: []mqtttest.UserProperty{{Name: "k", Value: "v"}},
 			})
 			c.Sleep(time.Second)
@@ -166,7 +166,7 @@ func TestDisconnect(t *testing.T) {
 			c.ExpectPuback()
 			c.ExpectPubrec()
 			p := c.ExpectDisconnect()
-			if p.ReasonCode != mqtttest.DisconnectWithWillMessage || *p.ReasonString != "bye" || *p.SessionExpiryInterval != 7 || len(p.UserProperties) != 1 {
+			if p.ReasonCode != mqtttest.DisconnectWithWillMessage || *p.ReasonString != "bye" || *p.SessionExpiryIntervalSeconds != 7 || len(p.UserProperties) != 1 {
 				c.Errorf("got %v", mqtttest.Describe(p))
 			}
 			c.ExpectClosed()
@@ -184,7 +184,7 @@ func TestDisconnect(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {
 			accept(c)
-			if p := c.ExpectDisconnectWith(mqtttest.NormalDisconnection); p.SessionExpiryInterval != nil {
+			if p := c.ExpectDisconnectWith(mqtttest.NormalDisconnection); p.SessionExpiryIntervalSeconds != nil {
 				c.Errorf("got %v", mqtttest.Describe(p))
 			}
 		})
@@ -231,7 +231,7 @@ func TestKeepAlive(t *testing.T) {
 		bubble(t, fmt.Sprintf("MQTT-3.1.2-21 MQTT-3.2.2-21 Server Keep Alive %d replaces the client's", interval), func(t *testing.T) {
 			srv := mqtttest.NewServer(t)
 			srv.Script(func(c *mqtttest.Conn) {
-				c.Accept(mqtttest.Connack{ServerKeepAlive: &interval})
+				c.Accept(mqtttest.Connack{ServerKeepAliveSeconds: &interval})
 				if interval == 0 {
 					c.ExpectSilence(time.Hour)
 				} else {

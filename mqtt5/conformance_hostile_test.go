@@ -157,7 +157,7 @@ func TestHostile_handshake(t *testing.T) {
 		{name: "Maximum QoS 2", code: protocol, packet: "CONNACK", rule: "3.2.2.3",
 			handshake: []mqtttest.Packet{mqtttest.Connack{MaximumQoS: mqtttest.Ptr[byte](2)}}},
 		{name: "property twice", code: protocol, packet: "CONNACK", rule: "3.2.2.3",
-			handshake: []mqtttest.Packet{mqtttest.Connack{ServerKeepAlive: mqtttest.Ptr[uint16](9), ExtraProperties: mqtttest.Uint16Property(0x13, 9)}}},
+			handshake: []mqtttest.Packet{mqtttest.Connack{ServerKeepAliveSeconds: mqtttest.Ptr[uint16](9), ExtraProperties: mqtttest.Uint16Property(0x13, 9)}}},
 		{name: "property of another packet", code: malformed, packet: "CONNACK", rule: "2.2.2.2",
 			handshake: []mqtttest.Packet{mqtttest.Connack{ExtraProperties: mqtttest.Uint16Property(0x23, 9)}}},
 		{name: "MQTT-1.5.4-1 ill-formed string", code: malformed, packet: "CONNACK", rule: "MQTT-1.5.4-1",
@@ -192,13 +192,13 @@ func TestHostile_form(t *testing.T) {
 			change: func(o *mqtt5.ClientOptions) { o.Connect.MaximumPacketSizeBytes = mqtt5.Ptr[uint32](20) },
 			send:   []mqtttest.Packet{mqtttest.Publish{Topic: "a", Payload: make([]byte, 16)}}},
 		{name: "MQTT-3.14.2-2 session expiry interval in DISCONNECT", code: protocol, packet: "DISCONNECT", rule: "MQTT-3.14.2-2",
-			send: []mqtttest.Packet{mqtttest.Disconnect{ReasonCode: mqtttest.ServerBusy, SessionExpiryInterval: mqtttest.Ptr[uint32](1)}}},
+			send: []mqtttest.Packet{mqtttest.Disconnect{ReasonCode: mqtttest.ServerBusy, SessionExpiryIntervalSeconds: mqtttest.Ptr[uint32](1)}}},
 		{name: "MQTT-3.2.0-2 second CONNACK", code: protocol, packet: "CONNACK", rule: "MQTT-3.2.0-2", send: []mqtttest.Packet{mqtttest.Connack{}}},
 	}
 	for name, p := range map[string]mqtttest.Packet{
 		"CONNECT":     mqtttest.Connect{ClientID: "x"},
-		"SUBSCRIBE":   mqtttest.Subscribe{PacketID: 1, Subscriptions: []mqtttest.Subscription{{Filter: "a"}}},
-		"UNSUBSCRIBE": mqtttest.Unsubscribe{PacketID: 1, Filters: []string{"a"}},
+		"SUBSCRIBE":   mqtttest.Subscribe{PacketID: 1, Subscriptions: []mqtttest.Subscription{{TopicFilter: "a"}}},
+		"UNSUBSCRIBE": mqtttest.Unsubscribe{PacketID: 1, TopicFilters: []string{"a"}},
 		"PINGREQ":     mqtttest.Pingreq{},
 	} {
 		list = append(list, violation{name: name + " from a server", code: protocol, packet: name, rule: "4.13.1", send: []mqtttest.Packet{p}})

@@ -23,7 +23,7 @@ func TestPublish_flows(t *testing.T) {
 			var ids []uint16
 			for i := range 3 {
 				p := c.ExpectPublish(mqtttest.QoS(1), mqtttest.Payload(fmt.Sprint(i)))
-				if p.Dup || p.PacketID == 0 || slices.Contains(ids, p.PacketID) {
+				if p.Duplicate || p.PacketID == 0 || slices.Contains(ids, p.PacketID) {
 					c.Errorf("got %v", mqtttest.Describe(p))
 				}
 				ids = append(ids, p.PacketID)
@@ -58,7 +58,7 @@ func TestPublish_flows(t *testing.T) {
 			accept(c)
 			p := c.ExpectPublish(mqtttest.QoS(2))
 			q := c.ExpectPublish(mqtttest.QoS(2))
-			if p.Dup || q.Dup || p.PacketID == q.PacketID {
+			if p.Duplicate || q.Duplicate || p.PacketID == q.PacketID {
 				c.Errorf("%v, %v", mqtttest.Describe(p), mqtttest.Describe(q))
 			}
 			c.ExpectSilence(10 * time.Second)
@@ -116,7 +116,7 @@ func TestPublish_flows(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) {
 			accept(c, resumed)
 			p := c.ExpectPublish(mqtttest.Resent, mqtttest.QoS(2))
-			if p.PacketID != id || *p.MessageExpiryInterval != 1 {
+			if p.PacketID != id || *p.MessageExpirySeconds != 1 {
 				c.Errorf("resent %v", mqtttest.Describe(p))
 			}
 			c.Send(mqtttest.Pubrec{PacketID: id})
@@ -188,7 +188,7 @@ func TestPublish_resend(t *testing.T) {
 		for range 2 { // twice: the second time they go a third time
 			srv.Script(func(c *mqtttest.Conn) {
 				con := accept(c, resumed)
-				if con.CleanStart || *con.SessionExpiryInterval != 3600 || con.ClientID != "device" {
+				if con.CleanStart || *con.SessionExpiryIntervalSeconds != 3600 || con.ClientID != "device" {
 					c.Errorf("got %v", mqtttest.Describe(con))
 				}
 				for _, i := range []int{0, 1, 3, 4} {
@@ -252,7 +252,7 @@ func TestPublish_resend(t *testing.T) {
 			}
 			one := c.ExpectPublish(mqtttest.QoS(1), mqtttest.Payload("one"))
 			two := c.ExpectPublish(mqtttest.QoS(1), mqtttest.Payload("two"))
-			if one.Dup || two.Dup {
+			if one.Duplicate || two.Duplicate {
 				c.Errorf("DUP in a new session")
 			}
 			c.Send(raw(2, 9, "in")) // a new message, for the session is new
@@ -290,7 +290,7 @@ func TestPublish_resend(t *testing.T) {
 				c.Errorf("no clean start")
 			}
 			p := c.ExpectPublish()
-			if p.Dup {
+			if p.Duplicate {
 				c.Errorf("DUP after a clean start")
 			}
 			c.Send(mqtttest.Puback{PacketID: p.PacketID})
@@ -305,10 +305,10 @@ func TestPublish_resend(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) {
 			accept(c)
 			in := raw(1, 1, "in")
-			in.Dup = true
+			in.Duplicate = true
 			c.Send(in)
 			p := c.ExpectPublish()
-			if p.Dup {
+			if p.Duplicate {
 				c.Errorf("DUP in a message that is new")
 			}
 			c.Send(mqtttest.Puback{PacketID: p.PacketID})
@@ -407,7 +407,7 @@ func TestPublish_receiveMaximum(t *testing.T) {
 	bubble(t, "MQTT-3.3.4-8 MQTT-4.9.0-3 other packets pass a used-up Receive Maximum", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {
-			c.Accept(mqtttest.Connack{ReceiveMaximum: mqtttest.Ptr[uint16](1), ServerKeepAlive: mqtttest.Ptr[uint16](10)})
+			c.Accept(mqtttest.Connack{ReceiveMaximum: mqtttest.Ptr[uint16](1), ServerKeepAliveSeconds: mqtttest.Ptr[uint16](10)})
 			p := c.ExpectPublish(mqtttest.QoS(1), mqtttest.Payload("first"))
 			sub := c.ExpectSubscribe()
 			c.Send(mqtttest.Suback{PacketID: sub.PacketID, ReasonCodes: []mqtttest.ReasonCode{1}})
@@ -472,18 +472,18 @@ func TestPublish_limits(t *testing.T) {
 		{"MQTT-3.2.2-11 QoS 1 where 0 is allowed", mqtttest.Connack{MaximumQoS: none}, publish(1, nil), "MQTT-3.2.2-11"},
 		{"MQTT-3.2.2-14 retained message where none is allowed", mqtttest.Connack{RetainAvailable: none},
 			publish(0, func(p *mqtt5.PublishPacket) { p.Retain = true }), "MQTT-3.2.2-14"},
-		{"MQTT-3.2.2-15 PUBLISH above the Maximum Packet Size", mqtttest.Connack{MaximumPacketSize: mqtttest.Ptr[uint32](50)},
+		{"MQTT-3.2.2-15 PUBLISH above the Maximum Packet Size", mqtttest.Connack{MaximumPacketSizeBytes: mqtttest.Ptr[uint32](50)},
 			publish(0, func(p *mqtt5.PublishPacket) { p.Payload = make([]byte, 45) }), "MQTT-3.2.2-15"},
-		{"MQTT-3.2.2-15 SUBSCRIBE above the Maximum Packet Size", mqtttest.Connack{MaximumPacketSize: mqtttest.Ptr[uint32](50)},
+		{"MQTT-3.2.2-15 SUBSCRIBE above the Maximum Packet Size", mqtttest.Connack{MaximumPacketSizeBytes: mqtttest.Ptr[uint32](50)},
 			subscribe(filter44, nil), "MQTT-3.2.2-15"},
-		{"MQTT-3.2.2-15 UNSUBSCRIBE above the Maximum Packet Size", mqtttest.Connack{MaximumPacketSize: mqtttest.Ptr[uint32](50)},
+		{"MQTT-3.2.2-15 UNSUBSCRIBE above the Maximum Packet Size", mqtttest.Connack{MaximumPacketSizeBytes: mqtttest.Ptr[uint32](50)},
 			func(d *device) error {
 				_, err := d.Unsubscribe(d.ctx, &mqtt5.UnsubscribePacket{TopicFilters: []string{filter44}})
 				return err
 			}, "MQTT-3.2.2-15"},
-		{"wildcard where none is allowed", mqtttest.Connack{WildcardSubscriptionAvailable: none}, subscribe("a/+", nil), "3.2.2.3.11"},
-		{"subscription identifier where none is allowed", mqtttest.Connack{SubscriptionIdentifiersAvailable: none}, subscribe("a", mqtt5.Ptr[uint32](1)), "3.2.2.3.12"},
-		{"shared subscription where none is allowed", mqtttest.Connack{SharedSubscriptionAvailable: none}, subscribe("$share/g/a", nil), "3.2.2.3.13"},
+		{"wildcard where none is allowed", mqtttest.Connack{WildcardSubscriptionsAvailable: none}, subscribe("a/+", nil), "3.2.2.3.11"},
+		{"subscription identifier where none is allowed", mqtttest.Connack{SubscriptionIDsAvailable: none}, subscribe("a", mqtt5.Ptr[uint32](1)), "3.2.2.3.12"},
+		{"shared subscription where none is allowed", mqtttest.Connack{SharedSubscriptionsAvailable: none}, subscribe("$share/g/a", nil), "3.2.2.3.13"},
 	} {
 		bubble(t, c.name, func(t *testing.T) {
 			srv := mqtttest.NewServer(t)
@@ -505,7 +505,7 @@ func TestPublish_limits(t *testing.T) {
 	bubble(t, "MQTT-3.2.2-15 as large as the Maximum Packet Size", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {
-			c.Accept(mqtttest.Connack{MaximumPacketSize: mqtttest.Ptr[uint32](50)})
+			c.Accept(mqtttest.Connack{MaximumPacketSizeBytes: mqtttest.Ptr[uint32](50)})
 			if p := c.ExpectPublish(); len(p.Payload) != 44 { // 2+3+1+44
 				c.Errorf("payload of %d bytes", len(p.Payload))
 			}

@@ -40,7 +40,7 @@ func TestReceive_flows(t *testing.T) {
 		{"MQTT-4.3.2-5 QoS 1: the identifier is new after PUBACK, whatever DUP says", func(c *mqtttest.Conn) {
 			for i := range 3 {
 				p := text(1, 7, fmt.Sprint(i))
-				p.Dup = i > 0
+				p.Duplicate = i > 0
 				c.Send(p)
 				c.ExpectPacket(mqtttest.Puback{PacketID: 7})
 			}
@@ -57,7 +57,7 @@ func TestReceive_flows(t *testing.T) {
 		{"MQTT-4.3.3-11 MQTT-4.3.3-12 QoS 2: the identifier is new after PUBCOMP", func(c *mqtttest.Conn) {
 			for i := range 3 {
 				p := text(2, 7, fmt.Sprint(i))
-				p.Dup = i > 0
+				p.Duplicate = i > 0
 				c.Send(p)
 				c.ExpectPacket(mqtttest.Pubrec{PacketID: 7})
 				c.Send(mqtttest.Pubrel{PacketID: 7})
@@ -74,7 +74,7 @@ func TestReceive_flows(t *testing.T) {
 		}, "refuse 0 refuse 1 refuse 2"},
 		{"MQTT-4.3.3-13 QoS 2: the handshake of an expired message ends as ever", func(c *mqtttest.Conn) {
 			p := text(2, 7, "old")
-			p.MessageExpiryInterval = mqtttest.Ptr[uint32](1)
+			p.MessageExpirySeconds = mqtttest.Ptr[uint32](1)
 			c.Send(p)
 			c.ExpectPacket(mqtttest.Pubrec{PacketID: 7})
 			c.Sleep(time.Minute)
@@ -154,7 +154,7 @@ func TestReceive_resumed(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) { // the PUBREC did not arrive
 			accept(c, resumed)
 			p := text(2, 7, "once")
-			p.Dup = true
+			p.Duplicate = true
 			c.Send(p)
 			c.ExpectPacket(mqtttest.Pubrec{PacketID: 7})
 			c.Send(mqtttest.Pubrel{PacketID: 7})
@@ -183,7 +183,7 @@ func TestReceive_resumed(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) {
 			accept(c, resumed)
 			p := text(1, 7, "x")
-			p.Dup = true
+			p.Duplicate = true
 			c.Send(p)
 			c.ExpectPacket(mqtttest.Puback{PacketID: 7})
 			c.ExpectSilence(time.Minute)

@@ -454,7 +454,7 @@ func TestResubscribe(t *testing.T) {
 		filters := func(p mqtttest.Subscribe) string {
 			var list []string
 			for _, s := range p.Subscriptions {
-				list = append(list, fmt.Sprint(s.Filter, s.QoS))
+				list = append(list, fmt.Sprint(s.TopicFilter, s.QoS))
 			}
 			slices.Sort(list)
 			return strings.Join(list, " ")
@@ -467,7 +467,7 @@ func TestResubscribe(t *testing.T) {
 			}
 			codes := []mqtttest.ReasonCode{1, 1}
 			for i, s := range p.Subscriptions {
-				if s.Filter == "b" {
+				if s.TopicFilter == "b" {
 					codes[i] = mqtttest.NotAuthorized
 				}
 			}

@@ -67,7 +67,7 @@ func TestDurable_received(t *testing.T) {
 		})
 		srv.Script(func(con *mqtttest.Conn) {
 			con.Accept(mqtttest.Connack{SessionPresent: true})
-			con.Send(mqtttest.Publish{QoS: 2, Topic: "t", PacketID: 7, Payload: []byte("once"), Dup: true})
+			con.Send(mqtttest.Publish{QoS: 2, Topic: "t", PacketID: 7, Payload: []byte("once"), Duplicate: true})
 			con.ExpectPacket(mqtttest.Pubrec{PacketID: 7})
 			con.Send(mqtttest.Pubrel{PacketID: 7})
 			con.ExpectPacket(mqtttest.Pubcomp{PacketID: 7})

@@ -171,7 +171,7 @@ func TestTakeAck_overALoss(t *testing.T) {
 		srv.Script(func(c *mqtttest.Conn) {
 			accept(c, resumed)
 			c.ExpectSilence(time.Second)
-			p.Dup = true
+			p.Duplicate = true
 			c.Send(p)
 			c.ExpectSilence(time.Second)
 			c.Send(p)

@@ -150,13 +150,13 @@ func TestOptions_areCopiedDeeply(t *testing.T) {
 			t.Fatalf("%d attempts", len(list))
 		}
 		for _, p := range list {
-			if p.KeepAlive != 1000 || string(p.Password) != "\x01\x01" || *p.UserName != "s" || p.UserProperties[1] != (mqtttest.UserProperty{Name: "s", Value: "s"}) ||
-				*p.SessionExpiryInterval != 1 || *p.ReceiveMaximum != 1 {
+			if p.KeepAliveSeconds != 1000 || string(p.Password) != "\x01\x01" || *p.Username != "s" || p.UserProperties[1] != (mqtttest.UserProperty{Name: "s", Value: "s"}) ||
+				*p.SessionExpiryIntervalSeconds != 1 || *p.ReceiveMaximum != 1 {
 				t.Errorf("CONNECT %v", mqtttest.Describe(p))
 			}
 			w := p.Will
 			if w == nil || w.Topic != "s" || string(w.Payload) != "\x01\x01" || *w.ContentType != "s" || *w.ResponseTopic != "s" ||
-				string(w.CorrelationData) != "\x01\x01" || len(w.UserProperties) != 2 || *w.MessageExpiryInterval != 1 || *w.DelayInterval != 1 {
+				string(w.CorrelationData) != "\x01\x01" || len(w.UserProperties) != 2 || *w.MessageExpirySeconds != 1 || *w.DelayIntervalSeconds != 1 {
 				t.Errorf("will %+v", w)
 			}
 		}

@@ -43,8 +43,8 @@ func TestPoison_countsOnlyWhatPointsAtThePublish(t *testing.T) {
 					ack.SessionPresent = n > 0
 					c.Accept(ack)
 					p := c.ExpectPublish(mqtttest.Topic("suspect"))
-					if p.Dup != (n > 0) {
-						c.Errorf("DUP is %v on connection %d", p.Dup, n)
+					if p.Duplicate != (n > 0) {
+						c.Errorf("DUP is %v on connection %d", p.Duplicate, n)
 					}
 					test.end(c)
 				})

@@ -22,11 +22,11 @@ func TestReconnect(t *testing.T) {
 			untilDisconnect(c, mqtttest.Success)
 		})
 		srv.Script(func(c *mqtttest.Conn) {
-			if con := accept(c, resumed); con.CleanStart || con.UserName == nil || *con.UserName != "second" {
+			if con := accept(c, resumed); con.CleanStart || con.Username == nil || *con.Username != "second" {
 				c.Errorf("CONNECT %+v", con)
 			}
 			p := c.ExpectPublish()
-			if !p.Dup {
+			if !p.Duplicate {
 				c.Errorf("not sent again: %+v", p)
 			}
 			c.Send(mqtttest.Puback{PacketID: p.PacketID})

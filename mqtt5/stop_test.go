@@ -195,7 +195,7 @@ func TestStop_endsWhenNothingIsLeftToWaitFor(t *testing.T) {
 	bubble(t, "the last one is refused when its turn comes", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {
-			accept(c, mqtttest.Connack{ReceiveMaximum: mqtttest.Ptr[uint16](1), MaximumPacketSize: mqtttest.Ptr[uint32](100)})
+			accept(c, mqtttest.Connack{ReceiveMaximum: mqtttest.Ptr[uint16](1), MaximumPacketSizeBytes: mqtttest.Ptr[uint32](100)})
 			p := c.ExpectPublish()
 			c.Sleep(time.Second)
 			c.Send(mqtttest.Puback{PacketID: p.PacketID})

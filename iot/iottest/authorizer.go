@@ -47,7 +47,7 @@ type AuthorizerRequest struct {
 	Token             string // value of the token parameter
 	SignatureVerified bool
 	ClientID          string // empty when the fields came with the WebSocket upgrade
-	UserName          string // as in CONNECT, with its query
+	Username          string // as in CONNECT, with its query
 	Query             url.Values
 	Password          []byte // bytes of CONNECT, nil when there are none
 	ServerName        string // SNI
@@ -167,13 +167,13 @@ func (c *Core) authenticateCustom(tr *transport, pk *packets.Packet) (*principal
 	if tr.principal != nil { // by the upgrade
 		return tr.principal, nil
 	}
-	req := &AuthorizerRequest{ClientID: pk.Connect.ClientIdentifier, UserName: string(pk.Connect.Username)}
+	req := &AuthorizerRequest{ClientID: pk.Connect.ClientIdentifier, Username: string(pk.Connect.Username)}
 	if tr.upgrade != nil {
 		req.Header = tr.upgrade.Header
 	}
 	query := ""
-	if i := strings.LastIndexByte(req.UserName, '?'); i >= 0 {
-		query = req.UserName[i+1:]
+	if i := strings.LastIndexByte(req.Username, '?'); i >= 0 {
+		query = req.Username[i+1:]
 	}
 	req.setFields(query)
 	if pk.Connect.PasswordFlag {

@@ -106,7 +106,7 @@ func TestAuthorizer(t *testing.T) {
 			}
 		}
 	}
-	if got == nil || got.UserName != "user" || got.Authorizer != "open" || got.ClientID != "default" || got.ServerName != c.Endpoint() {
+	if got == nil || got.Username != "user" || got.Authorizer != "open" || got.ClientID != "default" || got.ServerName != c.Endpoint() {
 		t.Errorf("the function was told %+v", got)
 	}
 }

@@ -57,8 +57,8 @@ type ClientInfo struct {
 	RequestResponse      bool // Request Response Information
 	NoProblemInformation bool // Request Problem Information 0
 	UserProperties       []UserProperty
-	HasUserName          bool
-	UserName             string
+	HasUsername          bool
+	Username             string
 	HasPassword          bool
 	Password             Secret
 	Will                 *Message // do not modify
@@ -98,7 +98,7 @@ func (tr *transport) describe(cl *client, pk *packets.Packet) *ClientInfo {
 		RequestResponse:      p.RequestResponseInfo == 1,
 		NoProblemInformation: p.RequestProblemInfoFlag && p.RequestProblemInfo == 0,
 		UserProperties:       userProperties(p.User),
-		HasUserName:          con.UsernameFlag, UserName: string(con.Username),
+		HasUsername:          con.UsernameFlag, Username: string(con.Username),
 		HasPassword: con.PasswordFlag, Password: Secret(con.Password), Will: willOf(pk, con.ClientIdentifier),
 	}
 }

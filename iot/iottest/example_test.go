@@ -125,7 +125,7 @@ func ExampleCore_WaitFor() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Log(e.Client.ALPN, e.Client.UserName)
+		t.Log(e.Client.ALPN, e.Client.Username)
 	}
 }
 

@@ -123,8 +123,8 @@ func (a *audit) client(p Packet, size int) (list []*Violation) {
 	if a.connect != nil && a.connect.AuthenticationMethod != nil && a.connack == nil && typ != TypeAuth && typ != TypeDisconnect {
 		add(ProtocolError, "MQTT-3.1.2-30", "sent before CONNACK although CONNECT has an Authentication Method")
 	}
-	if a.connack != nil && a.connack.MaximumPacketSize != nil && uint32(size) > *a.connack.MaximumPacketSize {
-		add(PacketTooLarge, "MQTT-3.2.2-15", "%d bytes, but the server takes %d", size, *a.connack.MaximumPacketSize)
+	if a.connack != nil && a.connack.MaximumPacketSizeBytes != nil && uint32(size) > *a.connack.MaximumPacketSizeBytes {
+		add(PacketTooLarge, "MQTT-3.2.2-15", "%d bytes, but the server takes %d", size, *a.connack.MaximumPacketSizeBytes)
 	}
 	switch p := p.(type) {
 	case Publish:
@@ -143,8 +143,8 @@ func (a *audit) client(p Packet, size int) (list []*Violation) {
 		a.start(p.PacketID, &flight{typ: typ}, add)
 	case Disconnect:
 		a.gone = true
-		if v := p.SessionExpiryInterval; v != nil && *v > 0 && a.connect != nil &&
-			(a.connect.SessionExpiryInterval == nil || *a.connect.SessionExpiryInterval == 0) {
+		if v := p.SessionExpiryIntervalSeconds; v != nil && *v > 0 && a.connect != nil &&
+			(a.connect.SessionExpiryIntervalSeconds == nil || *a.connect.SessionExpiryIntervalSeconds == 0) {
 			add(ProtocolError, "§3.14.2.2.2", "Session Expiry Interval %d after 0 in CONNECT", *v)
 		}
 	case Auth:
@@ -197,7 +197,7 @@ func (a *audit) clientPublish(p Publish, add addFunc) {
 	old := a.session.flights[p.PacketID]
 	f := &flight{typ: TypePublish, publish: p}
 	switch {
-	case !p.Dup:
+	case !p.Duplicate:
 		a.start(p.PacketID, f, add)
 	case old == nil || old.typ != TypePublish:
 		// Its first sending may have been lost on the way, but only if there was one.
@@ -322,15 +322,15 @@ func (a *audit) clientSubscribe(p Subscribe, add addFunc) {
 	if a.connack == nil {
 		return
 	}
-	if p.SubscriptionIdentifier != nil && or(a.connack.SubscriptionIdentifiersAvailable, 1) == 0 {
+	if p.SubscriptionIdentifier != nil && or(a.connack.SubscriptionIDsAvailable, 1) == 0 {
 		add(SubscriptionIdentifiersNotSupported, "§3.2.2.3.12", "the server takes no Subscription Identifiers")
 	}
 	for _, s := range p.Subscriptions {
-		name, filter := splitShared(s.Filter)
-		if name != "" && or(a.connack.SharedSubscriptionAvailable, 1) == 0 {
+		name, filter := splitShared(s.TopicFilter)
+		if name != "" && or(a.connack.SharedSubscriptionsAvailable, 1) == 0 {
 			add(SharedSubscriptionsNotSupported, "§3.2.2.3.13", "the server takes no shared subscriptions")
 		}
-		if hasWildcard(filter) && or(a.connack.WildcardSubscriptionAvailable, 1) == 0 {
+		if hasWildcard(filter) && or(a.connack.WildcardSubscriptionsAvailable, 1) == 0 {
 			add(WildcardSubscriptionsNotSupported, "§3.2.2.3.11", "the server takes no wildcards")
 		}
 	}
@@ -417,7 +417,7 @@ func (a *audit) accepted(p Connack) {
 	early := a.session.flights // what was sent before CONNACK
 	id := a.connect.ClientID
 	if id == "" {
-		id = or(p.AssignedClientIdentifier, fmt.Sprintf("%p", a))
+		id = or(p.AssignedClientID, fmt.Sprintf("%p", a))
 	}
 	old := a.server.sessions[id]
 	if old == nil || !p.SessionPresent || a.connect.CleanStart {

@@ -19,13 +19,13 @@ func TestAudit(t *testing.T) {
 	t.Parallel()
 	c := func(p Packet) step { return step{FromClient, p} }
 	s := func(p Packet) step { return step{FromServer, p} }
-	connect := c(Connect{ClientID: "a", SessionExpiryInterval: Ptr[uint32](100)})
+	connect := c(Connect{ClientID: "a", SessionExpiryIntervalSeconds: Ptr[uint32](100)})
 	fresh, resumed := s(Connack{}), s(Connack{SessionPresent: true})
 	pub := func(qos byte, id uint16) step { return c(Publish{Topic: "t", QoS: qos, PacketID: id}) }
-	dup := func(qos byte, id uint16) step { return c(Publish{Topic: "t", QoS: qos, PacketID: id, Dup: true}) }
+	dup := func(qos byte, id uint16) step { return c(Publish{Topic: "t", QoS: qos, PacketID: id, Duplicate: true}) }
 	in := func(qos byte, id uint16) step { return s(Publish{Topic: "t", QoS: qos, PacketID: id}) }
 	sub := func(id uint16, filter string) step {
-		return c(Subscribe{PacketID: id, Subscriptions: []Subscription{{Filter: filter}}})
+		return c(Subscribe{PacketID: id, Subscriptions: []Subscription{{TopicFilter: filter}}})
 	}
 	alias := func(topic string, n uint16) step { return c(Publish{Topic: topic, TopicAlias: Ptr(n)}) }
 	auth := func(code ReasonCode, method string) Packet {
@@ -40,11 +40,11 @@ func TestAudit(t *testing.T) {
 		steps []step
 	}{
 		{"", "an ordinary connection", []step{connect, fresh, pub(0, 0), pub(1, 1), s(Puback{PacketID: 1}), pub(2, 1), s(Pubrec{PacketID: 1}), c(Pubrel{PacketID: 1}),
-			s(Pubcomp{PacketID: 1}), sub(1, "#"), s(Suback{PacketID: 1, ReasonCodes: []ReasonCode{0}}), c(Unsubscribe{PacketID: 1, Filters: []string{"#"}}),
+			s(Pubcomp{PacketID: 1}), sub(1, "#"), s(Suback{PacketID: 1, ReasonCodes: []ReasonCode{0}}), c(Unsubscribe{PacketID: 1, TopicFilters: []string{"#"}}),
 			s(Unsuback{PacketID: 1, ReasonCodes: []ReasonCode{0}}), pub(1, 1), c(Pingreq{}), c(Disconnect{})}},
 		{"MQTT-3.1.0-1", "no CONNECT", []step{pub(0, 0)}},
 		{"MQTT-3.14.4-1", "after DISCONNECT", []step{connect, fresh, c(Disconnect{}), c(Pingreq{})}},
-		{"§3.14.2.2.2", "Session Expiry out of nothing", []step{c(Connect{}), fresh, c(Disconnect{SessionExpiryInterval: Ptr[uint32](1)})}},
+		{"§3.14.2.2.2", "Session Expiry out of nothing", []step{c(Connect{}), fresh, c(Disconnect{SessionExpiryIntervalSeconds: Ptr[uint32](1)})}},
 		{"MQTT-3.1.2-30", "before CONNACK", []step{connectAuth, c(Pingreq{})}},
 
 		{"MQTT-2.2.1-3", "PUBLISH in flight", []step{connect, fresh, pub(1, 1), c(Publish{Topic: "other", QoS: 1, PacketID: 1})}},
@@ -66,22 +66,22 @@ func TestAudit(t *testing.T) {
 
 		{"MQTT-3.2.2-11", "above Maximum QoS", []step{connect, ack(Connack{MaximumQoS: Ptr[byte](1)}), pub(2, 1)}},
 		{"MQTT-3.2.2-14", "RETAIN", []step{connect, ack(Connack{RetainAvailable: Ptr[byte](0)}), c(Publish{Topic: "t", Retain: true})}},
-		{"MQTT-3.2.2-15", "above Maximum Packet Size", []step{connect, ack(Connack{MaximumPacketSize: Ptr[uint32](5)}), pub(0, 0)}},
-		{"", "at Maximum Packet Size", []step{connect, ack(Connack{MaximumPacketSize: Ptr[uint32](6)}), pub(0, 0)}},
+		{"MQTT-3.2.2-15", "above Maximum Packet Size", []step{connect, ack(Connack{MaximumPacketSizeBytes: Ptr[uint32](5)}), pub(0, 0)}},
+		{"", "at Maximum Packet Size", []step{connect, ack(Connack{MaximumPacketSizeBytes: Ptr[uint32](6)}), pub(0, 0)}},
 		{"MQTT-3.2.2-17", "alias above the maximum", []step{connect, ack(Connack{TopicAliasMaximum: Ptr[uint16](1)}), alias("t", 2)}},
 		{"MQTT-3.2.2-18", "alias without maximum", []step{connect, fresh, alias("t", 1)}},
 		{"MQTT-3.3.2-7", "alias of another connection", []step{connect, ack(Connack{TopicAliasMaximum: Ptr[uint16](1)}), alias("t", 1), alias("", 1), connect,
 			ack(Connack{TopicAliasMaximum: Ptr[uint16](1)}), alias("", 1)}},
-		{"§3.2.2.3.11", "wildcard", []step{connect, ack(Connack{WildcardSubscriptionAvailable: Ptr[byte](0)}), sub(1, "a/+")}},
-		{"§3.2.2.3.13", "shared", []step{connect, ack(Connack{SharedSubscriptionAvailable: Ptr[byte](0)}), sub(1, "$share/g/a")}},
-		{"§3.2.2.3.12", "Subscription Identifier", []step{connect, ack(Connack{SubscriptionIdentifiersAvailable: Ptr[byte](0)}),
-			c(Subscribe{PacketID: 1, SubscriptionIdentifier: Ptr[uint32](1), Subscriptions: []Subscription{{Filter: "a"}}})}},
+		{"§3.2.2.3.11", "wildcard", []step{connect, ack(Connack{WildcardSubscriptionsAvailable: Ptr[byte](0)}), sub(1, "a/+")}},
+		{"§3.2.2.3.13", "shared", []step{connect, ack(Connack{SharedSubscriptionsAvailable: Ptr[byte](0)}), sub(1, "$share/g/a")}},
+		{"§3.2.2.3.12", "Subscription Identifier", []step{connect, ack(Connack{SubscriptionIDsAvailable: Ptr[byte](0)}),
+			c(Subscribe{PacketID: 1, SubscriptionIdentifier: Ptr[uint32](1), Subscriptions: []Subscription{{TopicFilter: "a"}}})}},
 
 		{"", "sent again in order", []step{connect, fresh, pub(1, 1), pub(2, 2), pub(2, 3), s(Pubrec{PacketID: 2}), connect, resumed, dup(1, 1), c(Pubrel{PacketID: 2}), dup(2, 3)}},
 		{"MQTT-4.6.0-1", "sent again out of order", []step{connect, fresh, pub(1, 1), pub(1, 2), connect, resumed, dup(1, 2), dup(1, 1)}},
 		{"MQTT-3.3.1-1", "sent again without DUP", []step{connect, fresh, pub(1, 1), connect, resumed, pub(1, 1)}},
 		{"MQTT-4.4.0-1", "sent again on the same connection", []step{connect, fresh, pub(1, 1), dup(1, 1)}},
-		{"MQTT-4.4.0-1", "sent again as another message", []step{connect, fresh, pub(1, 1), connect, resumed, c(Publish{Topic: "u", QoS: 1, PacketID: 1, Dup: true})}},
+		{"MQTT-4.4.0-1", "sent again as another message", []step{connect, fresh, pub(1, 1), connect, resumed, c(Publish{Topic: "u", QoS: 1, PacketID: 1, Duplicate: true})}},
 		{"MQTT-4.3.2-2", "DUP in a new session", []step{connect, fresh, pub(1, 1), connect, fresh, dup(1, 1)}},
 		{"MQTT-4.3.3-2", "DUP in a new session", []step{connect, fresh, dup(2, 1)}},
 		{"", "the first sending was lost", []step{connect, fresh, connect, resumed, dup(1, 1)}},

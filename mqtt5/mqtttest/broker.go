@@ -135,7 +135,7 @@ func (c *Conn) refuse(err error) {
 
 // serve handles packets until the connection ends.
 func (c *Conn) serve(b *broker, a *attachment, con Connect) {
-	c.alive = time.Duration(or(b.opts.Connack.ServerKeepAlive, con.KeepAlive)) * time.Second * 3 / 2
+	c.alive = time.Duration(or(b.opts.Connack.ServerKeepAliveSeconds, con.KeepAliveSeconds)) * time.Second * 3 / 2
 	for {
 		p, err := c.receive(c.alive)
 		switch {
@@ -231,9 +231,9 @@ func (b *broker) attach(c *Conn, con Connect, ack *Connack) *attachment {
 	if id == "" && ack == nil {
 		b.assigned++
 		id = fmt.Sprintf("assigned-%d", b.assigned)
-		answer.AssignedClientIdentifier = &id
+		answer.AssignedClientID = &id
 	} else if id == "" {
-		id = or(ack.AssignedClientIdentifier, fmt.Sprintf("unnamed-%d", c.number))
+		id = or(ack.AssignedClientID, fmt.Sprintf("unnamed-%d", c.number))
 	}
 	now := time.Now()
 	s := b.sessions[id]
@@ -254,11 +254,11 @@ func (b *broker) attach(c *Conn, con Connect, ack *Connack) *attachment {
 		b.sessions[id] = s
 	}
 	s.pending = nil
-	s.expiry, s.expires = or(answer.SessionExpiryInterval, or(con.SessionExpiryInterval, 0)), time.Time{}
+	s.expiry, s.expires = or(answer.SessionExpiryIntervalSeconds, or(con.SessionExpiryIntervalSeconds, 0)), time.Time{}
 	s.will = con.Will
 	a := &attachment{
 		c: c, session: s, aliases: map[uint16]string{}, flushed: make(chan struct{}),
-		quota: int(or(con.ReceiveMaximum, 65535)), limit: int(or(con.ReceiveMaximum, 65535)), largest: or(con.MaximumPacketSize, 1<<32-1),
+		quota: int(or(con.ReceiveMaximum, 65535)), limit: int(or(con.ReceiveMaximum, 65535)), largest: or(con.MaximumPacketSizeBytes, 1<<32-1),
 	}
 	a.queued.L = &b.mu
 	s.attached = a

@@ -11,7 +11,7 @@ import (
 )
 
 func subscribe(filter string, qos byte) Subscribe {
-	return Subscribe{PacketID: 1, Subscriptions: []Subscription{{Filter: filter, QoS: qos}}}
+	return Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: filter, QoS: qos}}}
 }
 
 func granted(codes ...ReasonCode) Suback { return Suback{PacketID: 1, ReasonCodes: codes} }
@@ -19,7 +19,7 @@ func granted(codes ...ReasonCode) Suback { return Suback{PacketID: 1, ReasonCode
 // resume connects with a session that outlives the connection.
 func (p *peer) resume(id string, present bool) {
 	p.t.Helper()
-	p.send(Connect{ClientID: id, SessionExpiryInterval: Ptr[uint32](100)})
+	p.send(Connect{ClientID: id, SessionExpiryIntervalSeconds: Ptr[uint32](100)})
 	p.want(Connack{SessionPresent: present})
 }
 
@@ -52,21 +52,21 @@ func TestBroker_requests(t *testing.T) {
 		p.want(Pubcomp{PacketID: 6, ReasonCode: PacketIdentifierNotFound})
 		p.send(subscribe("a", 2))
 		p.want(granted(GrantedQoS2))
-		if subs := srv.Subscriptions("a"); len(subs) != 1 || subs[0].Filter != "a" {
+		if subs := srv.Subscriptions("a"); len(subs) != 1 || subs[0].TopicFilter != "a" {
 			t.Errorf("subscriptions: %v", subs)
 		}
-		p.send(Unsubscribe{PacketID: 2, Filters: []string{"a", "b"}})
+		p.send(Unsubscribe{PacketID: 2, TopicFilters: []string{"a", "b"}})
 		p.want(Unsuback{PacketID: 2, ReasonCodes: []ReasonCode{Success, NoSubscriptionExisted}})
 		p.leave()
 	})
 	brokerTest(t, "assigned identifier", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
 		p.send(Connect{})
-		p.want(Connack{AssignedClientIdentifier: Ptr("assigned-1")})
+		p.want(Connack{AssignedClientID: Ptr("assigned-1")})
 	})
 	brokerTest(t, "refusals", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
-		p.send(Connect{UserName: Ptr("nobody")})
+		p.send(Connect{Username: Ptr("nobody")})
 		p.want(Connack{ReasonCode: NotAuthorized})
 		p.wantErr(io.EOF)
 		p = dial(t, srv)
@@ -75,19 +75,19 @@ func TestBroker_requests(t *testing.T) {
 		p.wantErr(io.EOF)
 		p = dial(t, srv)
 		p.send(Connect{ClientID: "a"})
-		p.want(Connack{MaximumQoS: Ptr[byte](1), SharedSubscriptionAvailable: Ptr[byte](0)})
-		p.send(Subscribe{PacketID: 1, Subscriptions: []Subscription{{Filter: "secret"}, {Filter: "a", QoS: 2}}})
+		p.want(Connack{MaximumQoS: Ptr[byte](1), SharedSubscriptionsAvailable: Ptr[byte](0)})
+		p.send(Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: "secret"}, {TopicFilter: "a", QoS: 2}}})
 		p.want(granted(NotAuthorized, GrantedQoS1))
 	}, WithBroker(BrokerOptions{
-		Connack: Connack{MaximumQoS: Ptr[byte](1), SharedSubscriptionAvailable: Ptr[byte](0)},
+		Connack: Connack{MaximumQoS: Ptr[byte](1), SharedSubscriptionsAvailable: Ptr[byte](0)},
 		Authenticate: func(c Connect) ReasonCode {
-			if c.UserName != nil {
+			if c.Username != nil {
 				return NotAuthorized
 			}
 			return Success
 		},
 		Authorize: func(_ string, s Subscription) ReasonCode {
-			if s.Filter == "secret" {
+			if s.TopicFilter == "secret" {
 				return NotAuthorized
 			}
 			return Success
@@ -110,7 +110,7 @@ func TestBroker_requests(t *testing.T) {
 	}, CollectFailures())
 	brokerTest(t, "keep-alive", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
-		p.send(Connect{KeepAlive: 10, ClientID: "a"})
+		p.send(Connect{KeepAliveSeconds: 10, ClientID: "a"})
 		p.want(Connack{})
 		start := time.Now()
 		p.want(Disconnect{ReasonCode: KeepAliveTimeout})
@@ -121,7 +121,7 @@ func TestBroker_requests(t *testing.T) {
 	})
 	brokerTest(t, "keep-alive during a packet", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
-		p.send(Connect{KeepAlive: 10, ClientID: "a"})
+		p.send(Connect{KeepAliveSeconds: 10, ClientID: "a"})
 		p.want(Connack{})
 		packet := Encode(Publish{Topic: "t", QoS: 1, PacketID: 1, Payload: make([]byte, 10)})
 		for _, b := range packet[:len(packet)-1] {
@@ -205,7 +205,7 @@ func TestBroker_routing(t *testing.T) {
 		a, b := dial(t, srv), dial(t, srv)
 		a.connect("a")
 		b.connect("b")
-		a.send(Subscribe{PacketID: 1, SubscriptionIdentifier: Ptr[uint32](7), Subscriptions: []Subscription{{Filter: "x/+", QoS: 1}}})
+		a.send(Subscribe{PacketID: 1, SubscriptionIdentifier: Ptr[uint32](7), Subscriptions: []Subscription{{TopicFilter: "x/+", QoS: 1}}})
 		a.want(granted(GrantedQoS1))
 		a.send(subscribe("x/#", 2))
 		a.want(granted(GrantedQoS2))
@@ -231,7 +231,7 @@ func TestBroker_routing(t *testing.T) {
 		id := uint16(0)
 		all := func(handling byte) Subscribe {
 			id++
-			return Subscribe{PacketID: id, Subscriptions: []Subscription{{Filter: "#", NoLocal: true, RetainAsPublished: true, RetainHandling: handling}}}
+			return Subscribe{PacketID: id, Subscriptions: []Subscription{{TopicFilter: "#", NoLocal: true, RetainAsPublished: true, RetainHandling: handling}}}
 		}
 		p.send(all(1))
 		p.want(granted(0))
@@ -269,7 +269,7 @@ func TestBroker_routing(t *testing.T) {
 	}, WithBroker(BrokerOptions{Connack: Connack{TopicAliasMaximum: Ptr[uint16](2)}}))
 	brokerTest(t, "limits of the client", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
-		p.send(Connect{ClientID: "a", ReceiveMaximum: Ptr[uint16](1), MaximumPacketSize: Ptr[uint32](20)})
+		p.send(Connect{ClientID: "a", ReceiveMaximum: Ptr[uint16](1), MaximumPacketSizeBytes: Ptr[uint32](20)})
 		p.want(Connack{})
 		p.send(subscribe("#", 1))
 		p.want(granted(1))
@@ -288,7 +288,7 @@ func TestBroker_routing(t *testing.T) {
 func TestBroker_sessions(t *testing.T) {
 	message := func(payload string) Publish { return Publish{Topic: "t", QoS: 2, Payload: []byte(payload)} }
 	sent := func(payload string, id uint16, dup bool) Publish {
-		return Publish{Topic: "t", QoS: 2, Payload: []byte(payload), PacketID: id, Dup: dup}
+		return Publish{Topic: "t", QoS: 2, Payload: []byte(payload), PacketID: id, Duplicate: dup}
 	}
 	brokerTest(t, "resumed", func(t *testing.T, srv *Server) {
 		p := dial(t, srv)
@@ -343,18 +343,18 @@ func TestBroker_sessions(t *testing.T) {
 		p.send(subscribe("t", 1))
 		p.want(granted(1))
 		p.leave()
-		srv.Publish(Publish{Topic: "t", QoS: 1, MessageExpiryInterval: Ptr[uint32](10)})
-		srv.Publish(Publish{Topic: "t", QoS: 1, MessageExpiryInterval: Ptr[uint32](90)})
+		srv.Publish(Publish{Topic: "t", QoS: 1, MessageExpirySeconds: Ptr[uint32](10)})
+		srv.Publish(Publish{Topic: "t", QoS: 1, MessageExpirySeconds: Ptr[uint32](90)})
 		time.Sleep(20 * time.Second)
 		p = dial(t, srv)
 		p.resume("a", true)
-		p.want(Publish{Topic: "t", QoS: 1, PacketID: 1, MessageExpiryInterval: Ptr[uint32](70)})
+		p.want(Publish{Topic: "t", QoS: 1, PacketID: 1, MessageExpirySeconds: Ptr[uint32](70)})
 	})
 }
 
 func TestBroker_will(t *testing.T) {
 	connect := func(delay, expiry uint32) Connect {
-		return Connect{ClientID: "a", SessionExpiryInterval: Ptr(expiry), Will: &Will{Topic: "w", Payload: []byte("gone"), DelayInterval: Ptr(delay)}}
+		return Connect{ClientID: "a", SessionExpiryIntervalSeconds: Ptr(expiry), Will: &Will{Topic: "w", Payload: []byte("gone"), DelayIntervalSeconds: Ptr(delay)}}
 	}
 	for _, tc := range []struct {
 		name  string

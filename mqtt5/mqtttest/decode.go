@@ -158,9 +158,9 @@ func decodeConnect(c *cursor, allowed idSet) (p Connect) {
 		c.malformed("MQTT-3.1.2-12", "Will QoS is 3")
 	}
 	p.CleanStart = flags&0x02 != 0
-	p.KeepAlive = c.uint16("Keep Alive")
+	p.KeepAliveSeconds = c.uint16("Keep Alive")
 	props := c.properties(allowed, "CONNECT")
-	p.SessionExpiryInterval, p.ReceiveMaximum, p.MaximumPacketSize = props.sessionExpiry, props.receiveMaximum, props.maximumPacket
+	p.SessionExpiryIntervalSeconds, p.ReceiveMaximum, p.MaximumPacketSizeBytes = props.sessionExpiry, props.receiveMaximum, props.maximumPacket
 	p.TopicAliasMaximum, p.UserProperties = props.topicAliasMax, props.user
 	p.RequestResponseInformation, p.RequestProblemInformation = props.requestResponse, props.requestProblem
 	p.AuthenticationMethod, p.AuthenticationData = props.authMethod, props.authData
@@ -172,7 +172,7 @@ func decodeConnect(c *cursor, allowed idSet) (p Connect) {
 	}
 	if flags&0x80 != 0 {
 		name := c.string("the user name", "MQTT-3.1.2-17", "MQTT-3.1.3-12")
-		p.UserName = &name
+		p.Username = &name
 	}
 	if flags&0x40 != 0 {
 		p.Password = c.binary("the password", "MQTT-3.1.2-19")
@@ -192,7 +192,7 @@ func decodeWill(c *cursor) *Will {
 	missing := len(c.b) == 0
 	props := c.properties(willProperties, "the will")
 	w := &Will{
-		DelayInterval: props.willDelay, PayloadFormatIndicator: props.payloadFormat, MessageExpiryInterval: props.messageExpiry,
+		DelayIntervalSeconds: props.willDelay, PayloadFormat: props.payloadFormat, MessageExpirySeconds: props.messageExpiry,
 		ContentType: props.contentType, ResponseTopic: props.responseTopic, CorrelationData: props.correlationData,
 		UserProperties: props.user,
 	}
@@ -208,7 +208,7 @@ func decodeWill(c *cursor) *Will {
 		c.fail(TopicNameInvalid, []string{"MQTT-4.7.0-1"}, "the will topic has a wildcard in it")
 	}
 	w.Payload = clonePayload(c.binary("the will payload", "MQTT-3.1.2-9"))
-	if w.PayloadFormatIndicator != nil && *w.PayloadFormatIndicator == 1 && !utf8.Valid(w.Payload) {
+	if w.PayloadFormat != nil && *w.PayloadFormat == 1 && !utf8.Valid(w.Payload) {
 		c.fail(PayloadFormatInvalid, []string{"§3.1.3.2.3"}, "the will payload is not the UTF-8 text it is said to be")
 	}
 	return w
@@ -225,12 +225,12 @@ func decodeConnack(c *cursor, allowed idSet) (p Connack) {
 		c.protocolError("MQTT-3.2.2-6", "Session Present with reason code %v", p.ReasonCode)
 	}
 	props := c.properties(allowed, "CONNACK")
-	p.SessionExpiryInterval, p.ReceiveMaximum, p.MaximumQoS = props.sessionExpiry, props.receiveMaximum, props.maximumQoS
-	p.RetainAvailable, p.MaximumPacketSize = props.retainAvailable, props.maximumPacket
-	p.AssignedClientIdentifier, p.TopicAliasMaximum = props.assignedClientID, props.topicAliasMax
+	p.SessionExpiryIntervalSeconds, p.ReceiveMaximum, p.MaximumQoS = props.sessionExpiry, props.receiveMaximum, props.maximumQoS
+	p.RetainAvailable, p.MaximumPacketSizeBytes = props.retainAvailable, props.maximumPacket
+	p.AssignedClientID, p.TopicAliasMaximum = props.assignedClientID, props.topicAliasMax
 	p.ReasonString, p.UserProperties = props.reasonString, props.user
-	p.WildcardSubscriptionAvailable, p.SubscriptionIdentifiersAvailable = props.wildcardSub, props.subIDAvailable
-	p.SharedSubscriptionAvailable, p.ServerKeepAlive = props.sharedSub, props.serverKeepAlive
+	p.WildcardSubscriptionsAvailable, p.SubscriptionIDsAvailable = props.wildcardSub, props.subIDAvailable
+	p.SharedSubscriptionsAvailable, p.ServerKeepAliveSeconds = props.sharedSub, props.serverKeepAlive
 	p.ResponseInformation, p.ServerReference = props.responseInfo, props.serverReference
 	p.AuthenticationMethod, p.AuthenticationData = props.authMethod, props.authData
 	c.end()
@@ -238,7 +238,7 @@ func decodeConnack(c *cursor, allowed idSet) (p Connack) {
 }
 
 func decodePublish(c *cursor, first byte, allowed idSet) (p Publish) {
-	p.Dup, p.QoS, p.Retain = first&0x08 != 0, first>>1&0x03, first&0x01 != 0
+	p.Duplicate, p.QoS, p.Retain = first&0x08 != 0, first>>1&0x03, first&0x01 != 0
 	p.Topic = c.string("the topic name", "MQTT-3.3.2-1")
 	if hasWildcard(p.Topic) {
 		c.fail(TopicNameInvalid, []string{"MQTT-3.3.2-2", "MQTT-4.7.0-1"}, "the topic name %q has a wildcard in it", p.Topic)
@@ -247,14 +247,14 @@ func decodePublish(c *cursor, first byte, allowed idSet) (p Publish) {
 		p.PacketID = c.packetID()
 	}
 	props := c.properties(allowed, "PUBLISH")
-	p.PayloadFormatIndicator, p.MessageExpiryInterval, p.TopicAlias = props.payloadFormat, props.messageExpiry, props.topicAlias
+	p.PayloadFormat, p.MessageExpirySeconds, p.TopicAlias = props.payloadFormat, props.messageExpiry, props.topicAlias
 	p.ResponseTopic, p.CorrelationData, p.UserProperties = props.responseTopic, props.correlationData, props.user
 	p.SubscriptionIdentifiers, p.ContentType = props.subscriptionIDs, props.contentType
 	if c.err == nil && p.Topic == "" && p.TopicAlias == nil {
 		c.fail(ProtocolError, []string{"MQTT-4.7.3-1", "§3.3.2.1"}, "the topic name is empty and there is no Topic Alias")
 	}
 	p.Payload = clonePayload(c.b)
-	if p.PayloadFormatIndicator != nil && *p.PayloadFormatIndicator == 1 && !utf8.Valid(p.Payload) {
+	if p.PayloadFormat != nil && *p.PayloadFormat == 1 && !utf8.Valid(p.Payload) {
 		c.fail(PayloadFormatInvalid, []string{"§3.3.2.3.2"}, "the payload is not the UTF-8 text it is said to be")
 	}
 	return p
@@ -284,7 +284,7 @@ func decodeSubscribe(c *cursor, allowed idSet) (p Subscribe) {
 		c.protocolError("MQTT-3.8.3-2", "there is no topic filter")
 	}
 	for len(c.b) > 0 {
-		s := Subscription{Filter: c.string("a topic filter", "MQTT-3.8.3-1")}
+		s := Subscription{TopicFilter: c.string("a topic filter", "MQTT-3.8.3-1")}
 		o := c.byte("the subscription options")
 		s.QoS, s.RetainHandling = o&0x03, o>>4&0x03
 		s.NoLocal, s.RetainAsPublished = o&0x04 != 0, o&0x08 != 0
@@ -297,7 +297,7 @@ func decodeSubscribe(c *cursor, allowed idSet) (p Subscribe) {
 		case s.RetainHandling == 3:
 			c.protocolError("§3.8.3.1", "Retain Handling is 3")
 		default:
-			c.filter(s.Filter, s.NoLocal)
+			c.filter(s.TopicFilter, s.NoLocal)
 		}
 		p.Subscriptions = append(p.Subscriptions, s)
 	}
@@ -332,7 +332,7 @@ func decodeUnsubscribe(c *cursor, allowed idSet) (p Unsubscribe) {
 	for len(c.b) > 0 {
 		f := c.string("a topic filter", "MQTT-3.10.3-1")
 		c.filter(f, false)
-		p.Filters = append(p.Filters, f)
+		p.TopicFilters = append(p.TopicFilters, f)
 	}
 	return p
 }
@@ -343,7 +343,7 @@ func decodeDisconnect(c *cursor, allowed idSet) (p Disconnect) {
 	}
 	if len(c.b) > 0 {
 		props := c.properties(allowed, "DISCONNECT")
-		p.SessionExpiryInterval, p.ReasonString = props.sessionExpiry, props.reasonString
+		p.SessionExpiryIntervalSeconds, p.ReasonString = props.sessionExpiry, props.reasonString
 		p.UserProperties, p.ServerReference = props.user, props.serverReference
 	}
 	c.end()

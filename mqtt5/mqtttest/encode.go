@@ -70,7 +70,7 @@ func encodeBody(p Packet, long bool) (byte, []byte) {
 	case Unsubscribe:
 		b := binary.BigEndian.AppendUint16(nil, p.PacketID)
 		b = appendProperties(b, &properties{user: p.UserProperties})
-		for _, f := range p.Filters {
+		for _, f := range p.TopicFilters {
 			b = appendString(b, f)
 		}
 		return first | 0x02, b
@@ -106,13 +106,13 @@ func encodeConnect(p *Connect) []byte {
 	if p.Password != nil {
 		flags |= 0x40
 	}
-	if p.UserName != nil {
+	if p.Username != nil {
 		flags |= 0x80
 	}
 	b := append(appendString(nil, "MQTT"), 5, flags)
-	b = binary.BigEndian.AppendUint16(b, p.KeepAlive)
+	b = binary.BigEndian.AppendUint16(b, p.KeepAliveSeconds)
 	b = appendProperties(b, &properties{
-		sessionExpiry: p.SessionExpiryInterval, receiveMaximum: p.ReceiveMaximum, maximumPacket: p.MaximumPacketSize,
+		sessionExpiry: p.SessionExpiryIntervalSeconds, receiveMaximum: p.ReceiveMaximum, maximumPacket: p.MaximumPacketSizeBytes,
 		topicAliasMax: p.TopicAliasMaximum, requestResponse: p.RequestResponseInformation,
 		requestProblem: p.RequestProblemInformation, user: p.UserProperties,
 		authMethod: p.AuthenticationMethod, authData: p.AuthenticationData,
@@ -120,13 +120,13 @@ func encodeConnect(p *Connect) []byte {
 	b = appendString(b, p.ClientID)
 	if w := p.Will; w != nil {
 		b = appendProperties(b, &properties{
-			willDelay: w.DelayInterval, payloadFormat: w.PayloadFormatIndicator, messageExpiry: w.MessageExpiryInterval,
+			willDelay: w.DelayIntervalSeconds, payloadFormat: w.PayloadFormat, messageExpiry: w.MessageExpirySeconds,
 			contentType: w.ContentType, responseTopic: w.ResponseTopic, correlationData: w.CorrelationData, user: w.UserProperties,
 		})
 		b = appendBinary(appendString(b, w.Topic), w.Payload)
 	}
-	if p.UserName != nil {
-		b = appendString(b, *p.UserName)
+	if p.Username != nil {
+		b = appendString(b, *p.Username)
 	}
 	if p.Password != nil {
 		b = appendBinary(b, p.Password)
@@ -140,11 +140,11 @@ func encodeConnack(p *Connack) []byte {
 		b[0] = 1
 	}
 	return appendProperties(b, &properties{
-		sessionExpiry: p.SessionExpiryInterval, receiveMaximum: p.ReceiveMaximum, maximumQoS: p.MaximumQoS,
-		retainAvailable: p.RetainAvailable, maximumPacket: p.MaximumPacketSize, assignedClientID: p.AssignedClientIdentifier,
+		sessionExpiry: p.SessionExpiryIntervalSeconds, receiveMaximum: p.ReceiveMaximum, maximumQoS: p.MaximumQoS,
+		retainAvailable: p.RetainAvailable, maximumPacket: p.MaximumPacketSizeBytes, assignedClientID: p.AssignedClientID,
 		topicAliasMax: p.TopicAliasMaximum, reasonString: p.ReasonString, user: p.UserProperties,
-		wildcardSub: p.WildcardSubscriptionAvailable, subIDAvailable: p.SubscriptionIdentifiersAvailable,
-		sharedSub: p.SharedSubscriptionAvailable, serverKeepAlive: p.ServerKeepAlive, responseInfo: p.ResponseInformation,
+		wildcardSub: p.WildcardSubscriptionsAvailable, subIDAvailable: p.SubscriptionIDsAvailable,
+		sharedSub: p.SharedSubscriptionsAvailable, serverKeepAlive: p.ServerKeepAliveSeconds, responseInfo: p.ResponseInformation,
 		serverReference: p.ServerReference, authMethod: p.AuthenticationMethod, authData: p.AuthenticationData,
 		extra: p.ExtraProperties,
 	})
@@ -152,7 +152,7 @@ func encodeConnack(p *Connack) []byte {
 
 func publishFlags(p *Publish) (flags byte) {
 	flags = p.QoS << 1 & 0x06
-	if p.Dup {
+	if p.Duplicate {
 		flags |= 0x08
 	}
 	if p.Retain {
@@ -167,7 +167,7 @@ func encodePublish(p *Publish) []byte {
 		b = binary.BigEndian.AppendUint16(b, p.PacketID)
 	}
 	b = appendProperties(b, &properties{
-		payloadFormat: p.PayloadFormatIndicator, messageExpiry: p.MessageExpiryInterval, topicAlias: p.TopicAlias,
+		payloadFormat: p.PayloadFormat, messageExpiry: p.MessageExpirySeconds, topicAlias: p.TopicAlias,
 		responseTopic: p.ResponseTopic, correlationData: p.CorrelationData, user: p.UserProperties,
 		subscriptionIDs: p.SubscriptionIdentifiers, contentType: p.ContentType, extra: p.ExtraProperties,
 	})
@@ -209,7 +209,7 @@ func encodeSubscribe(p *Subscribe) []byte {
 		if s.RetainAsPublished {
 			o |= 0x08
 		}
-		b = append(appendString(b, s.Filter), o)
+		b = append(appendString(b, s.TopicFilter), o)
 	}
 	return b
 }
@@ -225,7 +225,7 @@ func encodeSuback(p *Suback) []byte {
 
 func encodeDisconnect(p *Disconnect, long bool) []byte {
 	return appendReason(nil, p.ReasonCode, &properties{
-		sessionExpiry: p.SessionExpiryInterval, reasonString: p.ReasonString, user: p.UserProperties,
+		sessionExpiry: p.SessionExpiryIntervalSeconds, reasonString: p.ReasonString, user: p.UserProperties,
 		serverReference: p.ServerReference, extra: p.ExtraProperties,
 	}, long)
 }

@@ -85,7 +85,7 @@ func ExampleNewServer() {
 	cl := dial(srv)
 	cl.send(mqtttest.Connect{ClientID: "device", CleanStart: true})
 	cl.receive()
-	cl.send(mqtttest.Subscribe{PacketID: 1, Subscriptions: []mqtttest.Subscription{{Filter: "news/#", QoS: 2}}})
+	cl.send(mqtttest.Subscribe{PacketID: 1, Subscriptions: []mqtttest.Subscription{{TopicFilter: "news/#", QoS: 2}}})
 	cl.receive()
 	srv.Publish(mqtttest.Publish{Topic: "news/today", Payload: []byte("rain")})
 	cl.receive()
@@ -189,11 +189,11 @@ func ExampleEncode() {
 
 func ExampleDiff() {
 	fmt.Print(mqtttest.Diff(
-		mqtttest.Connect{ClientID: "a", KeepAlive: 30},
+		mqtttest.Connect{ClientID: "a", KeepAliveSeconds: 30},
 		mqtttest.Connect{ClientID: "a", ReceiveMaximum: mqtttest.Ptr[uint16](9)},
 	))
 	// Output:
-	// KeepAlive: want 30, got 0
+	// KeepAliveSeconds: want 30, got 0
 	// ReceiveMaximum: want absent, got 9
 }
 

@@ -192,7 +192,7 @@ func (c *Conn) Accept(ack ...Connack) Connect {
 	if len(ack) == 0 {
 		ack = []Connack{{}}
 		if con.ClientID == "" {
-			ack[0].AssignedClientIdentifier = Ptr(fmt.Sprintf("assigned-%d", c.number))
+			ack[0].AssignedClientID = Ptr(fmt.Sprintf("assigned-%d", c.number))
 		}
 		ack[0].AuthenticationMethod = con.AuthenticationMethod
 	}
@@ -232,7 +232,7 @@ func Payload(payload string) func(Publish) error {
 
 // Resent matches a PUBLISH with DUP set.
 func Resent(p Publish) error {
-	if !p.Dup {
+	if !p.Duplicate {
 		return errors.New("want DUP")
 	}
 	return nil

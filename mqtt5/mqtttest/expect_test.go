@@ -52,8 +52,8 @@ func TestExpect_everyPacket(t *testing.T) {
 		p.want(Pubrel{PacketID: 2})
 		p.send(Pubcomp{PacketID: 2}, Publish{Topic: "t", QoS: 2, PacketID: 1})
 		p.want(Pubrec{PacketID: 1})
-		p.send(Pubrel{PacketID: 1}, Subscribe{PacketID: 2, Subscriptions: []Subscription{{Filter: "a"}}},
-			Unsubscribe{PacketID: 3, Filters: []string{"a"}}, Pingreq{}, Pingreq{}, Disconnect{})
+		p.send(Pubrel{PacketID: 1}, Subscribe{PacketID: 2, Subscriptions: []Subscription{{TopicFilter: "a"}}},
+			Unsubscribe{PacketID: 3, TopicFilters: []string{"a"}}, Pingreq{}, Pingreq{}, Disconnect{})
 		p.conn.Close()
 		srv.Wait()
 	})
@@ -61,7 +61,7 @@ func TestExpect_everyPacket(t *testing.T) {
 
 func TestExpect_resent(t *testing.T) {
 	t.Parallel()
-	if Resent(Publish{Dup: true}) != nil || Resent(Publish{}) == nil || QoS(1)(Publish{}) == nil || Payload("a")(Publish{}) == nil {
+	if Resent(Publish{Duplicate: true}) != nil || Resent(Publish{}) == nil || QoS(1)(Publish{}) == nil || Payload("a")(Publish{}) == nil {
 		t.Error("a matcher is wrong")
 	}
 }

@@ -66,33 +66,33 @@ type Will struct {
 	QoS     byte
 	Retain  bool
 
-	DelayInterval          *uint32 // seconds
-	PayloadFormatIndicator *byte
-	MessageExpiryInterval  *uint32 // seconds
-	ContentType            *string
-	ResponseTopic          *string
-	CorrelationData        []byte // nil when absent
-	UserProperties         []UserProperty
+	DelayIntervalSeconds *uint32
+	PayloadFormat        *byte
+	MessageExpirySeconds *uint32
+	ContentType          *string
+	ResponseTopic        *string
+	CorrelationData      []byte // nil when absent
+	UserProperties       []UserProperty
 }
 
 // Connect is the CONNECT packet (§3.1). A nil pointer or a nil slice is an absent field.
 type Connect struct {
-	CleanStart bool
-	KeepAlive  uint16 // seconds
-	ClientID   string
-	Will       *Will
-	UserName   *string
-	Password   []byte // nil when absent, which an empty password is not
+	CleanStart       bool
+	KeepAliveSeconds uint16
+	ClientID         string
+	Will             *Will
+	Username         *string
+	Password         []byte // nil when absent, which an empty password is not
 
-	SessionExpiryInterval      *uint32 // seconds
-	ReceiveMaximum             *uint16
-	MaximumPacketSize          *uint32
-	TopicAliasMaximum          *uint16
-	RequestResponseInformation *byte
-	RequestProblemInformation  *byte
-	UserProperties             []UserProperty
-	AuthenticationMethod       *string
-	AuthenticationData         []byte
+	SessionExpiryIntervalSeconds *uint32
+	ReceiveMaximum               *uint16
+	MaximumPacketSizeBytes       *uint32
+	TopicAliasMaximum            *uint16
+	RequestResponseInformation   *byte
+	RequestProblemInformation    *byte
+	UserProperties               []UserProperty
+	AuthenticationMethod         *string
+	AuthenticationData           []byte
 }
 
 // Connack is the CONNACK packet (§3.2).
@@ -100,23 +100,23 @@ type Connack struct {
 	SessionPresent bool
 	ReasonCode     ReasonCode
 
-	SessionExpiryInterval            *uint32 // seconds
-	ReceiveMaximum                   *uint16
-	MaximumQoS                       *byte
-	RetainAvailable                  *byte
-	MaximumPacketSize                *uint32
-	AssignedClientIdentifier         *string
-	TopicAliasMaximum                *uint16
-	ReasonString                     *string
-	UserProperties                   []UserProperty
-	WildcardSubscriptionAvailable    *byte
-	SubscriptionIdentifiersAvailable *byte
-	SharedSubscriptionAvailable      *byte
-	ServerKeepAlive                  *uint16 // seconds
-	ResponseInformation              *string
-	ServerReference                  *string
-	AuthenticationMethod             *string
-	AuthenticationData               []byte
+	SessionExpiryIntervalSeconds   *uint32
+	ReceiveMaximum                 *uint16
+	MaximumQoS                     *byte
+	RetainAvailable                *byte
+	MaximumPacketSizeBytes         *uint32
+	AssignedClientID               *string
+	TopicAliasMaximum              *uint16
+	ReasonString                   *string
+	UserProperties                 []UserProperty
+	WildcardSubscriptionsAvailable *byte
+	SubscriptionIDsAvailable       *byte
+	SharedSubscriptionsAvailable   *byte
+	ServerKeepAliveSeconds         *uint16
+	ResponseInformation            *string
+	ServerReference                *string
+	AuthenticationMethod           *string
+	AuthenticationData             []byte
 
 	// ExtraProperties are raw bytes written after the properties and counted in
 	// their length: see [ByteProperty] and its siblings. They are for what the
@@ -126,15 +126,15 @@ type Connack struct {
 
 // Publish is the PUBLISH packet, in either direction (§3.3).
 type Publish struct {
-	Dup      bool
-	QoS      byte
-	Retain   bool
-	Topic    string
-	PacketID uint16 // written for a QoS above 0 only
-	Payload  []byte
+	Duplicate bool
+	QoS       byte
+	Retain    bool
+	Topic     string
+	PacketID  uint16 // written for a QoS above 0 only
+	Payload   []byte
 
-	PayloadFormatIndicator  *byte
-	MessageExpiryInterval   *uint32 // seconds
+	PayloadFormat           *byte
+	MessageExpirySeconds    *uint32
 	TopicAlias              *uint16
 	ResponseTopic           *string
 	CorrelationData         []byte
@@ -192,7 +192,7 @@ type Pubcomp struct {
 
 // Subscription is one topic filter of a SUBSCRIBE with its options (§3.8.3.1).
 type Subscription struct {
-	Filter            string
+	TopicFilter       string
 	QoS               byte
 	NoLocal           bool
 	RetainAsPublished bool
@@ -222,7 +222,7 @@ type Suback struct {
 // Unsubscribe is the UNSUBSCRIBE packet (§3.10).
 type Unsubscribe struct {
 	PacketID       uint16
-	Filters        []string
+	TopicFilters   []string
 	UserProperties []UserProperty
 }
 
@@ -245,11 +245,11 @@ type Pingresp struct{}
 
 // Disconnect is the DISCONNECT packet, in either direction (§3.14).
 type Disconnect struct {
-	ReasonCode            ReasonCode
-	SessionExpiryInterval *uint32 // seconds; from the client only
-	ReasonString          *string
-	UserProperties        []UserProperty
-	ServerReference       *string // from the server only
+	ReasonCode                   ReasonCode
+	SessionExpiryIntervalSeconds *uint32 // from the client only
+	ReasonString                 *string
+	UserProperties               []UserProperty
+	ServerReference              *string // from the server only
 
 	// ExtraProperties: see [Connack].
 	ExtraProperties []byte

@@ -18,12 +18,12 @@ type message struct {
 // outgoing returns the packet to send now; false when the message has expired.
 func (m *message) outgoing(now time.Time) (Publish, bool) {
 	p := m.Publish
-	if p.MessageExpiryInterval != nil {
+	if p.MessageExpirySeconds != nil {
 		waited := uint64(now.Sub(m.at) / time.Second)
-		if waited >= uint64(*p.MessageExpiryInterval) {
+		if waited >= uint64(*p.MessageExpirySeconds) {
 			return p, false
 		}
-		p.MessageExpiryInterval = Ptr(*p.MessageExpiryInterval - uint32(waited))
+		p.MessageExpirySeconds = Ptr(*p.MessageExpirySeconds - uint32(waited))
 	}
 	return p, true
 }
@@ -78,12 +78,12 @@ func (s *session) detached(b *broker, now time.Time) {
 		return
 	}
 	p := &Publish{
-		Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain, PayloadFormatIndicator: w.PayloadFormatIndicator,
-		MessageExpiryInterval: w.MessageExpiryInterval, ContentType: w.ContentType, ResponseTopic: w.ResponseTopic,
+		Topic: w.Topic, Payload: w.Payload, QoS: w.QoS, Retain: w.Retain, PayloadFormat: w.PayloadFormat,
+		MessageExpirySeconds: w.MessageExpirySeconds, ContentType: w.ContentType, ResponseTopic: w.ResponseTopic,
 		CorrelationData: w.CorrelationData, UserProperties: w.UserProperties,
 	}
 	s.pending = p
-	delay := time.Duration(min(or(w.DelayInterval, 0), s.expiry)) * time.Second
+	delay := time.Duration(min(or(w.DelayIntervalSeconds, 0), s.expiry)) * time.Second
 	if delay == 0 {
 		s.publishWill(b, now)
 		return
@@ -113,7 +113,7 @@ func (b *broker) remove(s *session, now time.Time) {
 // route sends a message to all who subscribe to its topic. The broker's lock is held.
 func (b *broker) route(from string, p Publish, now time.Time) {
 	m := message{Publish: p, at: now}
-	m.Dup, m.PacketID, m.TopicAlias, m.SubscriptionIdentifiers = false, 0, nil, nil
+	m.Duplicate, m.PacketID, m.TopicAlias, m.SubscriptionIdentifiers = false, 0, nil, nil
 	if m.Retain {
 		if len(m.Payload) == 0 {
 			delete(b.retained, m.Topic)
@@ -136,12 +136,12 @@ func (b *broker) route(from string, p Publish, now time.Time) {
 		copyTo.QoS, copyTo.Retain = 0, false
 		for _, key := range sortedKeys(s.subs) {
 			sub := s.subs[key]
-			name, filter := splitShared(sub.Filter)
+			name, filter := splitShared(sub.TopicFilter)
 			if !matches(filter, m.Topic) || sub.NoLocal && s.id == from {
 				continue
 			}
 			if name != "" {
-				groups[sub.Filter] = append(groups[sub.Filter], member{s, sub})
+				groups[sub.TopicFilter] = append(groups[sub.TopicFilter], member{s, sub})
 				continue
 			}
 			matched = true
@@ -243,9 +243,9 @@ func (s *session) pump(now time.Time) {
 func (s *session) transmit(d *delivery, now time.Time) {
 	p, ok := d.outgoing(now)
 	if !ok {
-		p.MessageExpiryInterval = Ptr[uint32](0) // it was sent before, and the exchange has to be finished
+		p.MessageExpirySeconds = Ptr[uint32](0) // it was sent before, and the exchange has to be finished
 	}
-	p.PacketID, p.Dup = d.id, d.tried
+	p.PacketID, p.Duplicate = d.id, d.tried
 	d.sent, d.tried = true, true
 	s.attached.quota--
 	s.attached.push(p)
@@ -319,7 +319,7 @@ func (b *broker) handle(a *attachment, p Packet) bool {
 		b.subscribe(a, p, now)
 	case Unsubscribe:
 		ack := Unsuback{PacketID: p.PacketID}
-		for _, f := range p.Filters {
+		for _, f := range p.TopicFilters {
 			code := NoSubscriptionExisted
 			if _, ok := s.subs[f]; ok {
 				code = Success
@@ -331,8 +331,8 @@ func (b *broker) handle(a *attachment, p Packet) bool {
 	case Pingreq:
 		a.push(Pingresp{})
 	case Disconnect:
-		if p.SessionExpiryInterval != nil {
-			s.expiry = *p.SessionExpiryInterval
+		if p.SessionExpiryIntervalSeconds != nil {
+			s.expiry = *p.SessionExpiryIntervalSeconds
 		}
 		if p.ReasonCode == NormalDisconnection {
 			s.will = nil
@@ -377,13 +377,13 @@ func (b *broker) subscribe(a *attachment, p Subscribe, now time.Time) {
 	var retained []message
 	for _, want := range p.Subscriptions {
 		code := ReasonCode(min(want.QoS, or(b.opts.Connack.MaximumQoS, 2)))
-		name, filter := splitShared(want.Filter)
+		name, filter := splitShared(want.TopicFilter)
 		switch {
-		case name != "" && or(b.opts.Connack.SharedSubscriptionAvailable, 1) == 0:
+		case name != "" && or(b.opts.Connack.SharedSubscriptionsAvailable, 1) == 0:
 			code = SharedSubscriptionsNotSupported
-		case hasWildcard(filter) && or(b.opts.Connack.WildcardSubscriptionAvailable, 1) == 0:
+		case hasWildcard(filter) && or(b.opts.Connack.WildcardSubscriptionsAvailable, 1) == 0:
 			code = WildcardSubscriptionsNotSupported
-		case p.SubscriptionIdentifier != nil && or(b.opts.Connack.SubscriptionIdentifiersAvailable, 1) == 0:
+		case p.SubscriptionIdentifier != nil && or(b.opts.Connack.SubscriptionIDsAvailable, 1) == 0:
 			code = SubscriptionIdentifiersNotSupported
 		case b.opts.Authorize != nil:
 			if refused := b.opts.Authorize(s.id, want); refused != Success {
@@ -394,10 +394,10 @@ func (b *broker) subscribe(a *attachment, p Subscribe, now time.Time) {
 		if code.IsError() {
 			continue
 		}
-		_, known := s.subs[want.Filter]
+		_, known := s.subs[want.TopicFilter]
 		sub := subscription{Subscription: want, id: or(p.SubscriptionIdentifier, 0)}
 		sub.QoS = byte(code)
-		s.subs[want.Filter] = sub
+		s.subs[want.TopicFilter] = sub
 		if name != "" || want.RetainHandling == 2 || want.RetainHandling == 1 && known {
 			continue
 		}

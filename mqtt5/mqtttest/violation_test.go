@@ -20,9 +20,9 @@ func connectWire(t testing.TB, flags byte, props, payload string) Raw {
 
 func TestDecode_violations(t *testing.T) {
 	t.Parallel()
-	sub := Subscribe{PacketID: 1, Subscriptions: []Subscription{{Filter: "a"}}}
+	sub := Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: "a"}}}
 	filter := func(f string) Packet {
-		return Subscribe{PacketID: 1, Subscriptions: []Subscription{{Filter: f}}}
+		return Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: f}}}
 	}
 	con := func(flags byte, props, payload string) Packet { return connectWire(t, flags, props, payload) }
 	auth := Auth{ReasonCode: ContinueAuthentication, AuthenticationMethod: Ptr("m")}
@@ -41,7 +41,7 @@ func TestDecode_violations(t *testing.T) {
 		{"MQTT-2.1.3-1", "flags of CONNACK", FromServer, WithFlags(Connack{}, 8), 0x81},
 		{"MQTT-3.6.1-1", "flags of PUBREL", FromClient, WithFlags(Pubrel{PacketID: 1}, 0), 0x81},
 		{"MQTT-3.8.1-1", "flags of SUBSCRIBE", FromClient, WithFlags(sub, 0), 0x81},
-		{"MQTT-3.10.1-1", "flags of UNSUBSCRIBE", FromClient, WithFlags(Unsubscribe{PacketID: 1, Filters: []string{"a"}}, 3), 0x81},
+		{"MQTT-3.10.1-1", "flags of UNSUBSCRIBE", FromClient, WithFlags(Unsubscribe{PacketID: 1, TopicFilters: []string{"a"}}, 3), 0x81},
 		{"MQTT-3.14.1-1", "flags of DISCONNECT", FromClient, WithFlags(Disconnect{}, 1), 0x81},
 		{"MQTT-3.15.1-1", "flags of AUTH", FromClient, WithFlags(auth, 1), 0x81},
 		{"MQTT-1.5.5-1", "over-long Remaining Length", FromClient, WithOverlongLength(Pingreq{}), 0x81},
@@ -68,15 +68,15 @@ func TestDecode_violations(t *testing.T) {
 		{"MQTT-3.1.3-3", "client identifier missing", FromClient, con(0x00, "", ""), 0x81},
 		{"MQTT-3.1.3-4", "client identifier", FromClient, Connect{ClientID: "\xff"}, 0x81},
 		{"MQTT-3.1.3-11", "will topic not UTF-8", FromClient, Connect{Will: &Will{Topic: "\xc0\x80"}}, 0x81},
-		{"MQTT-3.1.3-12", "user name not UTF-8", FromClient, Connect{UserName: Ptr("\xed\xa0\x80")}, 0x81},
+		{"MQTT-3.1.3-12", "user name not UTF-8", FromClient, Connect{Username: Ptr("\xed\xa0\x80")}, 0x81},
 		{"MQTT-4.7.0-1", "wildcard in will topic", FromClient, Connect{Will: &Will{Topic: "a/+"}}, 0x90},
 		{"MQTT-4.7.3-1", "empty will topic", FromClient, Connect{Will: &Will{}}, 0x82},
-		{"§3.1.3.2.3", "will payload", FromClient, Connect{Will: &Will{Topic: "a", Payload: []byte{0xFF}, PayloadFormatIndicator: Ptr[byte](1)}}, 0x99},
+		{"§3.1.3.2.3", "will payload", FromClient, Connect{Will: &Will{Topic: "a", Payload: []byte{0xFF}, PayloadFormat: Ptr[byte](1)}}, 0x99},
 		{"§2.2.2.2", "property twice", FromClient, con(0, "21 0001 21 0001", "0000"), 0x82},
 		{"§2.2.2.2", "property of another packet", FromClient, con(0, "23 0001", "0000"), 0x81},
 		{"§2.2.2.2", "unknown property", FromClient, con(0, "7F", "0000"), 0x81},
 		{"§2.2.2.2", "Receive Maximum 0", FromClient, Connect{ReceiveMaximum: Ptr[uint16](0)}, 0x82},
-		{"§2.2.2.2", "Maximum Packet Size 0", FromClient, Connect{MaximumPacketSize: Ptr[uint32](0)}, 0x82},
+		{"§2.2.2.2", "Maximum Packet Size 0", FromClient, Connect{MaximumPacketSizeBytes: Ptr[uint32](0)}, 0x82},
 		{"§2.2.2.2", "Request Problem Information 2", FromClient, Connect{RequestProblemInformation: Ptr[byte](2)}, 0x82},
 		{"§3.1.2.11.10", "Authentication Data alone", FromClient, Connect{AuthenticationData: []byte{}}, 0x82},
 		{"MQTT-1.5.4-1", "User Property", FromClient, Connect{UserProperties: []UserProperty{{"a", "\xff"}}}, 0x81},
@@ -88,7 +88,7 @@ func TestDecode_violations(t *testing.T) {
 		{"§2.2.2.2", "Maximum QoS 2", FromServer, Connack{MaximumQoS: Ptr[byte](2)}, 0x82},
 		{"§2.2.2.2", "extra property", FromServer, Connack{ExtraProperties: ByteProperty(propRequestProblem, 1)}, 0x81},
 
-		{"MQTT-3.3.1-2", "DUP with QoS 0", FromClient, Publish{Topic: "a", Dup: true}, 0x81},
+		{"MQTT-3.3.1-2", "DUP with QoS 0", FromClient, Publish{Topic: "a", Duplicate: true}, 0x81},
 		{"MQTT-3.3.1-4", "QoS 3", FromClient, Publish{Topic: "a", QoS: 3, PacketID: 1}, 0x81},
 		{"MQTT-2.2.1-3", "PUBLISH 0", FromClient, Publish{Topic: "a", QoS: 1}, 0x82},
 		{"MQTT-2.2.1-4", "PUBLISH 0", FromServer, Publish{Topic: "a", QoS: 1}, 0x82},
@@ -104,7 +104,7 @@ func TestDecode_violations(t *testing.T) {
 		{"MQTT-3.3.2-19", "Content Type not UTF-8", FromClient, Publish{Topic: "a", ContentType: Ptr("\xff")}, 0x81},
 		{"MQTT-3.3.4-6", "Subscription Identifier", FromClient, Publish{Topic: "a", SubscriptionIdentifiers: []uint32{1}}, 0x82},
 		{"§3.8.2.1.2", "Subscription Identifier 0", FromServer, Publish{Topic: "a", SubscriptionIdentifiers: []uint32{0}}, 0x82},
-		{"§3.3.2.3.2", "payload", FromClient, Publish{Topic: "a", Payload: []byte{0xFF}, PayloadFormatIndicator: Ptr[byte](1)}, 0x99},
+		{"§3.3.2.3.2", "payload", FromClient, Publish{Topic: "a", Payload: []byte{0xFF}, PayloadFormat: Ptr[byte](1)}, 0x99},
 
 		{"MQTT-3.4.2-1", "reason of PUBACK", FromClient, Puback{PacketID: 1, ReasonCode: NoMatchingSubscribers}, 0x82},
 		{"MQTT-3.5.2-1", "reason of PUBREC", FromClient, Pubrec{PacketID: 1, ReasonCode: 0x92}, 0x82},
@@ -114,18 +114,18 @@ func TestDecode_violations(t *testing.T) {
 		{"MQTT-3.11.3-2", "reason of UNSUBACK", FromServer, Unsuback{PacketID: 1, ReasonCodes: []ReasonCode{1}}, 0x82},
 		{"MQTT-3.14.2-1", "reason of DISCONNECT", FromClient, Disconnect{ReasonCode: KeepAliveTimeout}, 0x82},
 		{"MQTT-3.14.2-1", "reason of DISCONNECT", FromServer, Disconnect{ReasonCode: DisconnectWithWillMessage}, 0x82},
-		{"MQTT-3.14.2-2", "Session Expiry Interval", FromServer, Disconnect{SessionExpiryInterval: Ptr[uint32](1)}, 0x82},
+		{"MQTT-3.14.2-2", "Session Expiry Interval", FromServer, Disconnect{SessionExpiryIntervalSeconds: Ptr[uint32](1)}, 0x82},
 		{"§2.2.2.2", "Server Reference", FromClient, Disconnect{ServerReference: Ptr("x")}, 0x81},
 		{"MQTT-3.15.2-1", "reason of AUTH", FromClient, Auth{AuthenticationMethod: Ptr("m")}, 0x82},
 		{"§3.15.2.2.2", "AUTH without method", FromServer, Auth{}, 0x82},
 
 		{"MQTT-3.8.3-1", "filter not UTF-8", FromClient, filter("\xff"), 0x81},
 		{"MQTT-3.8.3-2", "no filter", FromClient, Subscribe{PacketID: 1}, 0x82},
-		{"MQTT-3.8.3-4", "No Local and shared", FromClient, Subscribe{PacketID: 1, Subscriptions: []Subscription{{Filter: "$share/g/a", NoLocal: true}}}, 0x82},
+		{"MQTT-3.8.3-4", "No Local and shared", FromClient, Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: "$share/g/a", NoLocal: true}}}, 0x82},
 		{"MQTT-3.8.3-5", "reserved options", FromClient, Corrupted(sub, -1, 0x40), 0x81},
 		{"§3.8.3.1", "QoS 3", FromClient, Corrupted(sub, -1, 0x03), 0x82},
 		{"§3.8.3.1", "Retain Handling 3", FromClient, Corrupted(sub, -1, 0x30), 0x82},
-		{"MQTT-3.10.3-1", "filter not UTF-8", FromClient, Unsubscribe{PacketID: 1, Filters: []string{"\xff"}}, 0x81},
+		{"MQTT-3.10.3-1", "filter not UTF-8", FromClient, Unsubscribe{PacketID: 1, TopicFilters: []string{"\xff"}}, 0x81},
 		{"MQTT-3.10.3-2", "no filter", FromClient, Unsubscribe{PacketID: 1}, 0x82},
 		{"MQTT-4.7.1-1", "# in the middle", FromClient, filter("a/#/b"), 0x82},
 		{"MQTT-4.7.1-1", "# beside something", FromClient, filter("a/b#"), 0x82},
@@ -159,7 +159,7 @@ func TestDecode_tolerates(t *testing.T) {
 	for _, p := range []Packet{
 		Publish{Topic: "a", ContentType: Ptr("\ufeff\x01\ufffe")},
 		Publish{Topic: "/"}, Publish{Topic: "$share/a"}, Publish{Topic: strings.Repeat("a", 65535)},
-		Subscribe{PacketID: 1, Subscriptions: []Subscription{{Filter: "+/+/#"}, {Filter: "$shared/+"}, {Filter: "$share/g/#"}, {Filter: "/"}}},
+		Subscribe{PacketID: 1, Subscriptions: []Subscription{{TopicFilter: "+/+/#"}, {TopicFilter: "$shared/+"}, {TopicFilter: "$share/g/#"}, {TopicFilter: "/"}}},
 		Connect{UserProperties: []UserProperty{{"a", "b"}, {"a", "b"}}},
 	} {
 		got, _, err := Decode(Encode(p), FromClient)

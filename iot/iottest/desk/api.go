@@ -55,7 +55,7 @@ type clientView struct {
 	Thing          string    `json:"thing,omitempty"`
 	AccessKeyID    string    `json:"accessKeyId,omitempty"`
 	Authorizer     string    `json:"authorizer,omitempty"`
-	UserName       string    `json:"userName,omitempty"`
+	Username       string    `json:"userName,omitempty"`
 	CleanStart     bool      `json:"cleanStart"`
 	SessionPresent bool      `json:"sessionPresent"`
 	KeepAlive      uint16    `json:"keepAlive"`
@@ -78,7 +78,7 @@ func (c *Control) clients(*http.Request) (any, error) {
 		}
 		v := clientView{ClientID: i.ClientID, Conn: i.Conn, Version: i.Version, RemoteAddr: i.RemoteAddr, Port: i.Port, ALPN: i.ALPN,
 			WebSocket: i.WebSocket, Auth: i.Auth, Thing: i.Thing, AccessKeyID: i.AccessKeyID, Authorizer: i.Authorizer,
-			UserName: userName(i.UserName), CleanStart: i.CleanStart, SessionPresent: i.SessionPresent, KeepAlive: i.ServerKeepAlive,
+			Username: userName(i.Username), CleanStart: i.CleanStart, SessionPresent: i.SessionPresent, KeepAlive: i.ServerKeepAlive,
 			SessionExpiry: s.Expiry.Seconds()}
 		if i.Will != nil {
 			v.Will = &willView{i.Will.Topic, len(i.Will.Payload)}

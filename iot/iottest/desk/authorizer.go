@@ -38,7 +38,7 @@ func authorizerOf(text string) (iottest.Authorizer, error) {
 // passwordHandler lets a user in, who may then do everything.
 func passwordHandler(user, password string) func(context.Context, *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
 	return func(_ context.Context, r *iottest.AuthorizerRequest) (*iottest.AuthorizerResponse, error) {
-		return &iottest.AuthorizerResponse{IsAuthenticated: userName(r.UserName) == user && string(r.Password) == password,
+		return &iottest.AuthorizerResponse{IsAuthenticated: userName(r.Username) == user && string(r.Password) == password,
 			PrincipalID: "deskUser", Policies: []string{iottest.AllowAllPolicy}}, nil
 	}
 }
@@ -72,7 +72,7 @@ type httpData struct {
 }
 
 type mqttData struct {
-	UserName string `json:"username,omitempty"`
+	Username string `json:"username,omitempty"`
 	Password []byte `json:"password,omitempty"`
 	ClientID string `json:"clientId"`
 }
@@ -87,9 +87,9 @@ func eventOf(r *iottest.AuthorizerRequest) lambdaEvent {
 			e.ProtocolData.HTTP.Headers[name] = r.Header.Get(name)
 		}
 	}
-	if r.ClientID != "" || r.UserName != "" || r.Password != nil {
+	if r.ClientID != "" || r.Username != "" || r.Password != nil {
 		e.Protocols = append(e.Protocols, "mqtt")
-		e.ProtocolData.MQTT = &mqttData{r.UserName, r.Password, r.ClientID}
+		e.ProtocolData.MQTT = &mqttData{r.Username, r.Password, r.ClientID}
 	}
 	return e
 }

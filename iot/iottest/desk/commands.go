@@ -37,7 +37,7 @@ func (d *Desk) Commands() []Command {
 	at := func(port, rest string) string {
 		return fmt.Sprintf(" -h %s -p %s --cafile %s%s", host, port, quote(m.CA), rest)
 	}
-	user := quote(m.UserName + "?x-amz-customauthorizer-name=" + m.Authorizer)
+	user := quote(m.Username + "?x-amz-customauthorizer-name=" + m.Authorizer)
 	token := quote("?x-amz-customauthorizer-name=" + m.SignedAuthorizer + "&" + m.TokenKeyName + "=" + m.Token +
 		"&x-amz-customauthorizer-signature=" + url.QueryEscape(m.Signature))
 	sub, pub := "mosquitto_sub -V mqttv5 -v -t 'a/#' -q 1", "mosquitto_pub -V mqttv5 -t a/b -m hello -q 1"

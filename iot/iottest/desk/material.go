@@ -31,8 +31,8 @@ type Material struct {
 	Key iottest.AccessKey
 	// IdentityPoolID and RoleAlias issue credentials.
 	IdentityPoolID, RoleAlias string
-	// Authorizer lets UserName in with Password.
-	Authorizer, UserName, Password string
+	// Authorizer lets Username in with Password.
+	Authorizer, Username, Password string
 	// SignedAuthorizer lets in who has Token, in TokenKeyName, and its Signature.
 	SignedAuthorizer, TokenKeyName, Token, Signature string
 }
@@ -42,7 +42,7 @@ const poolNumber = "00000000-0000-4000-8000-000000000001"
 
 // writeMaterial makes what is not there yet, and writes the files.
 func writeMaterial(core *iottest.Core, dir string, config *Config) (*Material, error) {
-	m := &Material{Dir: dir, Env: filepath.Join(dir, "env"), RoleAlias: "desk-alias", Authorizer: "desk", UserName: "desk-user",
+	m := &Material{Dir: dir, Env: filepath.Join(dir, "env"), RoleAlias: "desk-alias", Authorizer: "desk", Username: "desk-user",
 		Password: "desk-password", SignedAuthorizer: "desk-signed", TokenKeyName: "token", Token: "desk-token"}
 	things := config.Things
 	if len(things) == 0 {
@@ -107,7 +107,7 @@ func (m *Material) addAuthorizers(core *iottest.Core, more []string) error {
 	if err := core.AddAuthorizer(signed); err != nil {
 		return err
 	}
-	byPassword := iottest.Authorizer{Name: m.Authorizer, SigningDisabled: true, Handler: passwordHandler(m.UserName, m.Password)}
+	byPassword := iottest.Authorizer{Name: m.Authorizer, SigningDisabled: true, Handler: passwordHandler(m.Username, m.Password)}
 	if err := core.AddAuthorizer(byPassword); err != nil {
 		return err
 	}

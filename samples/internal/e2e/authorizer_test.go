@@ -91,9 +91,9 @@ func TestAuthorizer(t *testing.T) {
 					receive(t, e.connected, e.failed, "the connection")
 					r := receive(t, asked, e.failed, "the authorizer")
 					// Metrics follow, as they do for every way to connect.
-					own, metrics, found := strings.Cut(r.UserName, "SDK=")
+					own, metrics, found := strings.Cut(r.Username, "SDK=")
 					if own = strings.TrimRight(own, "?&"); !found || own != strings.TrimRight(tt.username, "?&") || strings.Contains(metrics, "customauthorizer") {
-						t.Errorf("user name %q, want %q and metrics", r.UserName, tt.username)
+						t.Errorf("user name %q, want %q and metrics", r.Username, tt.username)
 					}
 					if r.SignatureVerified != tt.signed || tt.signed && r.Token != token {
 						t.Errorf("signature verified: %v, token %q", r.SignatureVerified, r.Token)

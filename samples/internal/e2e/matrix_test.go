@@ -112,8 +112,8 @@ func drive(t *testing.T, core *iottest.Core, client *mqtt5.Client, e *events, id
 	if !m.plain && info.ServerName != core.Endpoint() {
 		t.Errorf("the server name is %q", info.ServerName)
 	}
-	if !strings.Contains(info.UserName, "SDK="+iot.LibraryName) {
-		t.Errorf("no metrics in user name %q", info.UserName)
+	if !strings.Contains(info.Username, "SDK="+iot.LibraryName) {
+		t.Errorf("no metrics in user name %q", info.Username)
 	}
 
 	suback, err := client.Subscribe(ctx, &mqtt5.SubscribePacket{Subscriptions: []mqtt5.Subscription{{TopicFilter: "t/+", QoS: mqtt5.AtLeastOnce}}})

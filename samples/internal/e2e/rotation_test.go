@@ -110,9 +110,9 @@ func TestRotation_token(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive(t, e.connected, e.failed, "the connection")
-	before := core.Clients()["rotating"].UserName
+	before := core.Clients()["rotating"].Username
 	reconnect(t, core, e, "rotating")
-	if after := core.Clients()["rotating"].UserName; after != before || asked.Load() != 2 {
+	if after := core.Clients()["rotating"].Username; after != before || asked.Load() != 2 {
 		t.Errorf("%d requests, user names %q and %q", asked.Load(), before, after)
 	}
 }
@@ -162,8 +162,8 @@ func TestOtherBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	receive(t, e.connected, e.failed, "the connection")
-	if info := core.Clients()["elsewhere"]; info.HasUserName {
-		t.Errorf("the user name is %q", info.UserName)
+	if info := core.Clients()["elsewhere"]; info.HasUsername {
+		t.Errorf("the user name is %q", info.Username)
 	}
 	// The core itself keeps to the limits and hangs up; what counts is that
 	// the client let the message go.
