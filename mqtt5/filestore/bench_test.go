@@ -18,7 +18,7 @@ func BenchmarkCommit(b *testing.B) {
 	for _, policy := range []SyncPolicy{SyncAlways, SyncInterval} {
 		for name, goroutines := range map[string]int{"1": 1, "8": 8, "64": 64} {
 			b.Run([]string{"always", "interval"}[policy]+"/"+name, func(b *testing.B) {
-				s := mustOpen(b, b.TempDir(), Options{Sync: policy})
+				s := mustOpen(b, tempDir(b), Options{Sync: policy})
 				var id atomic.Uint64
 				b.SetParallelism((goroutines + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
 				b.RunParallel(func(pb *testing.PB) {
@@ -37,7 +37,7 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkOpen opens a store with a million records of 300 bytes. It reports
 // the memory that the open store keeps.
 func BenchmarkOpen(b *testing.B) {
-	dir := b.TempDir()
+	dir := tempDir(b)
 	s := mustOpen(b, dir, Options{Sync: SyncInterval})
 	body := strings.Repeat("x", 300)
 	var batch []mqtt5.StoreChange

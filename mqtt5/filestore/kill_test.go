@@ -5,6 +5,7 @@ package filestore
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -76,7 +77,7 @@ func commitForever(dir string) {
 
 // TestKill kills processes that commit, and looks for what they had reported.
 func TestKill(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	want := map[uint64]bool{} // stored, not removed
 	total := 0
 	for range *killRounds {
@@ -128,4 +129,32 @@ func TestKill(t *testing.T) {
 		t.Errorf("%d records only", total)
 	}
 	t.Logf("%d records in %d rounds", total, *killRounds)
+}
+
+// TestOpen_lockedByProcess opens a store that another process has. The lock ends
+// with that process, however it ends.
+func TestOpen_lockedByProcess(t *testing.T) {
+	dir := tempDir(t)
+	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), "FILESTORE_KILLED="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() { // it has stored something
+		t.Fatal("the other process says nothing")
+	}
+	if _, err := Open(dir, Options{}); !errors.Is(err, mqtt5.ErrStoreLocked) {
+		t.Errorf("Open beside another process: %v", err)
+	}
+	cmd.Process.Kill()
+	for lines.Scan() {
+	}
+	cmd.Wait()
+	mustOpen(t, dir, Options{SegmentBytes: 64 << 10})
 }

@@ -67,7 +67,7 @@ func records(t testing.TB, s *Store, kind mqtt5.RecordKind, from uint64) []mqtt5
 }
 
 func TestStore(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a", "device")
+	dir := filepath.Join(tempDir(t), "a", "device")
 	s := mustOpen(t, dir, Options{})
 	d := mustCommit(t, s,
 		appendPublish(1, "one"), appendPublish(2, "two"), appendPublish(3, ""), appendPublish(math.MaxUint64, "last"),
@@ -118,7 +118,7 @@ func TestStore(t *testing.T) {
 }
 
 func TestIterate_stops(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+	s := mustOpen(t, tempDir(t), Options{})
 	for id := uint64(1); id <= 1000; id++ {
 		mustCommitAll(t, s, id)
 	}
@@ -149,7 +149,7 @@ func mustCommitAll(t *testing.T, s *Store, id uint64) {
 
 // TestIterate_seesWhatIsWrittenMeanwhile reads the end of the log while it grows.
 func TestIterate_seesWhatIsWrittenMeanwhile(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+	s := mustOpen(t, tempDir(t), Options{})
 	mustCommitAll(t, s, 1)
 	n := uint64(0)
 	if err := s.Iterate(mqtt5.RecordPublish, 0, func(r mqtt5.StoreRecord) bool {
@@ -164,8 +164,24 @@ func TestIterate_seesWhatIsWrittenMeanwhile(t *testing.T) {
 	}
 }
 
+// tempDir is a folder that lasts as long as a test. Under Wine, which lacks what
+// testing.T.TempDir removes folders with, it stays.
+func tempDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "filestore-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			tb.Log(err)
+		}
+	})
+	return dir
+}
+
 func TestOpen_locked(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	s := mustOpen(t, dir, Options{})
 	_, err := Open(dir, Options{})
 	var e *Error
@@ -180,7 +196,7 @@ func TestOpen_options(t *testing.T) {
 	for _, o := range []Options{
 		{Sync: 9}, {Interval: -1}, {SegmentBytes: 4095}, {SegmentBytes: 1<<30 + 1}, {MaxBytes: -1}, {MaxBytes: 1 << 20},
 	} {
-		if _, err := Open(t.TempDir(), o); err == nil {
+		if _, err := Open(tempDir(t), o); err == nil {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
@@ -358,7 +374,7 @@ func TestOpen_newer(t *testing.T) {
 }
 
 func TestOpen_notADirectory(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
+	path := filepath.Join(tempDir(t), "file")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +386,7 @@ func TestOpen_notADirectory(t *testing.T) {
 // TestReclaim lets a million bytes pass through a store that holds little, with
 // one record that stays from the beginning.
 func TestReclaim(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	o := Options{SegmentBytes: 16 << 10}
 	s := mustOpen(t, dir, o)
 	mustCommit(t, s, appendPublish(1, "stays"), update(1, "state"))
@@ -397,7 +413,7 @@ func btoi(b bool) uint64 {
 }
 
 func TestMaxBytes(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{SegmentBytes: 16 << 10, MaxBytes: 64 << 10})
+	s := mustOpen(t, tempDir(t), Options{SegmentBytes: 16 << 10, MaxBytes: 64 << 10})
 	body := string(make([]byte, 1000))
 	var id uint64
 	fill := func() {
@@ -430,7 +446,7 @@ func TestMaxBytes(t *testing.T) {
 }
 
 func TestLargeRecords(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	o := Options{SegmentBytes: minSegment}
 	s := mustOpen(t, dir, o)
 	large := string(bytes.Repeat([]byte("x"), 3<<20))
