@@ -96,7 +96,7 @@ func (e *Engine) receiveAck(now time.Duration, f *wire.Frame) *wire.Error {
 			e.stats.UnknownAcks++
 			return nil
 		}
-		if op.phase != phaseReleased || op.Kept != nil && op.Kept.pending {
+		if op.phase != phaseReleased || e.releasePending(op) {
 			return violation(f.Type, "MQTT-4.3.3-5", "PUBCOMP before PUBREL")
 		}
 		if a.ReasonCode == wire.PacketIdentifierNotFound {
@@ -149,7 +149,7 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 		if a.ReasonCode < 0x80 {
 			e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID, ReasonCode: wire.PacketIdentifierNotFound})
 		}
-	case op.phase == phaseReleased && op.Kept != nil && op.Kept.pending:
+	case op.phase == phaseReleased && e.releasePending(op):
 	case op.phase == phaseReleased:
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: a.PacketID})
 	case a.ReasonCode >= 0x80: // [MQTT-4.4.0-2]

@@ -70,6 +70,7 @@ type keeping struct {
 	releases   uint64 // KeptState.Order given last
 	appended   []keptRef
 	releasing  []keptRef             // PUBREL waits, in order of PUBREC
+	behind     map[*Operation]uint64 // of those, publishes in memory only, with their number
 	completing []completing          // PUBCOMP waits
 	received   map[uint16]struct{}   // received QoS 2 messages that the store has
 	unbound    int                   // publishes in the queue that need their identifier stored
@@ -169,11 +170,7 @@ func (e *Engine) Stored(now time.Duration, through uint64, durability uint8, err
 	for len(kp.releasing) > 0 && kp.releasing[0].number <= kp.stored {
 		ref := kp.releasing[0]
 		kp.releasing = kp.releasing[1:]
-		if !ref.valid() || !ref.op.Kept.pending {
-			continue
-		}
-		ref.op.Kept.pending = false
-		if e.state == Connected {
+		if kp.release(ref) && e.state == Connected {
 			e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: ref.op.Publish.PacketID})
 			ref.op.sentAt, ref.op.end = now, 0
 		}
@@ -277,15 +274,49 @@ func (e *Engine) keepSent(op *Operation) {
 // is stored: else a restart could send the PUBLISH again after the server has
 // forgotten its identifier.
 func (e *Engine) keepReleased(op *Operation) bool {
-	if op.Kept == nil {
-		return false
-	}
 	kp := e.keeping
+	switch {
+	case kp == nil, op.Kept == nil && len(kp.releasing) == 0:
+		return false
+	case op.Kept == nil: // PUBRELs leave in the order of the PUBRECs [MQTT-4.6.0-4]
+		if kp.behind == nil {
+			kp.behind = make(map[*Operation]uint64)
+		}
+		kp.behind[op] = kp.releasing[len(kp.releasing)-1].number
+		kp.releasing = append(kp.releasing, keptRef{op, uint64(op.Publish.PacketID), kp.behind[op]})
+		return true
+	}
 	kp.releases++
 	n := e.keep(Change{Action: ChangeUpdate, ID: op.Kept.ID,
 		State: KeptState{Stage: KeptReleased, PacketID: op.Publish.PacketID, Order: kp.releases}})
 	op.Kept.pending = true
 	kp.releasing = append(kp.releasing, keptRef{op, op.Kept.ID, n})
+	return true
+}
+
+// releasePending reports whether the PUBREL of a publish waits for the store.
+func (e *Engine) releasePending(op *Operation) bool {
+	if op.Kept != nil {
+		return op.Kept.pending
+	}
+	if e.keeping == nil || len(e.keeping.behind) == 0 {
+		return false
+	}
+	_, ok := e.keeping.behind[op]
+	return ok
+}
+
+// release ends the wait of a PUBREL, and reports whether it is still due.
+func (kp *keeping) release(ref keptRef) bool {
+	op := ref.op
+	if number, ok := kp.behind[op]; ok && number == ref.number && op.Kept == nil {
+		delete(kp.behind, op)
+		return op.phase == phaseReleased && uint64(op.Publish.PacketID) == ref.id
+	}
+	if !ref.valid() || !op.Kept.pending {
+		return false
+	}
+	op.Kept.pending = false
 	return true
 }
 

@@ -184,7 +184,7 @@ func (e *Engine) poisonous(op *Operation) bool {
 // then PUBLISH, both in their original order [MQTT-4.4.0-1] [MQTT-4.6.0-1].
 func (e *Engine) resumeSession(now time.Duration) {
 	for op := e.released.head; op != nil; op = op.next {
-		if op.Kept != nil && op.Kept.pending {
+		if e.releasePending(op) {
 			continue // Stored sends it
 		}
 		e.writeAck(wire.TypePubrel, &wire.Ack{PacketID: op.Publish.PacketID})

@@ -197,7 +197,8 @@ func (o *outTap) publish(s *simulation, v *wire.PublishView, size int) uint64 {
 		s.fail("PUBLISH with a payload that was never submitted")
 	}
 	op := s.ops[serial]
-	if op.done && !op.sent || op.withdrawn {
+	left := op.kept != 0 && op.err == ErrStopRequested // the store has it still
+	if (op.done && !op.sent || op.withdrawn) && !left {
 		s.fail("operation %d is sent after it failed as not sent: %v", serial, op.err)
 	}
 	if op.conn == s.link.number {
@@ -233,6 +234,7 @@ func (o *outTap) publish(s *simulation, v *wire.PublishView, size int) uint64 {
 	if v.QoS == 0 {
 		return serial
 	}
+	s.store.checkPublish(s, op, v.PacketID)
 	o.hold(s, op, v.PacketID)
 	o.outstanding++
 	if o.outstanding > int(o.limits.ReceiveMaximumFromServer) {
@@ -270,6 +272,7 @@ func (o *outTap) request(s *simulation, kind Kind, id uint16, filter string) uin
 
 // ack checks an acknowledgement of the client: that it is owed, and its turn.
 func (o *outTap) ack(s *simulation, t wire.Type, a *wire.Ack) {
+	s.store.checkAck(s, t, a)
 	switch t {
 	case wire.TypePuback, wire.TypePubrec:
 		if len(o.owed) == 0 {
@@ -286,10 +289,14 @@ func (o *outTap) ack(s *simulation, t wire.Type, a *wire.Ack) {
 		}
 	case wire.TypePubrel:
 		w := owedRelease{a.PacketID, a.ReasonCode}
-		if len(o.owedReleases) == 0 || o.owedReleases[0] != w {
+		i := 0
+		if s.store != nil && w.reason != wire.Success {
+			i = slices.Index(o.owedReleases, w) // it releases nothing, and does not wait for the store
+		}
+		if i < 0 || i >= len(o.owedReleases) || o.owedReleases[i] != w {
 			s.fail("PUBREL %+v, owed are %+v", w, o.owedReleases)
 		}
-		o.owedReleases = o.owedReleases[1:]
+		o.owedReleases = slices.Delete(o.owedReleases, i, i+1)
 	case wire.TypePubcomp:
 		i := slices.Index(o.owedCompletions, owedRelease{a.PacketID, a.ReasonCode})
 		if i < 0 {
@@ -524,7 +531,7 @@ func (s *simulation) checkConnected() {
 	if len(e.control) > answersLimit {
 		s.fail("answers of %d bytes", len(e.control))
 	}
-	if e.inFlight || len(e.control) > 0 {
+	if e.inFlight || len(e.control) > 0 || s.store.busy() {
 		return
 	}
 	if o := &s.tap; len(o.owed) > 0 && o.owed[0].answered || len(o.owedReleases) > 0 || len(o.owedCompletions) > 0 {

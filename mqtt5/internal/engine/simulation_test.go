@@ -54,7 +54,7 @@ type tally struct {
 	success, failed, timeouts, poisoned, withdrawn     int
 	qos1, qos2, deliveries, duplicates, nacks, renewed int
 	stalled, throttled, aliased, dropped, limited      int
-	adopted                                            int
+	adopted, stored, unstored                          int
 }
 
 func (a *tally) add(b *tally) {
@@ -64,7 +64,7 @@ func (a *tally) add(b *tally) {
 		{&a.poisoned, &b.poisoned}, {&a.withdrawn, &b.withdrawn}, {&a.qos1, &b.qos1}, {&a.qos2, &b.qos2},
 		{&a.deliveries, &b.deliveries}, {&a.duplicates, &b.duplicates}, {&a.nacks, &b.nacks}, {&a.renewed, &b.renewed},
 		{&a.stalled, &b.stalled}, {&a.throttled, &b.throttled}, {&a.aliased, &b.aliased}, {&a.dropped, &b.dropped}, {&a.limited, &b.limited},
-		{&a.adopted, &b.adopted},
+		{&a.adopted, &b.adopted}, {&a.stored, &b.stored}, {&a.unstored, &b.unstored},
 	} {
 		*p.a += *p.b
 	}
@@ -80,6 +80,7 @@ func (a *tally) check(t *testing.T) {
 		"success": a.success, "failed": a.failed, "timeouts": a.timeouts, "poisoned": a.poisoned, "withdrawn": a.withdrawn,
 		"qos1": a.qos1, "qos2": a.qos2, "deliveries": a.deliveries, "duplicates": a.duplicates, "nacks": a.nacks,
 		"renewed": a.renewed, "stalled": a.stalled, "throttled": a.throttled, "aliased": a.aliased, "dropped": a.dropped, "limited": a.limited, "adopted": a.adopted,
+		"stored": a.stored, "unstored": a.unstored,
 	} {
 		if n == 0 {
 			t.Errorf("the simulation had no %s", name)
@@ -108,6 +109,7 @@ type simulation struct {
 	tap    outTap
 	link   link
 	srv    server
+	store  *simStore // nil: there is none
 
 	// The user.
 	ops        []*simOp // by serial number, which starts at 1
@@ -153,12 +155,17 @@ type simOp struct {
 	codes    []wire.ReasonCode
 	released bool // a PUBREC was delivered
 	arrived  int  // times that the server accepted it
+
+	kept uint64 // ID of the publish in the store
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{t: t, seed: seed, now: time.Second}
 	s.rng.Seed(seed, seed)
 	s.configure()
+	if s.one(3) {
+		s.keepAll()
+	}
 	s.e = New(&s.cfg, s)
 	s.ops = append(make([]*simOp, 0, 1024), nil)
 	s.inbox.received = map[uint16]bool{}
@@ -239,6 +246,7 @@ func (s *simulation) run() int {
 	if s.e.state != Closed {
 		s.finish()
 	}
+	s.checkStore()
 	s.checkRest()
 	return s.step
 }
@@ -256,7 +264,7 @@ func (s *simulation) finish() {
 	if s.link.state == linkOpen { // what was swallowed is answered after a reconnect only
 		s.cut()
 	}
-	for from := s.step; len(s.open) > 0 || s.e.state != Connected || len(s.srv.session.out) > 0 || s.flows() > 0; {
+	for from := s.step; len(s.open) > 0 || s.e.state != Connected || len(s.srv.session.out) > 0 || s.flows() > 0 || s.left() > 0; {
 		s.act()
 		if s.step > from+200_000 {
 			s.fail("does not come to an end: %d operations, %d flows, %d from the server", len(s.open), s.flows(), len(s.srv.session.out))
@@ -274,6 +282,15 @@ func (s *simulation) finish() {
 		s.e.Close(s.now)
 		s.settle()
 	}
+}
+
+// left is how many publishes wait that only the store wants to be sent: nobody
+// waits for them any more.
+func (s *simulation) left() int {
+	if s.store == nil {
+		return 0
+	}
+	return s.e.publishes.n
 }
 
 // flows is how many operations the engine goes on with for the session's sake.
@@ -332,6 +349,10 @@ func (s *simulation) act() {
 // do does one kind of thing, of 64.
 func (s *simulation) do(d int) {
 	s.step++
+	if s.store != nil && s.one(4) {
+		s.commit()
+		s.settle()
+	}
 	switch {
 	case d < 12:
 		s.write()

@@ -86,6 +86,9 @@ func (s *simulation) publish() {
 	binary.BigEndian.PutUint64(payload, uint64(len(s.ops)))
 	so.payload = payload
 	op.Publish = wire.Publish{Topic: so.topic, Payload: payload, QoS: so.qos, Retain: so.retain, TopicAlias: uint16(max(0, s.n(8)-3))}
+	if s.store != nil && so.qos > 0 {
+		op.Kept = &Kept{Record: make([]byte, op.encodedSize())} // as large as what counts without a store
+	}
 	s.submit(so, op)
 }
 
@@ -123,9 +126,13 @@ func (s *simulation) submit(so *simOp, op *Operation) {
 		s.trace("submit %d: kind %d, QoS %d, %s, %d bytes", so.serial, so.kind, so.qos, so.topic, so.size)
 	}
 	s.submitting = so
+	kept := op.Kept
 	err := e.Submit(s.now, op)
 	s.submitting = nil
 	if err == nil {
+		if kept != nil {
+			so.kept = kept.ID
+		}
 		return
 	}
 	if s.tracing {
@@ -389,6 +396,10 @@ func (s *simulation) Complete(op *Operation, r Result) {
 			s.fail("operation %d: %v", so.serial, r.Err)
 		}
 	case r.Err == ErrSessionLost, r.Err == errCancelled:
+	case r.Err == errSimStore:
+		if s.cfg.MemoryOnly || so.sent || !s.store.failed[so.kept] {
+			s.fail("operation %d, sent: %v: %v", so.serial, so.sent, r.Err)
+		}
 	case errors.As(r.Err, &limit):
 		s.tally.limited++
 	case errors.As(r.Err, &broken) && s.srv.hostile:
