@@ -137,12 +137,24 @@ func (s *pemScanner) opens(start int) bool {
 	return lead[0] != '#' && bytes.IndexByte([]byte("\"'`=:"), lead[len(lead)-1]) >= 0
 }
 
-// outside looks at the text between two blocks for lines that were meant as BEGIN or END.
+// outside looks at the text between two blocks for lines that were meant as
+// BEGIN or END, and for the contents of a block that has lost both.
 func (s *pemScanner) outside(end int) {
+	contents, first := 0, 0 // lines of base64 one after the other, and where they begin
 	for pos := s.from; pos < end; {
 		line, _, _ := bytes.Cut(s.text[pos:end], []byte("\n"))
 		begins, label, ok := almostMarker(string(line))
 		if !ok {
+			switch {
+			case contents >= fewestContents:
+			case !looksLikeContents(line):
+				contents = 0
+			default:
+				if contents == 0 {
+					first = pos
+				}
+				contents++
+			}
 			pos += len(line) + 1
 			continue
 		}
@@ -156,6 +168,23 @@ func (s *pemScanner) outside(end int) {
 		s.blocks = append(s.blocks, b)
 		return
 	}
+	if contents >= fewestContents {
+		s.blocks = append(s.blocks, pemBlock{line: s.lineOf(first), number: len(s.blocks) + 1,
+			err: errors.New("its BEGIN and END lines are missing or damaged")})
+	}
+}
+
+// fewestContents is how many lines of base64 outside of a block are no
+// coincidence.
+const fewestContents = 2
+
+// looksLikeContents reports whether a line is one of the contents of a block:
+// they have 64 characters, or 76.
+func looksLikeContents(line []byte) bool {
+	line = bytes.Trim(line, " \t\r")
+	return len(line) >= 60 && len(line) <= 80 && !bytes.ContainsFunc(line, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '+' && r != '/'
+	})
 }
 
 // almostMarker recognizes a BEGIN or END line of a certificate or key as

@@ -95,6 +95,7 @@ func TestParseCertificates_damagedBlocks(t *testing.T) {
 		"BEGIN without space":    {bad("BEGIN ", "BEGIN"), "BEGIN line needs five hyphens and a space"},
 		"BEGIN without end":      {bad("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE"), "BEGIN line does not end in five hyphens"},
 		"BEGIN line lost":        {bad("-----BEGIN CERTIFICATE-----\n", ""), "BEGIN line is missing"},
+		"both lines lost":        {bytes.Join(bytes.Split(ca.pem(), []byte("\n"))[1:7], []byte("\n")), "BEGIN and END lines are missing"},
 		"quoted lines of a mail": {replaced(ca.pem(), "\nM", "\n> M"), "not base64"},
 		"empty":                  {[]byte("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"), "it is empty"},
 		"a damaged key":          {[]byte("-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n"), "not base64"},
