@@ -162,17 +162,21 @@ func (s *Server) run(t testing.TB, path string, p program) error {
 		s.err = s.cmd.Wait()
 		close(s.exited)
 	}()
-	return s.ready()
+	return s.ready(port)
 }
 
 // ready waits until the proxy accepts connections.
-func (s *Server) ready() error {
+func (s *Server) ready(port int) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for range 1500 {
 		conn, err := net.Dial("tcp", s.Addr)
 		if err == nil {
-			return conn.Close()
+			_ = conn.Close()
+			if listens(s.cmd.Process.Pid, port) {
+				return nil
+			}
+			err = errors.New("another program listens on the port")
 		}
 		select {
 		case <-s.exited:
