@@ -91,9 +91,10 @@ func TestTelemetry_prometheus(t *testing.T) {
 		}
 		t.Skip(err)
 	}
+	sample := program(t, "telemetry") // may take its time: it builds all samples
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	metrics := printed(t, exec.CommandContext(ctx, program(t, "telemetry"), "-count", "0"), `^Metrics are at http://(\S+)/metrics`)
+	metrics := printed(t, exec.CommandContext(ctx, sample, "-count", "0"), `^Metrics are at http://(\S+)/metrics`)
 
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
