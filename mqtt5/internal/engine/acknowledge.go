@@ -299,7 +299,7 @@ func (e *Engine) checkStall(now time.Duration) {
 	requestWaits := e.requests.head != nil || e.restores.head != nil
 	answersDue := e.sent.unexpired != nil || e.released.unexpired != nil
 	switch {
-	case publishWaits && e.quota == 0 && e.expired >= int(e.settings.ReceiveMaximumFromServer):
+	case publishWaits && e.quota == 0 && e.expired >= int32(e.settings.ReceiveMaximumFromServer):
 	case (publishWaits || requestWaits) && e.ids.used == maxIdentifiers && !answersDue:
 	default:
 		return

@@ -10,7 +10,7 @@ import (
 
 func newBackoff(jitter Jitter) *backoff {
 	r := rand.New(rand.NewPCG(1, 2))
-	return &backoff{jitter: jitter, min: time.Second, max: 2 * time.Minute, uniform: r.Int64N}
+	return &backoff{cfg: &Config{Jitter: jitter, MinDelay: time.Second, MaxDelay: 2 * time.Minute, Uniform: r.Int64N}}
 }
 
 // After a long outage all clients would try again on the same grid if the cap
@@ -24,21 +24,21 @@ func TestBackoffIsCappedBeforeJitter(t *testing.T) {
 		for range draws {
 			b.failures = failures
 			d := b.next()
-			if d < b.min || d > b.max {
+			if d < b.cfg.MinDelay || d > b.cfg.MaxDelay {
 				t.Fatalf("delay %v", d)
 			}
 			sum += d
-			if d == b.max {
+			if d == b.cfg.MaxDelay {
 				atCap++
 			}
-			if d < b.max/4 {
+			if d < b.cfg.MaxDelay/4 {
 				low++
 			}
 		}
 		if atCap > draws/100 || low < draws/6 {
 			t.Errorf("after %d failures %d of %d delays are the largest, %d are small", failures, atCap, draws, low)
 		}
-		if mean, want := sum/draws, (b.min+b.max)/2; mean < want*9/10 || mean > want*11/10 {
+		if mean, want := sum/draws, (b.cfg.MinDelay+b.cfg.MaxDelay)/2; mean < want*9/10 || mean > want*11/10 {
 			t.Errorf("after %d failures the mean is %v", failures, mean)
 		}
 	}
@@ -46,16 +46,16 @@ func TestBackoffIsCappedBeforeJitter(t *testing.T) {
 
 func TestDecorrelatedJitterWorks(t *testing.T) {
 	b := newBackoff(JitterDecorrelated)
-	last, beyond := b.min, 0
+	last, beyond := b.cfg.MinDelay, 0
 	for range 5000 {
 		d := b.next()
-		if d < b.min || d > min(3*last, b.max) {
+		if d < b.cfg.MinDelay || d > min(3*last, b.cfg.MaxDelay) {
 			t.Fatalf("delay %v after %v", d, last)
 		}
-		if d > b.min*3 {
+		if d > b.cfg.MinDelay*3 {
 			beyond++
 		}
-		last = max(d, b.min)
+		last = max(d, b.cfg.MinDelay)
 	}
 	if beyond < 1000 {
 		t.Errorf("only %d delays grew", beyond)
@@ -65,9 +65,9 @@ func TestDecorrelatedJitterWorks(t *testing.T) {
 func TestBackoffFloor(t *testing.T) {
 	for _, jitter := range []Jitter{JitterFull, JitterDecorrelated, JitterNone} {
 		b := newBackoff(jitter)
-		b.uniform = func(int64) int64 { return 0 }
+		b.cfg.Uniform = func(int64) int64 { return 0 }
 		for range 20 {
-			if d := b.next(); d < b.min {
+			if d := b.next(); d < b.cfg.MinDelay {
 				t.Fatalf("jitter %d: delay %v below the smallest", jitter, d)
 			}
 		}

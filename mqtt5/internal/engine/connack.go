@@ -71,7 +71,7 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 	}
 	e.stats.Connects++
 	e.patience = newPatience(e.settings.ServerKeepAlive, e.cfg.PingTimeout)
-	e.quota = int(e.settings.ReceiveMaximumFromServer)
+	e.quota = int32(e.settings.ReceiveMaximumFromServer)
 	if n := min(e.settings.TopicAliasMaximumToServer, e.aliasLimit()); n > 0 {
 		e.outAliases = &outboundAliases{mode: e.cfg.OutAliases, max: n}
 	}
@@ -83,7 +83,7 @@ func (e *Engine) enterConnected(now time.Duration, ack *wire.Connack) {
 		e.discardSession()
 		lost = e.filters.sessionLost(e.cfg.Resubscribe)
 	}
-	attempt := e.attempt
+	attempt := int(e.attempt)
 	e.attempt = 0
 	e.eventOpen = EventSucceeded
 	e.sink.Notify(&Event{Kind: EventSucceeded, Attempt: attempt, Settings: e.settings, Connack: ack, Lost: lost})

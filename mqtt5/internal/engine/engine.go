@@ -227,7 +227,7 @@ type lifecycle struct {
 	dialDue    bool      // Todo.Dial
 	asked      bool      // Waiting: for AnswerRetry
 	waited     bool      // Waiting: the delay is over
-	attempt    int
+	attempt    int32
 	stops      uint64           // number of the stop under way, or of the last one
 	run        uint64           // counts the questions of AskRetry, and the stops
 	stopPacket *wire.Disconnect // the user's DISCONNECT
@@ -272,17 +272,20 @@ type operations struct {
 type connection struct {
 	offer        offer // what CONNECT said
 	settings     Settings
-	quota        int    // QoS>0 publishes that may still be sent
-	expired      int    // of those in flight, how many passed their ack timeout
+	quota        int32  // QoS>0 publishes that may still be sent
+	expired      int32  // of those in flight, how many passed their ack timeout
 	control      []byte // packets to send before any operation
 	greeted      bool   // CONNECT was written
 	finished     bool   // DISCONNECT was written
 	inFlight     bool   // a write is in flight
+	paused       bool   // the owner does not read
+	challenged   bool   // an AUTH waits for Authenticate
+	serverClosed bool   // the server ended the connection, for a reason that may be a publish
+	authState    authState
 	writes       uint64 // writes that were taken, never reset: numbers of old operations stay behind
 	ackWrite     uint64 // writes when an acknowledgement came last
 	flow         flow
 	patience     patience
-	paused       bool // the owner does not read
 	connectedAt  time.Duration
 	throttled    time.Duration // publishes wait until then; never: not throttled
 	throttledAt  time.Duration
@@ -291,11 +294,8 @@ type connection struct {
 	inAliases    []string
 	acks         ackQueue
 	answering    identifierSet // received QoS>0 on this connection, not yet answered for good
-	authState    authState
-	challenged   bool          // an AUTH waits for Authenticate
 	authDeadline time.Duration // of a re-authentication
 	confirming   *wire.Connack // while Confirming
-	serverClosed bool          // the server ended the connection, for a reason that may be a publish
 	packetEnd    int           // where the packet in hand ends in the bytes of Receive
 }
 
@@ -308,7 +308,7 @@ func New(cfg *Config, sink Sink) *Engine {
 	e.deadline = never
 	e.flow.reset(0)
 	e.throttled = never
-	e.backoff = backoff{jitter: cfg.Jitter, min: cfg.MinDelay, max: cfg.MaxDelay, uniform: cfg.Uniform}
+	e.backoff = backoff{cfg: cfg}
 	e.ids.base = int(cfg.IdentifierBase)
 	return e
 }

@@ -94,42 +94,58 @@ func (t *identifiers) release(id uint16) {
 }
 
 // identifierSet is a set of packet identifiers that the server uses. It grows
-// with the largest one seen.
-type identifierSet struct {
+// with the largest one seen; an empty one takes next to nothing.
+type identifierSet struct{ bits *identifierBits }
+
+type identifierBits struct {
 	words []uint64
 	n     int
 }
 
-func (s *identifierSet) has(id uint16) bool {
+func (s identifierSet) len() int {
+	if s.bits == nil {
+		return 0
+	}
+	return s.bits.n
+}
+
+func (s identifierSet) has(id uint16) bool {
+	if s.bits == nil {
+		return false
+	}
 	w := int(id >> 6)
-	return w < len(s.words) && s.words[w]&(1<<(id&63)) != 0
+	return w < len(s.bits.words) && s.bits.words[w]&(1<<(id&63)) != 0
 }
 
 // add reports whether id was not in the set before.
 func (s *identifierSet) add(id uint16) bool {
+	if s.bits == nil {
+		s.bits = new(identifierBits)
+	}
+	b := s.bits
 	w := int(id >> 6)
-	if w >= len(s.words) {
-		grown := make([]uint64, max(w+1, min(2*len(s.words), 1024)))
-		copy(grown, s.words)
-		s.words = grown
+	if w >= len(b.words) {
+		grown := make([]uint64, max(w+1, min(2*len(b.words), 1024)))
+		copy(grown, b.words)
+		b.words = grown
 	}
 	bit := uint64(1) << (id & 63)
-	if s.words[w]&bit != 0 {
+	if b.words[w]&bit != 0 {
 		return false
 	}
-	s.words[w] |= bit
-	s.n++
+	b.words[w] |= bit
+	b.n++
 	return true
 }
 
 // remove reports whether id was in the set.
-func (s *identifierSet) remove(id uint16) bool {
+func (s identifierSet) remove(id uint16) bool {
 	if !s.has(id) {
 		return false
 	}
-	s.words[id>>6] &^= 1 << (id & 63)
-	s.n--
+	s.bits.words[id>>6] &^= 1 << (id & 63)
+	s.bits.n--
 	return true
 }
 
-func (s *identifierSet) clear() { *s = identifierSet{} }
+func (s *identifierSet) clear() { s.bits = nil }

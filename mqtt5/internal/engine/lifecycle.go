@@ -179,7 +179,7 @@ func (e *Engine) beginConnecting(now time.Duration) {
 	e.asked = false
 	e.attempt++
 	e.eventOpen = EventConnecting
-	e.sink.Notify(&Event{Kind: EventConnecting, Attempt: e.attempt})
+	e.sink.Notify(&Event{Kind: EventConnecting, Attempt: int(e.attempt)})
 }
 
 // turnPatience is how many connect timeouts an attempt may wait for its turn
@@ -283,7 +283,7 @@ func (e *Engine) conclude(now time.Duration, ev *Event) {
 		return
 	}
 	e.eventOpen = 0
-	ev.Attempt = e.attempt
+	ev.Attempt = int(e.attempt)
 	if ev.Kind == EventDisconnected {
 		e.serverClosed = blames(ev)
 		ev.Repeated = e.violations.note(ev.Err, e.settings.RejoinedSession)

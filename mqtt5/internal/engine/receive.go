@@ -158,7 +158,7 @@ func (e *Engine) repeats(id uint16) bool {
 func (e *Engine) owe(id uint16) *wire.Error {
 	e.answering.add(id)
 	// A server that repeats one identifier must not make the queue grow either.
-	if max(e.answering.n, len(e.acks.records)-e.acks.head+1) > int(e.offer.receiveMaximum) {
+	if max(e.answering.len(), len(e.acks.records)-e.acks.head+1) > int(e.offer.receiveMaximum) {
 		return &wire.Error{Reason: wire.ReceiveMaximumExceeded, Packet: wire.TypePublish, Rule: "MQTT-3.3.4-9",
 			Text: "more unacknowledged messages than our Receive Maximum"}
 	}

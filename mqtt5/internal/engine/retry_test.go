@@ -258,7 +258,7 @@ func TestVeryLongDurations(t *testing.T) {
 	t.Run("every jitter", func(t *testing.T) {
 		for _, jitter := range []Jitter{JitterFull, JitterDecorrelated, JitterNone} {
 			for _, minDelay := range []time.Duration{1, never / 3, never - 1, never} {
-				b := backoff{jitter: jitter, min: minDelay, max: never, uniform: func(n int64) int64 { return n - 1 }}
+				b := backoff{cfg: &Config{Jitter: jitter, MinDelay: minDelay, MaxDelay: never, Uniform: func(n int64) int64 { return n - 1 }}}
 				before := time.Duration(0)
 				for n := range 100 {
 					if d := b.next(); d < minDelay || d < before {

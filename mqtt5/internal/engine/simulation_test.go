@@ -313,8 +313,8 @@ func (s *simulation) checkRest() {
 			s.fail("list %d holds %d operations at rest", i, l.n)
 		}
 	}
-	if len(e.control) != 0 || len(e.acks.records) != 0 || e.answering.n != 0 || e.freeCount > maxFree {
-		s.fail("memory at rest: %d bytes, %d acknowledgements, %d unanswered, %d free", len(e.control), len(e.acks.records), e.answering.n, e.freeCount)
+	if len(e.control) != 0 || len(e.acks.records) != 0 || e.answering.len() != 0 || e.freeCount > maxFree {
+		s.fail("memory at rest: %d bytes, %d acknowledgements, %d unanswered, %d free", len(e.control), len(e.acks.records), e.answering.len(), e.freeCount)
 	}
 	if s.stopping {
 		s.fail("stopped without the event")
