@@ -126,6 +126,7 @@ func writeProfile(t *testing.T, core *iottest.Core, dir string) string {
 func keyInToken(t *testing.T, device *iottest.Device, cert string) []string {
 	t.Helper()
 	dir := t.TempDir()
+	t.Setenv("SOFTHSM2_CONF", filepath.Join(dir, "softhsm2.conf")) // first: Setup changes it, and other tests have another token
 	library, err := softhsm.Setup(dir, device.KeyPKCS8PEM())
 	if errors.Is(err, softhsm.ErrNotInstalled) {
 		return nil
@@ -133,7 +134,6 @@ func keyInToken(t *testing.T, device *iottest.Device, cert string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("SOFTHSM2_CONF", filepath.Join(dir, "softhsm2.conf"))
 	t.Setenv("PKCS11_PIN", softhsm.PIN)
 	return []string{"-library", library, "-token-label", softhsm.TokenLabel, "-key-label", softhsm.KeyLabel, "-cert", cert}
 }
