@@ -38,6 +38,7 @@ func TestProxy(t *testing.T) {
 	const user, password = "device7", "Sesame4711"
 	basic := proxytest.Config{Username: user, Password: password}
 	both := proxytest.Config{Username: user, Password: password, TLS: true}
+	number := 0
 	for name, start := range map[string]func(t *testing.T) *proxytest.Server{
 		"squid":       func(t *testing.T) *proxytest.Server { return proxytest.StartSquid(t, proxytest.Config{}) },
 		"squid basic": func(t *testing.T) *proxytest.Server { return proxytest.StartSquid(t, basic) },
@@ -50,15 +51,18 @@ func TestProxy(t *testing.T) {
 		"microsocks":      func(t *testing.T) *proxytest.Server { return proxytest.StartMicrosocks(t, proxytest.Config{}) },
 		"microsocks user": func(t *testing.T) *proxytest.Server { return proxytest.StartMicrosocks(t, basic) },
 	} {
+		// A proxy sees bytes alone: one way to each broker is enough, in turn.
+		number++
+		webSocketToCore := number%2 == 0
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			through := proxyLayer(start(t))
-			t.Run("core", func(t *testing.T) {
-				runSuite(t, &c.broker, []*route{c.alpn("mtls", through), c.websocket("wss", through)})
-			})
-			t.Run("mosquitto", func(t *testing.T) {
-				runSuite(t, &m.broker, []*route{m.secure("mtls", through), m.websocket("ws", through)})
-			})
+			toCore, toMosquitto := c.alpn("mtls", through), m.websocket("ws", through)
+			if webSocketToCore {
+				toCore, toMosquitto = c.websocket("wss", through), m.secure("mtls", through)
+			}
+			t.Run("core", func(t *testing.T) { runSuite(t, &c.broker, []*route{toCore}) })
+			t.Run("mosquitto", func(t *testing.T) { runSuite(t, &m.broker, []*route{toMosquitto}) })
 		})
 	}
 }
