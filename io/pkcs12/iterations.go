@@ -24,7 +24,8 @@ var (
 
 // checkIterations refuses a bundle that asks for hours of work, whether to
 // check its password or to decrypt. What it cannot read it leaves to the
-// decoder.
+// decoder: a key within an encrypted part asks for its own number, but only who
+// knows the password can have put it there.
 func checkIterations(data []byte) error {
 	if n := iterations(data); n > maxIterations {
 		return &Error{Err: fmt.Errorf("%w: it asks for %d iterations and the limit is %d", ErrUnsupported, n, maxIterations)}
