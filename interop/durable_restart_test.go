@@ -88,8 +88,24 @@ func (b *restartable) restart() {
 }
 
 // TestDurable_brokerRestarts is TestDurable with a real broker, which is restarted
-// while processes die and connections are cut.
+// while processes die and connections are cut. mosquitto sometimes comes back from
+// its first restart without a session, although it was asked to end; then the
+// watcher, which asked for its session, has heard nothing, and the test begins anew.
 func TestDurable_brokerRestarts(t *testing.T) {
+	const tries = 10
+	for range tries {
+		if arrived := restartWhilePublishing(t); arrived != nil {
+			for _, text := range arrived.order {
+				t.Error(text)
+			}
+			return
+		}
+		t.Log("mosquitto lost the session of the watcher")
+	}
+	t.Fatalf("mosquitto lost a session %d times", tries)
+}
+
+func restartWhilePublishing(t *testing.T) *series {
 	b := startRestartable(t)
 	r := newRelay(t)
 	address, err := r.front(b.address)
@@ -105,8 +121,6 @@ func TestDurable_brokerRestarts(t *testing.T) {
 		cuts++
 		r.cut()
 	})
-	for _, text := range arrived.order {
-		t.Error(text)
-	}
 	t.Logf("%d restarts of the broker, %d cuts", b.starts-1, cuts)
+	return arrived
 }
