@@ -13,6 +13,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -106,11 +107,20 @@ func probe(ctx context.Context, app *sample.App, url string) {
 	}
 }
 
-// show prints the page for Prometheus.
+// show prints the page for Prometheus. Observers run after what they observe, so it
+// waits until all messages are counted.
 func show(ctx context.Context, app *sample.App, url string) error {
-	_, body, err := get(ctx, url+"/metrics")
-	if err != nil {
-		return err
+	all := regexp.MustCompile(fmt.Sprintf(`(?m)^messaging_client_sent_messages_total\{.*\} %d$`, app.Count))
+	var body string
+	for range 500 {
+		var err error
+		if _, body, err = get(ctx, url+"/metrics"); err != nil {
+			return err
+		}
+		if app.Count == 0 || all.MatchString(body) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	for lines := bufio.NewScanner(strings.NewReader(body)); lines.Scan(); {
 		if l := lines.Text(); !strings.HasPrefix(l, "#") && !strings.Contains(l, "_bucket{") {
