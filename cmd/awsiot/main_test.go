@@ -437,7 +437,7 @@ func TestCompletion(t *testing.T) {
 		try := script + fmt.Sprintf("\nCOMP_WORDS=(%s); COMP_CWORD=%d; _awsiot; echo \"${COMPREPLY[0]}\"\n", typed, len(words)-1)
 		out, err := exec.Command("bash", "-c", try).CombinedOutput()
 		if err != nil {
-			t.Skipf("bash: %v", err)
+			t.Fatalf("bash: %v: %s", err, out)
 		}
 		if got := strings.TrimSpace(string(out)); got != want {
 			t.Errorf("%q completes to %q, want %q", typed, got, want)
