@@ -88,9 +88,9 @@ func (b *restartable) restart() {
 }
 
 // TestDurable_brokerRestarts is TestDurable with a real broker, which is restarted
-// while processes die and connections are cut. mosquitto sometimes comes back from
-// its first restart without a session, although it was asked to end; then the
-// watcher, which asked for its session, has heard nothing, and the test begins anew.
+// while processes die and connections are cut. At times mosquitto has no session of
+// the watcher after its first restart, although the watcher asked for it; why is not
+// known. The watcher has heard nothing then, and the test begins anew.
 func TestDurable_brokerRestarts(t *testing.T) {
 	const tries = 10
 	for range tries {
