@@ -96,9 +96,9 @@ func TestCommands(t *testing.T) {
 			t.Run(name+" for a "+kind, func(t *testing.T) {
 				t.Parallel()
 				c := plainCore(t)
-				if tt.fault != (iottest.ServiceFault{}) {
-					tt.fault.Service = iottest.ServiceCommands
-					c.SetServiceFaults(tt.fault)
+				if fault := tt.fault; fault != (iottest.ServiceFault{}) {
+					fault.Service = iottest.ServiceCommands
+					c.SetServiceFaults(fault)
 				}
 				target, command := commands.Thing("thing"), tt.command
 				command.ID, command.Thing = "cmd", "thing"
