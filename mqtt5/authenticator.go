@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -78,7 +79,7 @@ func (c *Client) Reauthenticate(ctx context.Context) error {
 		c.unlock(now)
 		now = c.wait(ctx, w)
 		if !w.completed {
-			remove(&x.next, w)
+			x.next = slices.DeleteFunc(x.next, func(other *waiter) bool { return other == w })
 		}
 		c.forget(w)
 		if ctx.Err() != nil {

@@ -5,6 +5,7 @@ package mqtt5
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -54,15 +55,15 @@ type Client struct {
 	record      connectionRecord
 	exchange    *exchange // of AUTH packets; nil without an Authenticator
 	waiting     []*waiter // goroutines that wait for the client
-	idle        []*waiter // for reuse
 	room        []*waiter // those of waiting that wait for room in the queue
-	stopped     []*waiter // those that wait in Stop
-	connected   []*waiter // those that wait in WaitConnected
+	idle        *waiter   // a list of them, for reuse
 	gaveUp      error     // why the client stopped by itself
 	received    uint32    // bytes of the present read that Receive had before
 	untold      int32     // Stopped events that are not handled yet
+	idleCount   uint8     // waiters in idle
 	saidGranted bool      // the log says that acknowledgements carry a granted QoS
-	ended       bool      // closed, and everything was given back
+	closed      bool      // Close was called
+	ended       bool      // and everything was given back
 	ownLoop     bool      // the group is the client's own
 
 	start starts // bound once, when first needed: to start a goroutine then takes no allocation
@@ -166,7 +167,7 @@ func (o *ClientOptions) engineConfig() engine.Config {
 		cfg.InAliasMax = orDefault(o.TopicAliasing.InboundCacheSize, 25)
 	}
 	if o.Limits != nil {
-		cfg.MaxFilters = o.Limits.MaxSubscriptionsPerSubscribe
+		cfg.MaxFilters = uint16(min(max(o.Limits.MaxSubscriptionsPerSubscribe, 0), math.MaxUint16))
 		cfg.PublishesPerSecond = o.Limits.PublishesPerSecond
 		cfg.BytesPerSecond = o.Limits.BytesPerSecond
 	}
@@ -211,12 +212,10 @@ func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	now := c.lock()
 	fromHandler := c.runsHandler() && (ctx.Value(handlerKey{}) != nil || inHandler())
 	w := c.begin(ctx)
-	w.early = fromHandler
-	c.stopped = append(c.stopped, w)
+	w.until, w.early = untilStopped, fromHandler
 	stop, err := c.engine.Stop(now, disconnect, drainUntil)
 	w.joined = stop == 0 && err == nil && !fromHandler && c.untold > 0
 	if stop == 0 && !w.joined {
-		remove(&c.stopped, w)
 		c.done(w)
 		c.unlock(now)
 		return err
@@ -246,13 +245,10 @@ func (c *Client) Close() error {
 	now := c.lock()
 	defer c.unlock(now)
 	c.engine.Close(now)
-	c.handlers.over = true
+	c.closed = true
 	c.handlers.end()
-	for _, w := range c.room {
-		w.complete(engine.Result{Err: ErrClosed}, false)
-	}
-	c.room = nil
-	completeAll(&c.connected, ErrClosed)
+	completeAll(&c.room, ErrClosed)
+	c.reached(untilConnected, ErrClosed)
 	return nil
 }
 
@@ -303,12 +299,11 @@ func (c *Client) WaitConnected(ctx context.Context) error {
 		return c.gaveUp
 	}
 	w := c.begin(ctx)
-	c.connected = append(c.connected, w)
+	w.until = untilConnected
 	c.unlock(now)
 	now = c.wait(ctx, w)
 	err := w.result.Err
 	if !w.completed {
-		remove(&c.connected, w)
 		err = ctx.Err()
 	}
 	c.forget(w) // not kept: most clients call this once

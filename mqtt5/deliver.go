@@ -38,7 +38,7 @@ func (c *Client) deliver() next {
 		handles = false
 		now := c.lock()
 		c.engine.AcknowledgeThrough(now, c.messages.Handled())
-		c.handling = c.handlers.current()
+		c.handling = c.handlers.current(c.closed)
 		more, reads := c.messages.Take(now)
 		if more {
 			c.unlock(now)
@@ -66,17 +66,17 @@ func (c *Client) relieve() {
 type handlerContext struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	over   bool // the client is closed: there is none that has not ended
 }
 
 // handlerKey marks contexts of handlers.
 type handlerKey struct{}
 
-func (h *handlerContext) current() context.Context {
+// current returns the context, which has ended if the client is closed.
+func (h *handlerContext) current(closed bool) context.Context {
 	if h.ctx == nil {
 		h.ctx, h.cancel = context.WithCancel(context.WithValue(context.Background(), handlerKey{}, true))
 	}
-	if h.over {
+	if closed {
 		h.cancel()
 	}
 	return h.ctx

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/eventloop"
@@ -43,10 +44,18 @@ type link struct {
 	renewed time.Duration // when its goroutine was started
 
 	// For the writer.
-	writer   *conn.Writer
+	writer *conn.Writer
+	taken  *taken // by the writer; nil at rest
+}
+
+// taken is what a writer has taken from the engine, in the form for conn.Writer.
+type taken struct {
 	out      engine.Output
 	segments [][]byte
 }
+
+// takens holds their memory for all clients: one at rest keeps none.
+var takens = sync.Pool{New: func() any { return new(taken) }}
 
 // dial begins an attempt, when the gate lets it. The caller holds mu.
 func (c *Client) dial() {
@@ -210,14 +219,45 @@ func (l *link) write() {
 func (l *link) writeAll() {
 	c := l.client
 	now := c.lock()
-	for l.current() && c.engine.TakeOutput(now, &l.out) {
+	for l.current() && l.take(now) {
 		c.unlock(now)
-		l.segments = l.out.Segments(l.segments[:0])
-		now = l.written(l.writer.Write(l.segments))
+		now = l.written(l.writer.Write(l.taken.pieces()))
 	}
-	l.writing = false
-	l.leave(now)
+	l.rest(now)
 	c.unlock(now)
+}
+
+// take takes what is due from the engine. The caller holds mu.
+func (l *link) take(now time.Duration) bool {
+	if l.taken == nil {
+		l.taken = takens.Get().(*taken)
+	}
+	return l.client.engine.TakeOutput(now, &l.taken.out)
+}
+
+// rest notes that nobody writes any more. The caller holds mu.
+func (l *link) rest(now time.Duration) {
+	l.writing = false
+	l.giveTaken()
+	l.leave(now)
+}
+
+func (l *link) giveTaken() {
+	if l.taken != nil {
+		takens.Put(l.taken)
+		l.taken = nil
+	}
+}
+
+func (t *taken) pieces() [][]byte {
+	t.segments = t.out.Segments(t.segments[:0])
+	return t.segments
+}
+
+// release drops what was written, and returns its buffer.
+func (t *taken) release() []byte {
+	clear(t.segments[:cap(t.segments)])
+	return t.out.Release()
 }
 
 // tryWrite writes what is due on a goroutine that is about to wait anyway, so
@@ -226,7 +266,8 @@ func (l *link) writeAll() {
 // caller holds mu, which tryWrite releases.
 func (l *link) tryWrite(now time.Duration) {
 	c := l.client
-	if !c.engine.TakeOutput(now, &l.out) {
+	if !l.take(now) {
+		l.giveTaken()
 		c.unlock(now) // what was due has been refused, and somebody may be told
 		return
 	}
@@ -234,7 +275,7 @@ func (l *link) tryWrite(now time.Duration) {
 	l.users++
 	c.mu.Unlock()
 
-	rest, whole := l.out.Bytes()
+	rest, whole := l.taken.out.Bytes()
 	if whole {
 		rest = rest[l.writer.TryWrite(rest):]
 	}
@@ -243,19 +284,18 @@ func (l *link) tryWrite(now time.Duration) {
 		return
 	}
 	now = l.written(nil)
-	l.writing = false
-	l.leave(now)
+	l.rest(now)
 	c.unlock(now)
 }
 
 // writeRest goes on with a write of which the last n bytes are left, or all if
 // it has several pieces.
 func (l *link) writeRest(n int) {
-	l.segments = l.out.Segments(l.segments[:0])
-	if len(l.segments) == 1 {
-		l.segments[0] = l.segments[0][len(l.segments[0])-n:]
+	pieces := l.taken.pieces()
+	if len(pieces) == 1 {
+		pieces[0] = pieces[0][len(pieces[0])-n:]
 	}
-	now := l.written(l.writer.Write(l.segments))
+	now := l.written(l.writer.Write(pieces))
 	l.client.unlock(now)
 	l.writeAll()
 }
@@ -263,8 +303,7 @@ func (l *link) writeRest(n int) {
 // written notes that the write in flight has ended. It takes mu.
 func (l *link) written(err error) time.Duration {
 	c := l.client
-	clear(l.segments[:cap(l.segments)])
-	conn.GiveBuffer(l.out.Release())
+	conn.GiveBuffer(l.taken.release())
 	now := c.lock()
 	l.giveSlot() // of the write of the CONNECT
 	switch {

@@ -4,7 +4,6 @@ package mqtt5
 
 import (
 	"errors"
-	"slices"
 
 	"go.uber.org/zap"
 
@@ -73,7 +72,7 @@ func (s *sink) Notify(ev *engine.Event) {
 	e := event{value: ev}
 	switch ev.Kind {
 	case engine.EventSucceeded:
-		completeAll(&c.connected, nil)
+		c.reached(untilConnected, nil)
 		c.durable.connected(ev.Settings.SessionExpiryInterval)
 		if c.opts.OnConnectionSuccess != nil || c.listeners.any() {
 			c.connections++
@@ -88,7 +87,7 @@ func (s *sink) Notify(ev *engine.Event) {
 	case engine.EventStopped:
 		ev.Err = c.gaveUp
 		if c.gaveUp != nil {
-			completeAll(&c.connected, c.gaveUp)
+			c.reached(untilConnected, c.gaveUp)
 		}
 		e.stopped = c.takeStopped()
 	}
@@ -104,26 +103,28 @@ func (s *sink) Notify(ev *engine.Event) {
 
 // takeStopped returns the callers of Stop that wait for OnStopped, and ends the
 // wait of the others.
-func (c *Client) takeStopped() []*waiter {
-	waiting := slices.DeleteFunc(c.stopped, func(w *waiter) bool {
-		if w.early {
+func (c *Client) takeStopped() (waiting []*waiter) {
+	for _, w := range c.waiting {
+		switch {
+		case w.until != untilStopped || w.completed:
+		case w.early:
 			w.complete(engine.Result{}, false)
+		default:
+			w.until = 0 // the event has it
+			waiting = append(waiting, w)
 		}
-		return w.early
-	})
-	c.stopped = nil
+	}
 	return waiting
 }
 
 // completeJoined ends the wait of the callers of Stop that came when the client
 // had stopped, and OnStopped had not returned.
 func (c *Client) completeJoined() {
-	c.stopped = slices.DeleteFunc(c.stopped, func(w *waiter) bool {
-		if w.joined {
+	for _, w := range c.waiting {
+		if w.joined && !w.completed {
 			w.complete(engine.Result{}, false)
 		}
-		return w.joined
-	})
+	}
 }
 
 // heard reports whether a handler or the log is told of an event. Starting the

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
@@ -240,14 +241,12 @@ func (c *Client) admit(now time.Duration) {
 
 // withdraw ends the wait of w.
 func (c *Client) withdraw(now time.Duration, w *waiter, cause error) {
-	for _, other := range c.room {
-		if other == w {
-			remove(&c.room, w)
-			op := w.op
-			w.complete(engine.Result{Err: cause}, false)
-			c.engine.Discard(op)
-			return
-		}
+	if i := slices.Index(c.room, w); i >= 0 {
+		c.room = slices.Delete(c.room, i, i+1)
+		op := w.op
+		w.complete(engine.Result{Err: cause}, false)
+		c.engine.Discard(op)
+		return
 	}
 	c.engine.Cancel(now, w.op, cause)
 }

@@ -19,9 +19,19 @@ type waiter struct {
 	op        *engine.Operation // while queued for room, and until completed
 	handler   bool              // it is a handler: what it waits for lies behind other messages
 	asked     bool              // it has to find that out
-	early     bool              // in Stop: it does not wait for OnStopped
-	joined    bool              // in Stop: it waits for OnStopped alone
+	until     milestone
+	early     bool    // in Stop: it does not wait for OnStopped
+	joined    bool    // in Stop: it waits for OnStopped alone
+	next      *waiter // in Client.idle
 }
+
+// milestone is what a waiter waits for, if not for an operation.
+type milestone uint8
+
+const (
+	untilConnected milestone = iota + 1
+	untilStopped
+)
 
 // maxWaiters bounds the waiters that a client keeps for reuse.
 const maxWaiters = 64
@@ -30,11 +40,10 @@ const maxWaiters = 64
 // through here: while a handler waits, reading must not stop. The caller holds
 // mu.
 func (c *Client) begin(ctx context.Context) *waiter {
-	var w *waiter
-	if n := len(c.idle); n > 0 {
-		w = c.idle[n-1]
-		c.idle[n-1] = nil
-		c.idle = c.idle[:n-1]
+	w := c.idle
+	if w != nil {
+		c.idle, w.next = w.next, nil
+		c.idleCount--
 	} else {
 		w = &waiter{wake: make(chan struct{}, 1)}
 	}
@@ -66,15 +75,16 @@ func (c *Client) forget(w *waiter) {
 // testing/synctest share no channel. The caller holds mu.
 func (c *Client) done(w *waiter) {
 	c.forget(w)
-	if len(c.idle) >= maxWaiters {
+	if c.idleCount >= maxWaiters {
 		return
 	}
 	select {
 	case <-w.wake:
 	default:
 	}
-	*w = waiter{wake: w.wake}
-	c.idle = append(c.idle, w)
+	*w = waiter{wake: w.wake, next: c.idle}
+	c.idle = w
+	c.idleCount++
 }
 
 // wait returns when w is completed or ctx has ended, with mu taken.
@@ -140,20 +150,20 @@ func (c *Client) askWhetherHandlersWait() {
 	}
 }
 
+// reached ends the waits for a milestone, with an error if it will never be
+// reached. The caller holds mu.
+func (c *Client) reached(m milestone, err error) {
+	for _, w := range c.waiting {
+		if w.until == m && !w.completed {
+			w.complete(engine.Result{Err: err}, false)
+		}
+	}
+}
+
 // completeAll ends the waits of a list.
 func completeAll(list *[]*waiter, err error) {
 	for _, w := range *list {
 		w.complete(engine.Result{Err: err}, false)
 	}
 	*list = nil
-}
-
-// remove takes a waiter out of a list.
-func remove(list *[]*waiter, w *waiter) {
-	for i, other := range *list {
-		if other == w {
-			*list = append((*list)[:i], (*list)[i+1:]...)
-			return
-		}
-	}
 }

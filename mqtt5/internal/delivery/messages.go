@@ -63,8 +63,7 @@ const (
 
 // Messages is the lane of received messages.
 type Messages struct {
-	limit  int  // messages that wait before reading stops
-	borrow bool // payloads are valid only until the handler returns
+	limit int // messages that wait before reading stops
 
 	queue      []*batch // waits; more than one only behind gates
 	spare      *batch   // for queue, while running
@@ -75,6 +74,7 @@ type Messages struct {
 	open       uint64   // gates up to this number are open
 	waiting    int      // handlers that wait for the server
 
+	borrow   bool // payloads are valid only until the handler returns
 	running  bool
 	onReader bool          // the goroutine that reads is the one that runs the handlers
 	begun    time.Duration // when the batch in hand was taken
@@ -83,7 +83,7 @@ type Messages struct {
 
 	// For the goroutine that runs the handlers, without the lock.
 	current *batch
-	topics  topicCache
+	topics  *topicCache   // nil before the first message
 	handled atomic.Uint64 // acknowledgement number of the last message whose handlers have returned
 }
 
@@ -333,6 +333,9 @@ func (m *Messages) handleOne(b *batch, f func(*Message)) {
 	}
 	packet := b.bytes[msg.Start:msg.End:msg.End]
 	if msg.Topic > 0 {
+		if m.topics == nil {
+			m.topics = new(topicCache)
+		}
 		msg.Name = m.topics.intern(packet[2:][:msg.Topic])
 	} else {
 		msg.Name = b.aliased[b.alias]

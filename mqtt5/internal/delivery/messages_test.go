@@ -412,7 +412,7 @@ func TestMessages_slabs(t *testing.T) {
 	payload := strings.Repeat("p", 100)
 	count := func(n int) float64 {
 		b := newBench(t, 1000, false)
-		b.topics.last = "topic"
+		b.topics = &topicCache{last: "topic"}
 		many := slices.Repeat([]string{payload}, n)
 		handle := func(*Message) {}
 		return testing.AllocsPerRun(100, func() {

@@ -63,16 +63,20 @@ type Config struct {
 	Session      SessionBehavior
 	Offline      OfflinePolicy
 	Full         FullPolicy
-	MaxOps       int   // most incomplete operations; 0: no limit
-	MaxBytes     int64 // most bytes of incomplete operations; 0: no limit
-	Resubscribe  bool  // restore the subscriptions of a lost session
-	MaxFilters   int   // most topic filters in one SUBSCRIBE of a resubscribe; 0: 8
-	AskRetry     bool  // each attempt after a failed one waits for AnswerRetry
 	OutAliases   AliasMode
 	OutAliasSize uint16 // most aliases that LRU uses
 	InAliasMax   uint16 // Topic Alias Maximum for the server; 0: none
+	// IdentifierBase is added to all packet identifiers, modulo their range. Some
+	// brokers keep those of both directions in one table, and their own start at 1.
+	IdentifierBase uint16
+	Jitter         Jitter
+	Resubscribe    bool   // restore the subscriptions of a lost session
+	AskRetry       bool   // each attempt after a failed one waits for AnswerRetry
+	MemoryOnly     bool   // a publish that cannot be stored is sent all the same
+	MaxFilters     uint16 // most topic filters in one SUBSCRIBE of a resubscribe; 0: 8
+	MaxOps         int    // most incomplete operations; 0: no limit
+	MaxBytes       int64  // most bytes of incomplete operations; 0: no limit
 
-	Jitter          Jitter
 	MinDelay        time.Duration // before a reconnect
 	MaxDelay        time.Duration
 	ResetDelayAfter time.Duration // connected this long: the delay starts over
@@ -88,10 +92,6 @@ type Config struct {
 	PublishesPerSecond float64 // 0: no limit
 	BytesPerSecond     float64 // 0: no limit
 
-	// IdentifierBase is added to all packet identifiers, modulo their range. Some
-	// brokers keep those of both directions in one table, and their own start at 1.
-	IdentifierBase uint16
-
 	// Keep takes a change for the store; the owner calls Stored when it is
 	// stored. Nil: there is no store. Undelivered is called when a kept publish
 	// that nobody waits for fails. Both are called like the methods of Sink.
@@ -100,7 +100,6 @@ type Config struct {
 	// KeepFilters takes all subscriptions that the client wants to have, after
 	// each change. It is not about a numbered change. Nil: they are not kept.
 	KeepFilters func([]Filter)
-	MemoryOnly  bool // a publish that cannot be stored is sent all the same
 
 	Uniform func(n int64) int64 // uniform in [0, n)
 	Buffer  func() []byte       // an empty outbound buffer; nil: allocate

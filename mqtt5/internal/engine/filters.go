@@ -111,8 +111,8 @@ func (f *filters) deadline() time.Duration {
 func (e *Engine) restore() {
 	f := &e.filters
 	f.retryAt = 0
-	size := e.cfg.MaxFilters
-	if size <= 0 {
+	size := int(e.cfg.MaxFilters)
+	if size == 0 {
 		size = defaultMaxFilters
 	}
 	var packet *wire.Subscribe

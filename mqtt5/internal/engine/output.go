@@ -14,7 +14,7 @@ const (
 	// beyond it.
 	copiedLimit = 64 << 10
 	// referencedLimit is likewise for payloads that are not copied.
-	referencedLimit = 256 << 10
+	referencedLimit = 512 << 10
 	// referenceSize is the payload size from which a payload is not copied to
 	// the outbound buffer but written from where it is.
 	referenceSize = 14 << 10
