@@ -45,7 +45,8 @@ type link struct {
 
 	// For the writer.
 	writer *conn.Writer
-	taken  *taken // by the writer; nil at rest
+	taken  *taken        // by the writer; nil at rest
+	began  time.Duration // when it took that
 }
 
 // taken is what a writer has taken from the engine, in the form for conn.Writer.
@@ -232,6 +233,7 @@ func (l *link) take(now time.Duration) bool {
 	if l.taken == nil {
 		l.taken = takens.Get().(*taken)
 	}
+	l.began = now
 	return l.client.engine.TakeOutput(now, &l.taken.out)
 }
 

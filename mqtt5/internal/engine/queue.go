@@ -43,11 +43,10 @@ func (e *Engine) Submit(now time.Duration, op *Operation) error {
 	return nil
 }
 
-// OnlyQueued reports whether Submit did nothing but queue op. Then Todo has
-// nothing new but that something may be written.
-func (e *Engine) OnlyQueued(op *Operation) bool {
-	return op.Kept == nil && e.cfg.Full == FullReject && !e.anyExpired()
-}
+// OnlyQueues reports whether Submit does nothing but queue a publish that is not
+// kept, or refuse it. Then Todo has nothing new but that something may be
+// written.
+func (e *Engine) OnlyQueues() bool { return e.cfg.Full == FullReject && !e.anyExpired() }
 
 // enqueue puts an operation at the end of its queue.
 func (e *Engine) enqueue(op *Operation) {
