@@ -10,7 +10,7 @@ import (
 )
 
 // limit is no client: it writes prepared frames in large pieces and counts the
-// frames that come. It shows what the sockets cost.
+// frames that come. It measures the cost of the sockets alone.
 type limit struct {
 	conn      net.Conn
 	onMessage func([]byte)
