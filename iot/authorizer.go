@@ -108,54 +108,19 @@ func (a *CustomAuthorizer) apply(packet *mqtt5.ConnectPacket) error {
 //
 // The error matches [ErrInvalidOptions] and has no secrets.
 func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
-	var problems []error
-	problem := func(format string, args ...any) { problems = append(problems, invalid(format, args...)) }
-
+	var problems faults
 	base := given
 	if a.Username != "" {
 		if given != "" && given != a.Username {
-			problem("two different user names: one in the custom authorizer, one for the CONNECT; give one")
+			problems.add("two different user names: one in the custom authorizer, one for the CONNECT; give one")
 		}
 		base = a.Username
 	}
 	plain, query, _ := strings.Cut(base, "?")
 	if strings.Contains(query, "?") {
-		problem("the user name has two question marks: the service takes only what follows the last one as parameters; percent-encode the others as %%3F")
+		problems.add("the user name has two question marks: the service takes only what follows the last one as parameters; percent-encode the others as %%3F")
 	}
-	if a.TokenKeyName != "" || a.TokenValue != "" || a.Signature != "" {
-		var missing []string
-		for _, f := range []struct{ name, value string }{
-			{"TokenKeyName", a.TokenKeyName}, {"TokenValue", a.TokenValue}, {"Signature", a.Signature},
-		} {
-			if f.value == "" {
-				missing = append(missing, f.name)
-			}
-		}
-		if missing != nil {
-			problem("a custom authorizer with signing needs TokenKeyName, TokenValue and Signature: %s is missing; give all three, or for an authorizer without signing none",
-				strings.Join(missing, " and "))
-		}
-	}
-	if strings.HasPrefix(a.Name, paramAuthorizer+"=") {
-		problem("CustomAuthorizer.Name begins with %q; give the name alone", paramAuthorizer+"=")
-	}
-	signature := a.Signature
-	if strings.HasPrefix(signature, paramSignature+"=") {
-		problem("CustomAuthorizer.Signature begins with %q; give the signature alone", paramSignature+"=")
-	} else if signature != "" {
-		var err error
-		if signature, err = encodeSignature(signature); err != nil {
-			problem("CustomAuthorizer.Signature: %w", err)
-		}
-	}
-	if key := a.TokenKeyName; key != "" && strings.HasPrefix(a.TokenValue, key+"=") {
-		problem("CustomAuthorizer.TokenValue begins with %q; give the value alone", key+"=")
-	}
-	switch encodeOnce(a.TokenKeyName) {
-	case paramAuthorizer, paramSignature:
-		problem("CustomAuthorizer.TokenKeyName is the name of a parameter of the service; give the one that the authorizer has for its token")
-	}
-
+	signature := a.signature(&problems)
 	params := splitQuery(query)
 	for _, p := range []struct{ field, name, value string }{
 		{"Name", paramAuthorizer, encodeOnce(a.Name)},
@@ -169,7 +134,7 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 		case !ok:
 			params = append(params, p.name+"="+p.value)
 		case old != p.value:
-			problem("the user name has another parameter %s than CustomAuthorizer.%s; give it once", p.name, p.field)
+			problems.add("the user name has another parameter %s than CustomAuthorizer.%s; give it once", p.name, p.field)
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -186,6 +151,50 @@ func (a *CustomAuthorizer) UsernameFor(given string) (string, error) {
 		return "", invalid("the user name for the custom authorizer is not UTF-8; percent-encode bytes that are not text")
 	}
 	return name, nil
+}
+
+// faults are those of the fields of a CustomAuthorizer.
+type faults []error
+
+func (f *faults) add(format string, args ...any) { *f = append(*f, invalid(format, args...)) }
+
+// signature checks the fields of an authorizer with signing, and returns the
+// signature as it stands in a user name.
+func (a *CustomAuthorizer) signature(problems *faults) string {
+	if a.TokenKeyName != "" || a.TokenValue != "" || a.Signature != "" {
+		var missing []string
+		for _, f := range []struct{ name, value string }{
+			{"TokenKeyName", a.TokenKeyName}, {"TokenValue", a.TokenValue}, {"Signature", a.Signature},
+		} {
+			if f.value == "" {
+				missing = append(missing, f.name)
+			}
+		}
+		if missing != nil {
+			problems.add("a custom authorizer with signing needs TokenKeyName, TokenValue and Signature: %s is missing; give all three, or for an authorizer without signing none",
+				strings.Join(missing, " and "))
+		}
+	}
+	if strings.HasPrefix(a.Name, paramAuthorizer+"=") {
+		problems.add("CustomAuthorizer.Name begins with %q; give the name alone", paramAuthorizer+"=")
+	}
+	signature := a.Signature
+	if strings.HasPrefix(signature, paramSignature+"=") {
+		problems.add("CustomAuthorizer.Signature begins with %q; give the signature alone", paramSignature+"=")
+	} else if signature != "" {
+		var err error
+		if signature, err = encodeSignature(signature); err != nil {
+			problems.add("CustomAuthorizer.Signature: %w", err)
+		}
+	}
+	if key := a.TokenKeyName; key != "" && strings.HasPrefix(a.TokenValue, key+"=") {
+		problems.add("CustomAuthorizer.TokenValue begins with %q; give the value alone", key+"=")
+	}
+	switch encodeOnce(a.TokenKeyName) {
+	case paramAuthorizer, paramSignature:
+		problems.add("CustomAuthorizer.TokenKeyName is the name of a parameter of the service; give the one that the authorizer has for its token")
+	}
+	return signature
 }
 
 // queryParams are the parameters of a user name, as they stand there.

@@ -38,7 +38,7 @@
 //
 // # Errors
 //
-// Constructors report what is wrong with their arguments, all at once:
+// Constructors report all faults of their arguments at once:
 // [ErrInvalidEndpoint] and [ErrInvalidOptions]. Failures to connect reach
 // OnConnectionFailure as a [*ConnectError], which names the stage that failed
 // and what to check. [Explain] says the same of any error of this SDK.

@@ -103,7 +103,7 @@ var ErrInvalidEndpoint = errors.New("iot: invalid endpoint")
 type EndpointError struct {
 	// Endpoint is what was given.
 	Endpoint string
-	// Problem says what is wrong with it and what to give instead.
+	// Problem is the fault of the endpoint, and what to give instead.
 	Problem string
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // deliver runs the message handlers until no message waits. If the reader calls
-// it, it tells whether that is still the one that reads.
+// it, it returns whether that goroutine still reads.
 func (c *Client) deliver() next {
 	handles := false
 	defer func() {

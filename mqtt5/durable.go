@@ -411,7 +411,7 @@ func (d *durable) startLoad(from uint64) {
 	}()
 }
 
-// close commits what is left, and waits for it.
+// close commits the remaining changes, and waits for that.
 func (d *durable) close() {
 	if d != nil {
 		d.committer.Close()

@@ -228,7 +228,7 @@ func (l *link) writeAll() {
 	c.unlock(now)
 }
 
-// take takes what is due from the engine. The caller holds mu.
+// take takes the output that is due from the engine. The caller holds mu.
 func (l *link) take(now time.Duration) bool {
 	if l.taken == nil {
 		l.taken = takens.Get().(*taken)
@@ -262,7 +262,7 @@ func (t *taken) release() []byte {
 	return t.out.Release()
 }
 
-// tryWrite writes what is due on a goroutine that is about to wait anyway, so
+// tryWrite does the write that is due on a goroutine that is about to wait anyway, so
 // that no other one has to be woken: the one exception to writeAll. It never
 // waits itself; what the socket does not take at once is left to the writer. The
 // caller holds mu, which tryWrite releases.
@@ -426,8 +426,8 @@ func (l *link) handsOver(now time.Duration) bool {
 	return true
 }
 
-// pause waits as long as handlers or the server do not take what is there for
-// them. The caller holds mu, which is released meanwhile.
+// pause waits while too many messages wait for handlers, or too many answers for
+// the server. The caller holds mu, which is released meanwhile.
 func (l *link) pause(now time.Duration) time.Duration {
 	c := l.client
 	for l.current() && c.backlogged() {

@@ -22,8 +22,8 @@ func (c *Client) lock() time.Duration {
 // blocks.
 func (c *Client) unlock(now time.Duration) { c.release(now, false) }
 
-// unlockAndWrite is unlock for a goroutine that has nothing to do but to wait:
-// it may write itself what is due.
+// unlockAndWrite is unlock for a goroutine that is about to wait: it may do the
+// write that is due itself.
 func (c *Client) unlockAndWrite(now time.Duration) { c.release(now, true) }
 
 func (c *Client) release(now time.Duration, idle bool) {

@@ -15,7 +15,7 @@ import (
 // sink is the Client as the engine sees it. Its methods run while mu is held.
 type sink Client
 
-// Complete tells who waits for an operation.
+// Complete reports the result of an operation to its waiter or callback.
 func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	c := (*Client)(s)
 	if c.observers != nil {

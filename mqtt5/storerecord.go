@@ -24,7 +24,7 @@ const recordVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// errRecord is what is wrong with a record that only damage, or a program that
+// errRecord reports a record that only damage, or a program that
 // is not ours, could have made.
 var errRecord = errors.New("not a record of this kind")
 
@@ -32,7 +32,7 @@ func seal(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// unseal checks a record and returns what is between its version and its sum.
+// unseal checks a record and returns its content, between version and checksum.
 func unseal(b []byte) ([]byte, error) {
 	if len(b) < 5 {
 		return nil, errRecord

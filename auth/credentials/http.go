@@ -67,7 +67,7 @@ func (o HTTPOptions) validate() error {
 	return nil
 }
 
-// withDefaults fills in what is not set.
+// withDefaults sets the defaults of the fields that are not set.
 func (o HTTPOptions) withDefaults(connectTimeout, timeout time.Duration) HTTPOptions {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{}).DialContext

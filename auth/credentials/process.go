@@ -126,7 +126,7 @@ func (o ProcessOptions) run(ctx context.Context) ([]byte, error) {
 	return stdout.head, nil
 }
 
-// headBuffer keeps the beginning of what is written to it. It does not embed a
+// headBuffer keeps the first bytes written to it. It does not embed a
 // bytes.Buffer, whose ReadFrom would get around the limit.
 type headBuffer struct {
 	head  []byte

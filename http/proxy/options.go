@@ -186,7 +186,7 @@ func (e endpoint) String() string {
 	return scheme + "://" + e.address()
 }
 
-// complaints collects what is wrong with options.
+// complaints collects the faults of options.
 type complaints []error
 
 func (c *complaints) add(format string, args ...any) {

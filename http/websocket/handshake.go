@@ -56,7 +56,7 @@ func newKey() string {
 }
 
 // acceptKey is the Sec-WebSocket-Accept for a key: RFC 6455 section 4.2.2. The
-// hash shows that the server has understood the request and protects nothing,
+// hash proves that the server has understood the request. It protects nothing,
 // so that it is no use of cryptography in the sense of FIPS 140.
 func acceptKey(key string) string {
 	var sum [sha1.Size]byte

@@ -115,7 +115,7 @@ func (w *writer) pong(payload []byte) {
 	if w.mu.TryLock() {
 		go w.unlock()
 	}
-	// Else whoever holds mu finds the pong due.
+	// Else the goroutine that holds mu finds the pong due.
 }
 
 // unlock releases mu and sees to a pong that became due while it was held.

@@ -39,7 +39,7 @@ type Loop struct {
 	watches  []*SuspendWatch
 	compared clockReading // for the watches
 
-	// The rest belongs to the goroutine, or to whoever drives a manual loop.
+	// The rest belongs to the goroutine, or to the caller that drives a manual loop.
 	batch []func() // tasks of this turn
 	next  int      // first task of batch that has not begun
 	slack int      // turns in a row that used little of batch's capacity

@@ -22,7 +22,7 @@ type watchdog struct {
 	calls   atomic.Uint64  // how many callbacks have begun
 	current atomic.Uintptr // code of the callback that runs, zero if none does
 
-	// These belong to whoever runs check.
+	// These belong to the goroutine that runs check.
 	seen     uint64 // calls when the timer fired last
 	reported uint64 // calls when a callback was reported last
 }

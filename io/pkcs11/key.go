@@ -199,7 +199,7 @@ func (t *Token) findKey(api cryptoki, s session, o KeyOptions) (uint, error) {
 	if len(o.ID) > 0 {
 		template = append(template, attribute{attrID, o.ID})
 	}
-	// A token shows no private keys to those who are not logged in, and does
+	// A token lists no private keys before a login, and does
 	// not say so. Others in this process may log out and in at any time, so
 	// that both before and after have to be looked at.
 	if err := loggedIn(api, s); err != nil {
@@ -369,7 +369,7 @@ func ecPublic(params, point []byte) (*ecdsa.PublicKey, error) {
 			continue
 		}
 		// The standard wraps the point in an OCTET STRING; some tokens do not.
-		// Both begin with the same byte, so that only the length tells.
+		// Both begin with the same byte, so that only the length distinguishes them.
 		raw := point
 		if len(point) != 1+2*((c.curve.Params().BitSize+7)/8) {
 			if rest, err := asn1.Unmarshal(point, &raw); err != nil || len(rest) > 0 {

@@ -224,7 +224,7 @@ func (p *pool) drop() (done func()) {
 	return p.finished()
 }
 
-// finished returns what is to be called when the last session of a closed pool is gone.
+// finished returns the function to call when the last session of a closed pool is gone.
 func (p *pool) finished() func() {
 	if p.closed && p.count == 0 && p.drained != nil {
 		f := p.drained

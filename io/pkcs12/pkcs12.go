@@ -113,7 +113,7 @@ func decodeChain(data []byte, password string) (key any, first *x509.Certificate
 	return gopkcs12.DecodeChain(data, password)
 }
 
-// checkForm says what is not PKCS#12 in DER form.
+// checkForm names data that is not PKCS#12 in DER form.
 func checkForm(data []byte) error {
 	switch {
 	case len(data) == 0:

@@ -37,7 +37,7 @@ const (
 
 // CacheOptions are the settings of a [ResolverCache]. The zero value is usable.
 type CacheOptions struct {
-	// Resolver is asked for what is not in the cache. Nil means [net.DefaultResolver].
+	// Resolver resolves names that are not in the cache. Nil means [net.DefaultResolver].
 	Resolver Resolver
 
 	// TTL is how long an answer is used without asking again. Zero means

@@ -258,7 +258,7 @@ func integer(v any) (int64, bool) {
 	return 0, false
 }
 
-// checkMetrics returns what is wrong with the standard metrics, or "".
+// checkMetrics returns the fault of the standard metrics, or "".
 func checkMetrics(metrics map[string]any) string {
 	for name, value := range metrics {
 		object, ok := value.(map[string]any)
@@ -319,7 +319,7 @@ func checkList(object map[string]any, list, member string) string {
 
 var metricName = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
 
-// checkCustomMetrics returns what is wrong with the custom metrics, or "": each
+// checkCustomMetrics returns the fault of the custom metrics, or "": each
 // is a list with one object with one value.
 func checkCustomMetrics(metrics map[string]any) string {
 	for name, value := range metrics {

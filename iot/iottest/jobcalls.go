@@ -206,7 +206,7 @@ func (c *Core) listPendingJobs(thing string, call *jobCall) map[string]any {
 	return map[string]any{"inProgressJobs": running, "queuedJobs": queued}
 }
 
-// startNext returns what is in progress, or starts what was queued first.
+// startNext returns the execution in progress, or starts the one queued first.
 func (c *Core) startNext(thing string, call *jobCall) (map[string]any, jobNotices) {
 	pending := c.pendingJobs(thing, call.namespace)
 	if len(pending) == 0 {

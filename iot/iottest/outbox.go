@@ -153,7 +153,7 @@ func (cl *client) writeFailed(err error) {
 	cl.out.closing, cl.out.buf, cl.out.writing = true, bytes.Buffer{}, 0
 }
 
-// finish lets the writer send what is queued and then close the connection.
+// finish lets the writer send the queue and then close the connection.
 func (cl *client) finish() {
 	cl.out.mu.Lock()
 	defer cl.out.mu.Unlock()

@@ -55,7 +55,7 @@ func knownOperator(op string) bool {
 	return false
 }
 
-// check says what is wrong with a statement.
+// check returns the fault of a statement.
 func (r *rawStatement) check() error {
 	if r.Effect != "Allow" && r.Effect != "Deny" {
 		return fmt.Errorf("the Effect must be Allow or Deny, is %q", r.Effect)

@@ -103,6 +103,36 @@ const signingAlgorithm = "AWS4-HMAC-SHA256"
 // verifySignature checks an AWS Signature Version 4, in the query or in the
 // Authorization header, and returns its key.
 func (c *Core) verifySignature(r *http.Request, service, payloadHash string) (*AccessKey, error) {
+	s, err := readSignature(r)
+	if err != nil {
+		return nil, err
+	}
+	key, err := c.keyOf(s, service)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(strings.Split(s.signed, ";"), "host") {
+		return nil, fmt.Errorf("%w: the host header is not signed", ErrSignatureMismatch)
+	}
+	if !hmac.Equal([]byte(s.compute(r, payloadHash, key.SecretAccessKey)), []byte(s.signature)) {
+		return nil, ErrSignatureMismatch
+	}
+	return key, nil
+}
+
+// signature is what a request says of its signature.
+type signature struct {
+	query     [][2]string
+	scope     []string // access key, date, region, service, "aws4_request"
+	date      string   // of signing
+	when      time.Time
+	expires   string // seconds; empty: not given
+	token     string // of the session
+	signed    string // names of the signed headers
+	signature string
+}
+
+func readSignature(r *http.Request) (*signature, error) {
 	query, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSignatureMismatch, err)
@@ -115,8 +145,9 @@ func (c *Core) verifySignature(r *http.Request, service, payloadHash string) (*A
 		}
 		return ""
 	}
-	credential, date, signed, signature := get("X-Amz-Credential"), get("X-Amz-Date"), get("X-Amz-SignedHeaders"), get("X-Amz-Signature")
-	token := get("X-Amz-Security-Token")
+	s := &signature{query: query, date: get("X-Amz-Date"), expires: get("X-Amz-Expires"), token: get("X-Amz-Security-Token"),
+		signed: get("X-Amz-SignedHeaders"), signature: get("X-Amz-Signature")}
+	credential := get("X-Amz-Credential")
 	if header := r.Header.Get("Authorization"); header != "" {
 		rest, ok := strings.CutPrefix(header, signingAlgorithm+" ")
 		if !ok {
@@ -128,66 +159,70 @@ func (c *Core) verifySignature(r *http.Request, service, payloadHash string) (*A
 			case "Credential":
 				credential = value
 			case "SignedHeaders":
-				signed = value
+				s.signed = value
 			case "Signature":
-				signature = value
+				s.signature = value
 			}
 		}
-		date, token = r.Header.Get("X-Amz-Date"), r.Header.Get("X-Amz-Security-Token")
+		s.date, s.token = r.Header.Get("X-Amz-Date"), r.Header.Get("X-Amz-Security-Token")
 	} else if get("X-Amz-Algorithm") != signingAlgorithm {
 		return nil, ErrUnsigned
 	}
-	scope := strings.Split(credential, "/")
-	when, err := time.Parse("20060102T150405Z", date)
-	if err != nil || len(scope) != 5 || signature == "" {
+	s.scope = strings.Split(credential, "/")
+	if s.when, err = time.Parse("20060102T150405Z", s.date); err != nil || len(s.scope) != 5 || s.signature == "" {
 		return nil, fmt.Errorf("%w: malformed signature parameters", ErrSignatureMismatch)
 	}
+	return s, nil
+}
 
+// keyOf returns the access key of a signature, if that is valid for it now and
+// for the service.
+func (c *Core) keyOf(s *signature, service string) (*AccessKey, error) {
 	c.mu.Lock()
 	now := c.nowLocked()
-	key := c.keys[scope[0]]
+	key := c.keys[s.scope[0]]
 	c.mu.Unlock()
+	scope := s.scope[1:]
 	switch {
 	case key == nil:
 		return nil, ErrUnknownAccessKey
-	case token != key.SessionToken:
+	case s.token != key.SessionToken:
 		return nil, ErrSessionToken
 	case !key.Expires.IsZero() && !now.Before(key.Expires):
 		return nil, ErrCredentialsExpired
-	case now.Sub(when).Abs() > maxSkew:
-		return nil, fmt.Errorf("%w: %s against %s", ErrSignatureExpired, date, now.UTC().Format("20060102T150405Z"))
-	case scope[1] != when.Format("20060102") || scope[2] != c.opts.Region || scope[3] != service || scope[4] != "aws4_request":
-		return nil, fmt.Errorf("%w: %s", ErrCredentialScope, strings.Join(scope[1:], "/"))
+	case now.Sub(s.when).Abs() > maxSkew:
+		return nil, fmt.Errorf("%w: %s against %s", ErrSignatureExpired, s.date, now.UTC().Format("20060102T150405Z"))
+	case scope[0] != s.when.Format("20060102") || scope[1] != c.opts.Region || scope[2] != service || scope[3] != "aws4_request":
+		return nil, fmt.Errorf("%w: %s", ErrCredentialScope, strings.Join(scope, "/"))
 	}
-	if s := get("X-Amz-Expires"); s != "" {
-		if seconds, err := strconv.Atoi(s); err != nil || now.After(when.Add(time.Duration(seconds)*time.Second)) {
+	if s.expires != "" {
+		if seconds, err := strconv.Atoi(s.expires); err != nil || now.After(s.when.Add(time.Duration(seconds)*time.Second)) {
 			return nil, ErrSignatureExpired
 		}
 	}
-	names := strings.Split(signed, ";")
-	if !slices.Contains(names, "host") {
-		return nil, fmt.Errorf("%w: the host header is not signed", ErrSignatureMismatch)
-	}
+	return key, nil
+}
+
+// compute returns the signature that the request has to have.
+func (s *signature) compute(r *http.Request, payloadHash, secret string) string {
 	var headers strings.Builder
-	for _, name := range names {
+	for _, name := range strings.Split(s.signed, ";") {
 		value := strings.Join(r.Header.Values(name), ",")
 		if name == "host" {
 			value = r.Host
 		}
 		fmt.Fprintf(&headers, "%s:%s\n", name, strings.Join(strings.Fields(value), " "))
 	}
-	canonical := strings.Join([]string{r.Method, canonicalPath(r.URL), canonicalQuery(query), headers.String(), signed, payloadHash}, "\n")
-	toSign := strings.Join([]string{signingAlgorithm, date, strings.Join(scope[1:], "/"), hexSHA256([]byte(canonical))}, "\n")
-	k := []byte("AWS4" + key.SecretAccessKey)
-	for _, part := range append(scope[1:], toSign) {
+	scope := s.scope[1:]
+	canonical := strings.Join([]string{r.Method, canonicalPath(r.URL), canonicalQuery(s.query), headers.String(), s.signed, payloadHash}, "\n")
+	toSign := strings.Join([]string{signingAlgorithm, s.date, strings.Join(scope, "/"), hexSHA256([]byte(canonical))}, "\n")
+	k := []byte("AWS4" + secret)
+	for _, part := range append(slices.Clone(scope), toSign) {
 		mac := hmac.New(sha256.New, k)
 		mac.Write([]byte(part))
 		k = mac.Sum(nil)
 	}
-	if !hmac.Equal([]byte(hex.EncodeToString(k)), []byte(signature)) {
-		return nil, ErrSignatureMismatch
-	}
-	return key, nil
+	return hex.EncodeToString(k)
 }
 
 func hexSHA256(b []byte) string {

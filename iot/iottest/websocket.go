@@ -51,7 +51,7 @@ func headerHas(h http.Header, name, token string) bool {
 	return false
 }
 
-// checkUpgrade returns the subprotocol of a WebSocket upgrade, or what is wrong with it.
+// checkUpgrade returns the subprotocol of a WebSocket upgrade, or its fault.
 func checkUpgrade(r *http.Request) (protocol, wrong string) {
 	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key"))
 	switch {

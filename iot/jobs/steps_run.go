@@ -246,7 +246,7 @@ func (s *Steps) run(ctx context.Context, a *action, command []string) (*output, 
 	return out, nil
 }
 
-// tail keeps the end of what is written to it, and counts its lines.
+// tail keeps the last bytes written to it, and counts their lines.
 type tail struct {
 	data   []byte
 	breaks int

@@ -20,7 +20,7 @@ func (m *Mirror[S]) unsync() {
 	m.gaps++
 }
 
-// openStreams subscribes to what tells of changes. The caller does not hold mu.
+// openStreams subscribes to the topics of changes. The caller does not hold mu.
 func (m *Mirror[S]) openStreams() error {
 	topics := map[string]func(topic string, payload []byte){"update/delta": m.onDelta, "delete/accepted": m.onDeleted}
 	if m.options.Removals {

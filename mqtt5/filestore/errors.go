@@ -64,7 +64,7 @@ func classify(op, path string, err error) error {
 	return e
 }
 
-// corrupt says what is wrong at an offset of a file.
+// corrupt reports damage at an offset of a file.
 func corrupt(path string, offset int64, format string, args ...any) error {
 	return &Error{Op: "read", Path: path, Condition: mqtt5.ErrStoreCorrupt,
 		Err: fmt.Errorf("at byte %d: %s", offset, fmt.Sprintf(format, args...))}

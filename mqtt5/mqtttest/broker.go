@@ -152,7 +152,7 @@ func (c *Conn) serve(b *broker, a *attachment, con Connect) {
 	}
 }
 
-// write sends what is queued until the attachment has ended and all is sent.
+// write sends queued packets until the attachment has ended and all are sent.
 func (a *attachment) write(b *broker) {
 	defer b.server.work.Done()
 	defer close(a.flushed)

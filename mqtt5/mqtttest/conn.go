@@ -195,7 +195,7 @@ func (c *Conn) Resume() {
 	c.gate.Broadcast()
 }
 
-// endWaiting lets the reader take what is in the buffer, and no more.
+// endWaiting lets the reader take the bytes in the buffer, and no more.
 func (c *Conn) endWaiting() {
 	c.mu.Lock()
 	c.stalled = false

@@ -158,7 +158,7 @@ func (h *half) write(p []byte) (n int, err error) {
 	}
 }
 
-// Close ends both directions. The other end reads what is still in the buffer,
+// Close ends both directions. The other end reads the bytes still in the buffer,
 // then [io.EOF]; its writes fail. Calls that wait on either end return. A
 // second call does nothing.
 func (c *PipeConn) Close() error {

@@ -103,7 +103,7 @@ var (
 	}
 )
 
-// properties holds every property there is; packets take what is theirs.
+// properties holds every property of the standard. A packet uses those it may have.
 type properties struct {
 	payloadFormat    *byte
 	messageExpiry    *uint32

@@ -23,7 +23,7 @@ type Unmatched struct {
 	// or without a token.
 }
 
-// key is what an answer shows: no two requests wait for the same one.
+// key identifies an answer. No two requests wait for the same key.
 type key struct{ topic, token string }
 
 // claim is the exclusive use of some keys by a call, and the state of it

@@ -25,7 +25,7 @@ func main() {
 		tasks := make(chan task, 16)
 		session := app.NewSession()
 		client, err := files.Client(append(append(app.Options(), session.Options()...),
-			// The server keeps what is not acknowledged for an hour.
+			// The server keeps unacknowledged messages for an hour.
 			iot.WithSession(mqtt5.SessionRejoinPostSuccess, time.Hour),
 			iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) {
 				ack, err := m.TakeAck() // from here on the program acknowledges, not the client

@@ -98,7 +98,7 @@ func main() {
 	})
 }
 
-// offer reports that something has happened, to whoever waits for it.
+// offer signals an event without waiting for the receiver.
 func offer(ch chan struct{}) {
 	select {
 	case ch <- struct{}{}:

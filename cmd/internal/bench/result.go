@@ -84,7 +84,7 @@ func number(text string) any {
 // measured reports whether anything was measured.
 func (r *result) measured() bool { return r.Secs > 0 }
 
-// finish fills in what is known at the end.
+// finish sets the fields that are known at the end.
 func (r *result) finish(b *bench) {
 	r.PeakRSS = status("VmHWM")
 	r.Failed, r.Lost = b.failed.count(), b.lost.count()

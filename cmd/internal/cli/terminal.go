@@ -4,7 +4,7 @@ package cli
 
 import "os"
 
-// IsTerminal reports whether a person watches what is written to the file.
+// IsTerminal reports whether the file is a terminal.
 func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	if err != nil || info.Mode()&os.ModeCharDevice == 0 {

@@ -72,30 +72,11 @@ func StartSquid(t testing.TB, c Config) *Server {
 		}
 		allow := "all"
 		if c.Username != "" {
-			passwd := filepath.Join(s.dir, "passwd")
-			cmd := exec.Command(htpasswd, "-i", "-m", "-c", passwd, c.Username)
-			cmd.Stdin = strings.NewReader(c.Password)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return nil, fmt.Errorf("htpasswd: %w: %s", err, out)
-			}
-			if err := os.Chmod(passwd, 0o644); err != nil { //nolint:gosec // squid may run as another user
+			users, err := squidUsers(s, htpasswd, c)
+			if err != nil {
 				return nil, err
 			}
-			helper := ""
-			for _, dir := range []string{"/usr/lib/squid", "/usr/lib64/squid", "/usr/libexec/squid", "/usr/local/libexec/squid"} {
-				if _, err := os.Stat(filepath.Join(dir, "basic_ncsa_auth")); err == nil {
-					helper = filepath.Join(dir, "basic_ncsa_auth")
-				}
-			}
-			if helper == "" {
-				return nil, errors.New("the helper basic_ncsa_auth is not installed")
-			}
-			conf = append(conf,
-				"auth_param basic program "+helper+" "+passwd,
-				"auth_param basic children 1",
-				"auth_param basic realm proxytest",
-				"acl users proxy_auth REQUIRED",
-			)
+			conf = append(conf, users...)
 			allow = "users"
 		}
 		if len(c.Refuse) > 0 {
@@ -108,6 +89,34 @@ func StartSquid(t testing.TB, c Config) *Server {
 		}
 		return []string{"-N", "-n", "proxytest" + strconv.Itoa(port), "-f", path}, nil
 	}}, c)
+}
+
+// squidUsers writes the file of users, and returns the lines of squid.conf for it.
+func squidUsers(s *Server, htpasswd string, c Config) ([]string, error) {
+	passwd := filepath.Join(s.dir, "passwd")
+	cmd := exec.Command(htpasswd, "-i", "-m", "-c", passwd, c.Username)
+	cmd.Stdin = strings.NewReader(c.Password)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("htpasswd: %w: %s", err, out)
+	}
+	if err := os.Chmod(passwd, 0o644); err != nil { //nolint:gosec // squid may run as another user
+		return nil, err
+	}
+	helper := ""
+	for _, dir := range []string{"/usr/lib/squid", "/usr/lib64/squid", "/usr/libexec/squid", "/usr/local/libexec/squid"} {
+		if _, err := os.Stat(filepath.Join(dir, "basic_ncsa_auth")); err == nil {
+			helper = filepath.Join(dir, "basic_ncsa_auth")
+		}
+	}
+	if helper == "" {
+		return nil, errors.New("the helper basic_ncsa_auth is not installed")
+	}
+	return []string{
+		"auth_param basic program " + helper + " " + passwd,
+		"auth_param basic children 1",
+		"auth_param basic realm proxytest",
+		"acl users proxy_auth REQUIRED",
+	}, nil
 }
 
 // StartTinyproxy runs tinyproxy as an HTTP proxy that tunnels to any port. It

@@ -40,7 +40,7 @@ type Material struct {
 // poolNumber makes the id of the identity pool the same in all runs.
 const poolNumber = "00000000-0000-4000-8000-000000000001"
 
-// writeMaterial makes what is not there yet, and writes the files.
+// writeMaterial makes the keys and certificates that are missing, and writes the files.
 func writeMaterial(core *iottest.Core, dir string, config *Config) (*Material, error) {
 	m := &Material{Dir: dir, Env: filepath.Join(dir, "env"), RoleAlias: "desk-alias", Authorizer: "desk", Username: "desk-user",
 		Password: "desk-password", SignedAuthorizer: "desk-signed", TokenKeyName: "token", Token: "desk-token"}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package commit gathers changes and writes them in batches, on a goroutine of
-// its own: whoever adds a change never waits for a disk.
+// its own: the caller of Add never waits for a disk.
 package commit
 
 import (

@@ -89,7 +89,7 @@ func (r *Reader) result(n int, err error) error {
 	}
 }
 
-// Bytes returns what is received and not consumed, from a packet boundary on. It
+// Bytes returns the bytes received and not consumed, from a packet boundary on. It
 // is valid until the next call of another method.
 func (r *Reader) Bytes() []byte {
 	if r.buf == nil {
@@ -101,7 +101,7 @@ func (r *Reader) Bytes() []byte {
 // AtRest reports whether the Reader holds neither bytes nor memory.
 func (r *Reader) AtRest() bool { return r.buf == nil }
 
-// Close gives back what the Reader holds. It does not close the connection.
+// Close returns the buffers of the Reader to the pool. It does not close the connection.
 func (r *Reader) Close() {
 	if r.buf != nil {
 		r.buf.Release()

@@ -87,7 +87,7 @@ type Messages struct {
 	handled atomic.Uint64 // acknowledgement number of the last message whose handlers have returned
 }
 
-// batch is what is taken at once.
+// batch is the messages that are taken at once.
 type batch struct {
 	gate    uint64 // has to be open before it is taken
 	groups  []group
@@ -192,12 +192,12 @@ func (m *Messages) HandlerWaits(begins bool) {
 	}
 }
 
-// ready reports whether there is something to hand over, and nobody does.
+// ready reports whether messages wait, and no goroutine runs the handlers.
 func (m *Messages) ready() bool {
 	return !m.running && m.pending > 0 && m.queue[0].gate <= m.open
 }
 
-// Start reports whether a goroutine has to be started that hands over.
+// Start reports whether a goroutine has to be started that runs the handlers.
 func (m *Messages) Start() bool {
 	if !m.ready() {
 		return false
@@ -218,7 +218,7 @@ func (m *Messages) StartOnReader(now time.Duration) bool {
 	return true
 }
 
-// Running reports whether somebody hands over.
+// Running reports whether a goroutine runs the handlers.
 func (m *Messages) Running() bool { return m.running }
 
 // Owes reports whether the last message that waits has to be acknowledged.
@@ -240,7 +240,7 @@ func (m *Messages) Relieve() bool {
 
 // Take takes messages that wait, to be handled by Handle. It reports false if
 // there are none to take: the goroutine is then done with handing over, and
-// reads tells whether it is still the one that reads.
+// reads reports whether the caller still reads from the connection.
 func (m *Messages) Take(now time.Duration) (more, reads bool) {
 	if done := m.current; done != nil {
 		m.current = nil

@@ -28,7 +28,7 @@ func (e *Engine) settle(op *Operation, r Result) {
 	e.finish(op, r)
 }
 
-// returnQuota gives back what a publish took from the Receive Maximum. A PUBREL
+// returnQuota returns the share of a publish in the Receive Maximum. A PUBREL
 // of a resumed session took nothing on this connection: counting its PUBCOMP,
 // as section 4.9 allows, could exceed what the server counts.
 func (e *Engine) returnQuota(op *Operation) {

@@ -126,7 +126,7 @@ func (q *ackQueue) flush(e *Engine) {
 	}
 }
 
-// keep tells the store of the QoS 2 messages whose PUBREC is next.
+// keep submits the QoS 2 messages whose PUBREC is next to the store.
 func (q *ackQueue) keep(e *Engine) {
 	if !e.keeps() {
 		return

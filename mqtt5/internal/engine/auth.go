@@ -71,7 +71,7 @@ func (e *Engine) Authenticate(now time.Duration, data []byte, failure error) err
 // of its CONNACK. Meanwhile Receive takes nothing that follows.
 func (e *Engine) Confirming() bool { return e.state == Handshake && e.authState == authConfirming }
 
-// AcceptServer tells that the last authentication data convinced us. Bytes
+// AcceptServer reports that the last authentication data was accepted. Bytes
 // that Receive did not take are to be given to it again.
 func (e *Engine) AcceptServer(now time.Duration) {
 	if e.Confirming() {

@@ -172,7 +172,7 @@ type RefusedFilter struct {
 // Receive.
 type Message struct {
 	wire.PublishView
-	// Start and End tell where the packet's variable header begins, and where
+	// Start and End are where the packet's variable header begins, and where
 	// the packet ends, in the bytes given to Receive.
 	Start, End int
 	// AliasedTopic is the topic of a message that names it by alias only.
@@ -187,11 +187,11 @@ type Sink interface {
 	// Complete is called exactly once for each submitted operation.
 	// The operation must not be used after it returns.
 	Complete(op *Operation, r Result)
-	// Deliver hands over a message; m is valid during the call only.
+	// Deliver passes a message; m is valid during the call only.
 	Deliver(m *Message)
-	// Notify hands over a lifecycle event.
+	// Notify passes a lifecycle event.
 	Notify(ev *Event)
-	// Challenge hands over an AUTH to answer with [Engine.Authenticate], or
+	// Challenge passes an AUTH to answer with [Engine.Authenticate], or
 	// with done the end of an exchange, to answer with [Engine.AcceptServer] or
 	// [Engine.RejectServer].
 	Challenge(auth *wire.Auth, done bool)
@@ -349,7 +349,7 @@ func (e *Engine) nextDeadline() time.Duration {
 	return d
 }
 
-// Tick does what is due at now. departed is how many bytes of all writes on
+// Tick applies the deadlines that have passed. departed is how many bytes of all writes on
 // this connection have left the machine, as far as that is known. Calling Tick
 // early or often is harmless.
 func (e *Engine) Tick(now time.Duration, departed int64) {

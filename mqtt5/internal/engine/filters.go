@@ -199,7 +199,7 @@ func (e *Engine) restored(op *Operation, r Result) {
 	e.reportRound()
 }
 
-// reportRound tells what a round came to once nothing of it is under way, and
+// reportRound reports the result of a round once nothing of it is under way, and
 // plans the next one if something is still owed.
 func (e *Engine) reportRound() {
 	f := &e.filters
@@ -223,7 +223,7 @@ func (f *filters) report() *Event {
 	return f.round
 }
 
-// planRestore has what is still owed asked for again, later each time.
+// planRestore schedules the next SUBSCRIBE for the filters still owed, later each time.
 func (e *Engine) planRestore(now time.Duration) {
 	f := &e.filters
 	if f.owed > 0 && f.asked == 0 && f.retryAt == 0 && e.state == Connected {

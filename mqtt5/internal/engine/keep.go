@@ -105,7 +105,7 @@ const keptWindow = 1024
 // keeps reports whether there is a store.
 func (e *Engine) keeps() bool { return e.keeping != nil }
 
-// keep tells the store of a change and returns its number.
+// keep submits a change to the store and returns its number.
 func (e *Engine) keep(ch Change) uint64 {
 	e.keeping.changes++
 	e.cfg.Keep(&ch)
@@ -137,8 +137,8 @@ func (e *Engine) keepPublish(op *Operation) {
 	kp.parked[k.ID] = op
 }
 
-// unkeep tells the store that a publish is done. After Close nothing is done:
-// another process goes on with what is left.
+// unkeep removes a completed publish from the store. After Close it does nothing:
+// another process goes on with the rest.
 func (e *Engine) unkeep(op *Operation, r Result) {
 	if op.Kept == nil || e.closed {
 		return
@@ -559,7 +559,7 @@ type Filter struct {
 	Properties []wire.UserProperty
 }
 
-// keepFilters tells the store which subscriptions the client wants to have.
+// keepFilters stores the subscriptions that the client wants to have.
 func (e *Engine) keepFilters() {
 	if e.cfg.KeepFilters == nil {
 		return

@@ -194,7 +194,7 @@ func (e *Engine) receivePingresp(now time.Duration, f *wire.Frame) *wire.Error {
 	return nil
 }
 
-// SetPaused tells that the owner has stopped or resumed reading because the
+// SetPaused reports that the owner has stopped or resumed reading because the
 // user's handlers are behind. Silence of our own making is no sign of a dead
 // link, so the answer to a PINGREQ is not waited for meanwhile; the server still
 // gets its PINGREQ [MQTT-3.1.2-20].

@@ -24,8 +24,8 @@ func (e *Engine) Start(now time.Duration) error {
 	return nil
 }
 
-// Stop ends the connection and fails what is not done then. While connected,
-// it first waits for what is queued and in flight, at most until drainUntil,
+// Stop ends the connection and fails the operations left. While connected,
+// it first waits for those queued and in flight, at most until drainUntil,
 // and sends packet (nil: a normal DISCONNECT). It returns the number of the stop
 // that is under way, 0 if the engine is stopped already. A Stop during another
 // one joins it, and cuts its waiting short if drainUntil is earlier.
@@ -197,7 +197,7 @@ func (e *Engine) DialStarted(now time.Duration) {
 // may take to tell where it was stuck.
 const dialGrace = time.Second
 
-// TransportOpened tells that the transport is up, and gives the CONNECT for it.
+// TransportOpened reports that the transport is up, and the CONNECT for it.
 // The engine sets its Clean Start and topic alias maximum, and an empty client
 // identifier becomes the one that the server assigned before.
 func (e *Engine) TransportOpened(now time.Duration, connect *wire.Connect) {
@@ -227,7 +227,7 @@ func (e *Engine) TransportOpened(now time.Duration, connect *wire.Connect) {
 	e.stats.PacketsOut++
 }
 
-// TransportFailed tells that the attempt failed.
+// TransportFailed reports that the attempt failed.
 func (e *Engine) TransportFailed(now time.Duration, err error) {
 	switch e.state {
 	case Connecting:
@@ -238,7 +238,7 @@ func (e *Engine) TransportFailed(now time.Duration, err error) {
 	}
 }
 
-// TransportError tells that reading or writing failed; io.EOF means that the
+// TransportError reports that reading or writing failed; io.EOF means that the
 // server closed the connection.
 func (e *Engine) TransportError(now time.Duration, err error) {
 	ev := &Event{Err: err}
@@ -257,7 +257,7 @@ func (e *Engine) TransportError(now time.Duration, err error) {
 	}
 }
 
-// TransportClosed tells that the transport is closed and will neither read nor
+// TransportClosed reports that the transport is closed and will neither read nor
 // write any more.
 func (e *Engine) TransportClosed(now time.Duration) {
 	if e.state == Closing {

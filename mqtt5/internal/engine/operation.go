@@ -45,7 +45,7 @@ type Operation struct {
 
 	// Waiter belongs to the caller. The engine only carries it.
 	Waiter any
-	// Handler tells that it is the work of a handler, which a stop waits for.
+	// Handler marks the work of a handler, which a stop waits for.
 	Handler bool
 	// Submitted is when Submit took the operation over.
 	Submitted time.Duration
@@ -254,5 +254,5 @@ func (e *Engine) recycle(op *Operation) {
 	e.freeCount++
 }
 
-// Discard gives back an operation that was never submitted.
+// Discard recycles an operation that was never submitted.
 func (e *Engine) Discard(op *Operation) { e.recycle(op) }

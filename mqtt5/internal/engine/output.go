@@ -124,7 +124,7 @@ func (e *Engine) TakeOutput(now time.Duration, out *Output) bool {
 	return true
 }
 
-// WriteDone tells that the write in flight is complete.
+// WriteDone reports that the write in flight is complete.
 func (e *Engine) WriteDone(now time.Duration) {
 	if !e.inFlight {
 		return

@@ -171,7 +171,7 @@ func (e *Engine) orphan(op *Operation, cause error) {
 	op.Waiter = nil
 }
 
-// complete tells whoever waits for an operation.
+// complete reports the result of an operation to its waiter.
 func (e *Engine) complete(op *Operation, r Result) {
 	if op.restoring {
 		e.restored(op, r)

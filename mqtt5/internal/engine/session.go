@@ -9,7 +9,7 @@ import (
 )
 
 // failAll completes everything, at a stop. If a later connection may resume
-// the session, what is in flight stays part of it.
+// the session, publishes in flight stay part of it.
 func (e *Engine) failAll(cause error) {
 	e.droppable, e.queuedQoS0, e.bytesQoS0 = nil, 0, 0
 	for _, l := range [...]*list{&e.publishes, &e.requests} {

@@ -27,7 +27,7 @@ func (r *rateLimits) ready(now time.Duration, size uint32) time.Duration {
 }
 
 // bucket is a token bucket. It starts full, so that a client that was quiet
-// may send a burst at once, and it is charged by what is really sent.
+// may send a burst at once, and it is charged for the bytes that are sent.
 type bucket struct {
 	rate    float64 // tokens per second; 0: no limit
 	size    float64 // most tokens held

@@ -31,7 +31,7 @@ func (v *Violation) Error() string {
 	return s + v.Text + " [" + v.Rule + "]"
 }
 
-// CheckString returns what is wrong with s as a UTF-8 encoded string, or nil.
+// CheckString returns the fault of s as a UTF-8 encoded string, or nil.
 func CheckString(s string) *Violation {
 	switch {
 	case ValidString(s):
@@ -44,7 +44,7 @@ func CheckString(s string) *Violation {
 	return &Violation{Rule: "MQTT-1.5.4-2", Text: "string contains U+0000"}
 }
 
-// violations collects what is wrong with one packet.
+// violations collects the faults of one packet.
 type violations []*Violation
 
 func (vs *violations) add(field, rule, text string) {

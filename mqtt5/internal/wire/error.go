@@ -4,7 +4,7 @@ package wire
 
 import "strconv"
 
-// Error says what is wrong with received bytes.
+// Error describes a fault in received bytes.
 type Error struct {
 	// Reason is the code that a DISCONNECT for this error should carry:
 	// MalformedPacket, ProtocolError or a more specific one.

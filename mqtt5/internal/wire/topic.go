@@ -70,7 +70,7 @@ func SharedFilter(s string) (share, filter string, ok bool) {
 	return share, filter, true
 }
 
-// CheckTopicName returns what is wrong with s as a topic name, or nil.
+// CheckTopicName returns the fault of s as a topic name, or nil.
 func CheckTopicName(s string) *Violation {
 	if ValidTopicName(s) {
 		return nil
@@ -87,7 +87,7 @@ func CheckTopicName(s string) *Violation {
 	return &Violation{Rule: "MQTT-4.7.0-1", Text: "topic name contains a wildcard character"}
 }
 
-// CheckTopicFilter returns what is wrong with s as a topic filter, or nil.
+// CheckTopicFilter returns the fault of s as a topic filter, or nil.
 func CheckTopicFilter(s string) *Violation {
 	if s == "" {
 		return &Violation{Rule: "MQTT-4.7.3-1", Text: "topic filter is empty"}

@@ -54,7 +54,7 @@ func ValidUTF8(b []byte) bool {
 }
 
 // ValidString reports whether s can be written as a UTF-8 encoded string:
-// ValidUTF8 and not longer than 65,535 bytes. CheckString says what is wrong.
+// ValidUTF8 and not longer than 65,535 bytes. CheckString names the fault.
 func ValidString(s string) bool {
 	return len(s) <= maxFieldLength && (plain(s) || utf8.ValidString(s) && strings.IndexByte(s, 0) < 0)
 }
@@ -64,7 +64,7 @@ func ValidString(s string) bool {
 // allowed there.
 func ValidPayload(b []byte) bool { return utf8.Valid(b) }
 
-// checkReceivedString names what is wrong with the bytes of a received string.
+// checkReceivedString names the fault in the bytes of a received string.
 // what is the name of the field.
 func checkReceivedString(t Type, what string, b []byte) *Error {
 	if ValidUTF8(b) {

@@ -299,7 +299,7 @@ func (c *Conn) Publish(ctx context.Context, p *mqtt5.PublishPacket) (*mqtt5.Publ
 	return &mqtt5.PublishResult{Puback: &mqtt5.PubackPacket{}}, nil
 }
 
-// Subscribe notes the packet and subscribes what is not refused.
+// Subscribe records the packet and adds the filters that are not refused.
 func (c *Conn) Subscribe(ctx context.Context, p *mqtt5.SubscribePacket) (*mqtt5.SubackPacket, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -341,7 +341,7 @@ func (c *Conn) Subscribe(ctx context.Context, p *mqtt5.SubscribePacket) (*mqtt5.
 	return ack, nil
 }
 
-// Unsubscribe notes the packet and unsubscribes what is not refused.
+// Unsubscribe records the packet and removes the filters that are not refused.
 func (c *Conn) Unsubscribe(ctx context.Context, p *mqtt5.UnsubscribePacket) (*mqtt5.UnsubackPacket, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
