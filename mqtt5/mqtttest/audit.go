@@ -45,6 +45,7 @@ func newSessionAudit() *sessionAudit {
 type audit struct {
 	server  *Server
 	session *sessionAudit
+	turn    int // ascends in the order in which connections get their sessions; 0: none yet
 
 	connect  *Connect
 	connack  *Connack // the first one
@@ -405,6 +406,15 @@ func (a *audit) serverSettles(id uint16, fits func(*flight) bool) {
 	}
 }
 
+// takeTurn notes that the connection gets its session now: before its CONNACK,
+// which the broker writes later, or with it.
+func (a *audit) takeTurn() {
+	if a.turn == 0 {
+		a.server.turns++
+		a.turn = a.server.turns
+	}
+}
+
 // accepted finds the session that the connection goes on with.
 func (a *audit) accepted(p Connack) {
 	if a.connect == nil || a.connack != nil {
@@ -420,6 +430,10 @@ func (a *audit) accepted(p Connack) {
 		id = or(p.AssignedClientID, fmt.Sprintf("%p", a))
 	}
 	old := a.server.sessions[id]
+	a.takeTurn()
+	if old != nil && old.owner.turn > a.turn {
+		return // sent late, to a connection that has lost the session
+	}
 	if old == nil || !p.SessionPresent || a.connect.CleanStart {
 		old = newSessionAudit()
 	}

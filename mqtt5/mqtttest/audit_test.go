@@ -168,6 +168,27 @@ func TestAudit(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a CONNACK that is sent after another connection has the session", func(t *testing.T) {
+		srv := NewServer(nil)
+		defer srv.Close()
+		_, nc := Pipe(0)
+		var conns []*Conn
+		for n := range 4 {
+			conns = append(conns, newConn(srv, nc, n+1, ""))
+			conns[n].received(connect.packet, 20)
+		}
+		connack := func(n int) { conns[n-1].sent(Encode(Connack{SessionPresent: n > 1})) }
+		connack(1)
+		conns[1].audit.takeTurn()
+		connack(3)
+		connack(2)
+		conns[2].received(pub(2, 7).packet, 9)
+		conns[2].sent(Encode(Pubrec{PacketID: 7}))
+		connack(4)
+		if found := conns[3].received(Pubrel{PacketID: 7}, 4); len(found) > 0 {
+			t.Errorf("found %v", found)
+		}
+	})
 	t.Run("MQTT-3.1.0-2 second CONNECT", func(t *testing.T) {
 		_, nc := Pipe(0)
 		conn := newConn(NewServer(nil), nc, 1, "")

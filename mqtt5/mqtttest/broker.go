@@ -262,6 +262,9 @@ func (b *broker) attach(c *Conn, con Connect, ack *Connack) *attachment {
 	}
 	a.queued.L = &b.mu
 	s.attached = a
+	c.server.auditMu.Lock()
+	c.audit.takeTurn()
+	c.server.auditMu.Unlock()
 	if ack == nil {
 		a.push(answer)
 	}

@@ -132,6 +132,7 @@ type Server struct {
 
 	auditMu  sync.Mutex
 	sessions map[string]*sessionAudit // by client identifier
+	turns    int                      // given to connections
 }
 
 // NewServer returns a server that lives until the end of the test. Whatever the
