@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -13,9 +14,15 @@ import (
 
 // netlink is a socket that receives changes of links and routes from the kernel.
 type netlink struct {
-	file *os.File
-	buf  [16 << 10]byte
+	file  *os.File
+	buf   [16 << 10]byte
+	links links // used by wait alone
 }
+
+// links holds the indexes of the interfaces that run. A message about an
+// interface tells its state and not what has changed: when the carrier comes,
+// which is the usual way to come up, the mask of changes in it is empty.
+type links map[int32]bool
 
 func newSource() (source, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
@@ -28,20 +35,35 @@ func newSource() (source, error) {
 		return nil, fmt.Errorf("netwatch: bind netlink: %w", err)
 	}
 	// A file in non-blocking mode waits in the poller of the runtime, so that
-	// Close ends a Read.
-	return &netlink{file: os.NewFile(uintptr(fd), "netlink")}, nil
+	// Close ends a Read. The interfaces are listed after the socket listens, so that
+	// no change is missed.
+	return &netlink{file: os.NewFile(uintptr(fd), "netlink"), links: runningLinks()}, nil
+}
+
+// runningLinks lists the interfaces that run. If that fails the first message
+// about each counts as news.
+func runningLinks() links {
+	l := links{}
+	interfaces, _ := net.Interfaces()
+	for _, i := range interfaces {
+		if i.Flags&net.FlagRunning != 0 {
+			l[int32(i.Index)] = true
+		}
+	}
+	return l
 }
 
 func (n *netlink) wait() error {
 	for {
 		size, err := n.file.Read(n.buf[:])
 		if errors.Is(err, unix.ENOBUFS) {
+			n.links = runningLinks()
 			return nil // messages were lost: one of them may have been what we wait for
 		}
 		if err != nil {
 			return err
 		}
-		if bringsUp(n.buf[:size]) {
+		if n.links.bringsUp(n.buf[:size]) {
 			return nil
 		}
 	}
@@ -49,40 +71,51 @@ func (n *netlink) wait() error {
 
 func (n *netlink) close() error { return n.file.Close() }
 
-// bringsUp reports whether one of the messages says that an interface runs, or
-// that there is a default route.
-func bringsUp(b []byte) bool {
+// bringsUp reports whether one of the messages says that an interface has come
+// to run, or that there is a default route.
+func (l links) bringsUp(b []byte) bool {
+	up := false
 	for len(b) >= unix.SizeofNlMsghdr {
 		size := int(binary.NativeEndian.Uint32(b))
 		if size < unix.SizeofNlMsghdr || size > len(b) {
-			return false
+			break
 		}
 		body := b[unix.SizeofNlMsghdr:size]
 		switch binary.NativeEndian.Uint16(b[4:]) {
 		case unix.RTM_NEWLINK:
-			if linkRuns(body) {
-				return true
-			}
+			up = l.change(body) || up
+		case unix.RTM_DELLINK:
+			l.remove(body)
 		case unix.RTM_NEWROUTE:
-			if isDefaultRoute(body) {
-				return true
-			}
+			up = isDefaultRoute(body) || up
 		}
 		b = b[min((size+3)&^3, len(b)):]
 	}
-	return false
+	return up
 }
 
-// linkRuns judges an ifinfomsg: an interface other than loopback came to run.
-// Changes that leave the flags alone, as those of statistics and wireless
-// quality do, have no bits in its mask of changes.
-func linkRuns(b []byte) bool {
+// change takes over the state of an interface from its ifinfomsg, and reports
+// whether it has come to run. Loopback does not count. Messages about
+// statistics and wireless quality change nothing.
+func (l links) change(b []byte) bool {
 	if len(b) < unix.SizeofIfInfomsg {
 		return false
 	}
-	flags, change := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+	index, flags := int32(binary.NativeEndian.Uint32(b[4:])), binary.NativeEndian.Uint32(b[8:])
 	const running = unix.IFF_UP | unix.IFF_RUNNING
-	return flags&running == running && flags&unix.IFF_LOOPBACK == 0 && change&(unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP) != 0
+	if flags&running != running || flags&unix.IFF_LOOPBACK != 0 {
+		delete(l, index)
+		return false
+	}
+	known := l[index]
+	l[index] = true
+	return !known
+}
+
+func (l links) remove(b []byte) {
+	if len(b) >= unix.SizeofIfInfomsg && b[0] == unix.AF_UNSPEC { // not one that leaves a bridge
+		delete(l, int32(binary.NativeEndian.Uint32(b[4:])))
+	}
 }
 
 // isDefaultRoute judges an rtmsg: a unicast route of the main table to everywhere.
