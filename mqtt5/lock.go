@@ -94,7 +94,13 @@ func (c *Client) onTimer() {
 // onSuspend runs on the loop after the machine was asleep: the link is probably
 // dead, and the delay before the next attempt is over.
 func (c *Client) onSuspend(time.Duration) {
+	l, departed := c.departed()
 	now := c.lock()
+	if c.link != l {
+		departed = 0
+	}
+	// A PINGREQ behind bytes that are not known to have left would get more time.
+	c.engine.Tick(now, departed)
 	c.engine.Probe(now)
 	c.engine.RetryNow(now)
 	c.unlock(now)
