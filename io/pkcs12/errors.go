@@ -64,6 +64,9 @@ func berError() error {
 	return &Error{Err: ErrBER, Hint: "write it anew with " + again}
 }
 
+// severalKeys is how the decoder reports the second private key of a bundle.
+const severalKeys = "expected exactly one key bag"
+
 // explain gives the failures of the decoder their names. It knows them by their
 // texts where it has no others.
 func explain(err error, password string) error {
@@ -77,7 +80,7 @@ func explain(err error, password string) error {
 			hint = "the bundle has a password and none was given"
 		}
 		return &Error{Err: ErrPassword, Hint: hint}
-	case has("expected exactly one key bag"):
+	case has(severalKeys):
 		return &Error{Err: ErrSeveralKeys, Hint: "make a bundle with one certificate and its key"}
 	case has("private key missing"):
 		return &Error{Err: ErrNoKey, Hint: "export certificate and key together"}

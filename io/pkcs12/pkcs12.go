@@ -71,11 +71,18 @@ func DecodeFile(path, password string) (*Bundle, error) {
 // unchanged; the empty string serves for bundles with an empty password and for
 // those without any. Errors are of type [*Error] and never contain the
 // password.
+//
+// A bundle that asks for more than ten million iterations is refused, and so is
+// one with a private key inside an encrypted part, whose iterations nobody sees
+// before.
 func Decode(data []byte, password string) (*Bundle, error) {
 	if err := checkForm(data); err != nil {
 		return nil, err
 	}
 	if err := checkIterations(data); err != nil {
+		return nil, err
+	}
+	if err := checkNestedKeys(data, password); err != nil {
 		return nil, err
 	}
 	key, first, rest, err := decodeChain(data, password)

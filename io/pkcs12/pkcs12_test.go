@@ -5,7 +5,6 @@ package pkcs12_test
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -174,109 +173,6 @@ func TestDecodeFile_missing(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) || strings.Count(err.Error(), file) != 1 {
 		t.Errorf("got %v", err)
 	}
-}
-
-// The parts of a bundle by hand: RFC 7292 sections 4 and 5.
-type (
-	contentInfo struct {
-		Type    asn1.ObjectIdentifier
-		Content []byte `asn1:"explicit,tag:0"`
-	}
-	safeBag struct {
-		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue // [0] EXPLICIT
-	}
-)
-
-var (
-	oidData    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
-	oidKeyBag  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 1}
-	oidCertBag = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 3}
-	oidX509    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 22, 1}
-)
-
-func marshal(t testing.TB, v any) []byte {
-	t.Helper()
-	der, err := asn1.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
-func explicit(der []byte) asn1.RawValue {
-	return asn1.RawValue{Class: asn1.ClassContextSpecific, IsCompound: true, Bytes: der}
-}
-
-func keyBag(t testing.TB, m material) safeBag {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(m.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return safeBag{ID: oidKeyBag, Value: explicit(der)}
-}
-
-func certBag(t testing.TB, m material) safeBag {
-	t.Helper()
-	der := marshal(t, struct {
-		ID   asn1.ObjectIdentifier
-		Cert []byte `asn1:"explicit,tag:0"`
-	}{oidX509, m.cert.Raw})
-	return safeBag{ID: oidCertBag, Value: explicit(der)}
-}
-
-// openBundle makes a bundle without encryption and without a MAC.
-func openBundle(t testing.TB, bags ...safeBag) []byte {
-	t.Helper()
-	safe := marshal(t, []contentInfo{{oidData, marshal(t, bags)}})
-	return marshal(t, struct {
-		Version  int
-		AuthSafe contentInfo
-	}{3, contentInfo{oidData, safe}})
-}
-
-// ber leaves the length of the content info open, and the outer length as it should be.
-func ber(t testing.TB, der []byte) []byte {
-	t.Helper()
-	var p struct {
-		Version  int
-		AuthSafe asn1.RawValue
-		MacData  asn1.RawValue
-	}
-	if _, err := asn1.Unmarshal(der, &p); err != nil {
-		t.Fatal(err)
-	}
-	open := append([]byte{0x30, 0x80}, p.AuthSafe.Bytes...)
-	open = append(open, 0, 0)
-	body := append(marshal(t, p.Version), open...)
-	body = append(body, p.MacData.FullBytes...)
-	return marshal(t, asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: body})
-}
-
-// withIterations makes a bundle whose MAC asks for that many.
-func withIterations(t testing.TB, m material, n int) []byte {
-	t.Helper()
-	type digest struct {
-		Algorithm struct{ ID asn1.ObjectIdentifier }
-		Digest    []byte
-	}
-	var d digest
-	d.Algorithm.ID = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
-	d.Digest = make([]byte, 32)
-	return marshal(t, struct {
-		Version  int
-		AuthSafe contentInfo
-		MAC      struct {
-			Mac        digest
-			Salt       []byte
-			Iterations int
-		}
-	}{3, contentInfo{oidData, marshal(t, []contentInfo{{oidData, marshal(t, []safeBag{certBag(t, m)})}})}, struct {
-		Mac        digest
-		Salt       []byte
-		Iterations int
-	}{d, make([]byte, 8), n}})
 }
 
 func FuzzDecode(f *testing.F) {
