@@ -271,6 +271,10 @@ func TestHandshake_noTLS(t *testing.T) {
 	c := newContext(t, tlsctx.Options{})
 	_, err := connect(t, c, answer(t, "HTTP/1.1 400 Bad Request\r\n\r\n"))
 	wantHandshakeError(t, err, "plain HTTP")
+	for _, page := range []string{"<html><body>Log in</body></html>", "\r\n<!DOCTYPE html>"} {
+		_, err = connect(t, c, answer(t, page))
+		wantHandshakeError(t, err, "a web page came in place of TLS: a portal or proxy")
+	}
 	_, err = connect(t, c, answer(t, "\x20\x02\x00\x05 and more"))
 	wantHandshakeError(t, err, "does not speak TLS")
 	_, err = connect(t, c, answer(t, ""))

@@ -3,6 +3,7 @@
 package tlsctx
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -41,8 +42,11 @@ func (c *Context) hint(serverName string, err error) string {
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
-		if string(record.RecordHeader[:]) == "HTTP/" {
+		switch first := bytes.TrimSpace(record.RecordHeader[:]); {
+		case string(first) == "HTTP/":
 			return "the server answered in plain HTTP: check the port"
+		case bytes.HasPrefix(first, []byte("<")):
+			return "a web page came in place of TLS: a portal or proxy in between answers instead of the server"
 		}
 		return "the server does not speak TLS on this port: check the port (1883 is MQTT without TLS)"
 	}

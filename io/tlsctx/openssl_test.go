@@ -19,7 +19,7 @@ func openssl(t *testing.T, dir string, args ...string) {
 		if os.Getenv("CI") != "" || os.Getenv("SDK_TEST_REQUIRE_TOOLS") != "" {
 			t.Fatal("openssl is not installed")
 		}
-		t.Skip("openssl is not installed")
+		t.Skip("NOT TESTED: openssl is not installed")
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir

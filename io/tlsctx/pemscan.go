@@ -42,7 +42,8 @@ const (
 // and BEGIN on one line, a byte order mark anywhere, blanks around lines, any
 // line ends, and backslash and n for line breaks. A BEGIN behind other text on
 // its line counts only after a quote, a colon or an equals sign, as in JSON or
-// a shell; a line that begins with # is a comment.
+// a shell, or after an END, whatever is between; a line that begins with # is a
+// comment.
 func pemBlocks(text []byte) []pemBlock {
 	s := &pemScanner{text: text, newline: "\n"}
 	if !bytes.ContainsRune(text, '\n') {
@@ -127,9 +128,11 @@ func (s *pemScanner) add(b pemBlock, end int) {
 // of a comment.
 func (s *pemScanner) opens(start int) bool {
 	lead := s.text[s.from:start]
-	if i := bytes.LastIndexAny(lead, "\r\n"); i >= 0 {
-		lead = lead[i+1:]
+	i := bytes.LastIndexAny(lead, "\r\n")
+	if i < 0 && s.from > 0 {
+		return true // such as END, comma, BEGIN
 	}
+	lead = lead[i+1:]
 	lead = bytes.TrimSpace(bytes.ReplaceAll(lead, byteOrderMark, nil))
 	if len(lead) == 0 || bytes.HasSuffix(lead, []byte(`\n`)) || bytes.HasSuffix(lead, []byte(`\r`)) {
 		return true

@@ -59,6 +59,8 @@ func TestParseCertificates_unusualForms(t *testing.T) {
 		"commented out before":         joined([]byte("#"), replaced(bytes.TrimSpace(one), "\n", "\n# "), []byte("\n"), all),
 		"a PGP block before":           joined([]byte("-----BEGIN PGP SIGNATURE-----\nVersion: 1\n\niQEz\n=abcd\n-----END PGP SIGNATURE-----\n"), all),
 		"without final line break":     bytes.TrimSpace(all),
+		"joined by commas":             joined(bytes.TrimSpace(one), []byte(","), bytes.TrimSpace(two), []byte(" , "), three),
+		"a list on one line":           replaced(joined(bytes.TrimSpace(one), []byte(";"), bytes.TrimSpace(two), []byte(" | "), bytes.TrimSpace(three)), "\n", ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			certs, err := tlsctx.ParseCertificates("device.pem", text)
@@ -117,6 +119,25 @@ func TestParseCertificates_damagedBlocks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A BEGIN behind the END of another block, whatever is between them on the line,
+// is no prose: what follows is damaged.
+func TestParseCertificates_damagedBehindEnd(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root").pem()
+	line := bytes.ReplaceAll(ca, []byte("\n"), nil)
+	for name, second := range map[string][]byte{
+		"wrong character": bytes.Replace(line, []byte("M"), []byte("!"), 1),
+		"cut off":         line[:200],
+	} {
+		for _, between := range []string{",", ";", " | ", ", then ", `\n`} {
+			_, err := tlsctx.ParseCertificates("ca.pem", joined(line, []byte(between), second))
+			if !errors.Is(err, tlsctx.ErrDamagedBlock) || !strings.Contains(err.Error(), "block 2") {
+				t.Errorf("%s behind %q: %v", name, between, err)
+			}
+		}
 	}
 }
 
