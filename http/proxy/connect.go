@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,12 +26,21 @@ const (
 	authorization = "Proxy-Authorization"
 )
 
+// session is a connection to an HTTP proxy that carries one request after the other.
+type session struct {
+	conn net.Conn
+	br   *bufio.Reader
+	// reused means that the proxy has answered a request and promised to read another.
+	reused bool
+}
+
 // connect asks an HTTP proxy for a tunnel on conn, which it closes on error.
 // ctx carries the deadline of the tunnel.
 func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target string) (_ net.Conn, err error) {
+	s := &session{conn: conn, br: bufio.NewReader(conn)}
 	defer func() {
-		if err != nil && conn != nil {
-			_ = conn.Close()
+		if err != nil {
+			_ = s.conn.Close()
 		}
 	}()
 	header, err := d.connectHeader(ctx, ConnectRequest{Target: target})
@@ -42,31 +52,21 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 		header.Set(authorization, d.proxy.basic())
 		basicSent = true
 	}
-
-	br := bufio.NewReader(conn)
 	for round := 1; ; round++ {
-		var resp *response
-		err := exchange.Run(ctx, conn, func() (err error) {
-			if _, err = conn.Write(connectRequest(target, header)); err == nil {
-				resp, err = readResponse(br)
-			}
-			return err
-		})
+		resp, err := d.ask(ctx, s, network, target, header)
 		if err != nil {
-			return nil, d.fail(StepTunnel, target, exchangeError(err))
+			return nil, err
 		}
-		if resp.status >= 200 && resp.status <= 299 {
-			rest, _ := br.Peek(br.Buffered())
-			return exchange.WithPrefix(conn, rest), nil
-		}
-		if resp.status == http.StatusUnauthorized {
+		switch {
+		case resp.status >= 200 && resp.status <= 299:
+			rest, _ := s.br.Peek(s.br.Buffered())
+			return exchange.WithPrefix(s.conn, rest), nil
+		case resp.status == http.StatusUnauthorized:
 			// tinyproxy says so when it does not accept the credentials.
 			return nil, d.refused(target, resp, ErrAuthentication)
-		}
-		if resp.status != http.StatusProxyAuthRequired {
+		case resp.status != http.StatusProxyAuthRequired:
 			return nil, d.refused(target, resp, ErrRefused)
-		}
-		if round == maxRounds {
+		case round == maxRounds:
 			return nil, d.refused(target, resp, ErrAuthentication)
 		}
 
@@ -81,26 +81,65 @@ func (d *Dialer) connect(ctx context.Context, conn net.Conn, network, target str
 			header.Set(authorization, d.proxy.basic())
 			basicSent = true
 		}
-		if d.drain(ctx, conn, br, resp) {
-			continue
+		if s.reused = s.drain(ctx, resp); !s.reused {
+			if err := d.reopen(ctx, s, network, target); err != nil {
+				return nil, err
+			}
 		}
-		_ = conn.Close()
-		if conn, err = d.open(ctx, network, target); err != nil {
-			return nil, err
-		}
-		br.Reset(conn)
 	}
 }
 
-// drain reads the rest of an answer and reports whether conn can carry another
-// request.
-func (d *Dialer) drain(ctx context.Context, conn net.Conn, br *bufio.Reader, resp *response) bool {
+// ask sends a request and reads the header of the answer. A proxy that promised
+// to read another request and has closed the connection instead is asked again
+// on a new one.
+func (d *Dialer) ask(ctx context.Context, s *session, network, target string, header http.Header) (*response, error) {
+	resp, err := s.exchange(ctx, target, header)
+	if err != nil && s.reused && ctx.Err() == nil && errors.As(err, new(silentError)) {
+		if err := d.reopen(ctx, s, network, target); err != nil {
+			return nil, err
+		}
+		resp, err = s.exchange(ctx, target, header)
+	}
+	if err != nil {
+		e := d.fail(StepTunnel, target, exchangeError(err))
+		e.Hint = protocolHint(err)
+		return nil, e
+	}
+	return resp, nil
+}
+
+// reopen replaces the connection of s by a new one.
+func (d *Dialer) reopen(ctx context.Context, s *session, network, target string) error {
+	_ = s.conn.Close()
+	conn, err := d.open(ctx, network, target)
+	if err != nil {
+		return err
+	}
+	s.conn, s.reused = conn, false
+	s.br.Reset(conn)
+	return nil
+}
+
+func (s *session) exchange(ctx context.Context, target string, header http.Header) (resp *response, err error) {
+	err = exchange.Run(ctx, s.conn, func() (err error) {
+		if _, err = s.conn.Write(connectRequest(target, header)); err != nil {
+			return silentError{err}
+		}
+		resp, err = readResponse(s.br)
+		return err
+	})
+	return resp, err
+}
+
+// drain reads the rest of an answer and reports whether the connection can
+// carry another request.
+func (s *session) drain(ctx context.Context, resp *response) bool {
 	if !resp.keepAlive() {
 		return false
 	}
 	ctx, cancel := exchange.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	return exchange.Run(ctx, conn, func() error { return resp.discardBody(br) }) == nil
+	return exchange.Run(ctx, s.conn, func() error { return resp.discardBody(s.br) }) == nil
 }
 
 // connectHeader asks the callback for headers. The result may be written to.

@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -122,7 +123,11 @@ func (d *Dialer) open(ctx context.Context, network, target string) (net.Conn, er
 	}
 	tc, err := exchange.StartTLS(ctx, conn, d.proxy.tls, d.proxy.serverName, d.opts.TLSTimeout)
 	if err != nil {
-		return nil, d.fail(StepTLS, target, err)
+		e := d.fail(StepTLS, target, err)
+		if errors.As(err, new(tls.RecordHeaderError)) {
+			e.Hint = "this proxy does not speak TLS: use an http or socks5 URL, without TLS and TLSConfig"
+		}
+		return nil, e
 	}
 	if p := tc.ConnectionState().NegotiatedProtocol; d.proxy.kind == HTTP && p != "" && p != "http/1.1" && p != "http/1.0" {
 		_ = tc.Close()

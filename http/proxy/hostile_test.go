@@ -178,6 +178,7 @@ func TestConnect_hostileProxy(t *testing.T) {
 			options: auth, is: proxy.ErrRefused, status: 403, reason: "Forbidden", dials: 2},
 		{name: "407 with a silly length", scripts: []script{answer("HTTP/1.1 407 No\r\nContent-Length: 99999999999999999999\r\n\r\n"), answer("HTTP/1.1 403 Forbidden\r\n\r\n")},
 			options: auth, is: proxy.ErrRefused, status: 403, reason: "Forbidden", dials: 2},
+		{name: "keeps closing in spite of its promise", scripts: []script{answerAndClose(unauthorized), answerAndClose("")}, options: auth, is: proxy.ErrClosed, dials: 2},
 		{name: "gone after the 407", scripts: []script{answerAndClose("HTTP/1.0 407 No\r\n\r\n")}, options: auth, is: nil, stage: proxy.StepDial, dials: 2},
 		{name: "plain HTTP on an https proxy", scripts: []script{func(c net.Conn, _ *bufio.Reader) {
 			go func() { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }()
@@ -357,6 +358,34 @@ func TestConnect_success(t *testing.T) {
 				go func() { _, _ = io.WriteString(conn, "pong") }()
 				if _, err := io.ReadFull(conn, got[:4]); err != nil {
 					t.Errorf("after an hour: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A proxy answers 407, does not say that it closes the connection, and closes
+// it: before the request comes, or when it has read it.
+func TestConnect_promiseNotKept(t *testing.T) {
+	const unauthorized = "HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nProxy-Connection: keep-alive\r\nContent-Length: 5\r\n\r\nsorry"
+	for name, first := range map[string]script{
+		"at once": answerAndClose(unauthorized),
+		"after the next request": func(c net.Conn, br *bufio.Reader) {
+			answerAndClose(unauthorized)(c, br)
+			_, _ = request(br)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &scripted{t: t, scripts: []script{first, answer(ok200)}}
+				d := newDialer(t, proxy.Options{Host: "proxy.test", Dial: s.dial, Username: "user", Password: secret})
+				conn, err := d.DialContext(t.Context(), "tcp", "broker.test:8883")
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = conn.Close()
+				if len(s.dialed) != 2 || !s.clients[0].closed.Load() {
+					t.Errorf("dialed %d times, the first is closed: %v", len(s.dialed), s.clients[0].closed.Load())
 				}
 			})
 		})

@@ -43,6 +43,16 @@ type response struct {
 // readResponse reads an answer and not one byte more from br. It skips
 // informational ones.
 func readResponse(br *bufio.Reader) (*response, error) {
+	first, err := br.Peek(1)
+	if err != nil {
+		return nil, silentError{err}
+	}
+	switch first[0] {
+	case 0x15, 0x16: // an alert, a handshake message
+		return nil, errSpeaksTLS
+	case socksVersion:
+		return nil, errSpeaksSOCKS5
+	}
 	budget := maxHeaderBytes
 	for range maxInformational {
 		r, err := readHeader(br, &budget)

@@ -24,6 +24,10 @@ const (
 	socksIPv4         = 1
 	socksName         = 3
 	socksIPv6         = 4
+
+	// Replies: RFC 1928 section 6.
+	socksNotAllowed = 2
+	socksTTLExpired = 6
 )
 
 // socks asks a SOCKS5 proxy for a tunnel on conn, which it closes on error.
@@ -41,6 +45,7 @@ func (d *Dialer) socks(ctx context.Context, conn net.Conn, target string) (net.C
 	e := d.fail(StepTunnel, target, exchangeError(err))
 	if ctx.Err() == nil {
 		e.Reply = reply
+		e.Hint = d.socksHint(err, reply)
 	}
 	return nil, e
 }
@@ -99,10 +104,18 @@ func (d *Dialer) socksAuthenticate(conn net.Conn) error {
 		return err
 	}
 	var choice [2]byte
-	if _, err := io.ReadFull(conn, choice[:]); err != nil {
+	if n, err := io.ReadFull(conn, choice[:]); n == 0 {
+		return silentError{err}
+	} else if err != nil {
 		return err
 	}
 	switch {
+	case choice[0] == 'H': // as in HTTP/1.1
+		return errSpeaksHTTP
+	case choice[0] == 0x15, choice[0] == 0x16:
+		return errSpeaksTLS
+	case choice[0] == 0:
+		return errSpeaksSOCKS4
 	case choice[0] != socksVersion:
 		return malformed("not SOCKS5")
 	case choice[1] == socksNoAuth:

@@ -201,7 +201,7 @@ func tool(t testing.TB, name string) string {
 	if os.Getenv("CI") != "" || os.Getenv("SDK_TEST_REQUIRE_TOOLS") != "" {
 		t.Fatalf("proxytest: the program %s is not installed", name)
 	}
-	t.Skipf("proxytest: the program %s is not installed", name)
+	t.Skipf("proxytest: NOT TESTED: the program %s is not installed", name)
 	return ""
 }
 
