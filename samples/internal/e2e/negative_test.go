@@ -184,6 +184,10 @@ var mistakes = []mistake{
 	{"wrong secret key", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		return staticOf(t, accessKey(t, core, iottest.AccessKeyOptions{}).AccessKeyID, "hush", "")
 	}), nil, iot.StageUpgrade, `403`, `secret key|region|signature`},
+	{"secret key in quotes", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
+		k := accessKey(t, core, iottest.AccessKeyOptions{})
+		return staticOf(t, k.AccessKeyID, `"`+k.SecretAccessKey+`"`, "")
+	}), nil, iot.StageUpgrade, `403`, `white space or quotes are in the secret key`},
 	{"no session token", sigv4With(func(t *testing.T, core *iottest.Core) sigv4.CredentialsProvider {
 		k := accessKey(t, core, iottest.AccessKeyOptions{Lifetime: time.Hour})
 		return staticOf(t, k.AccessKeyID, k.SecretAccessKey, "")
