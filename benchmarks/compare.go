@@ -134,7 +134,7 @@ func (c *comparison) row(ctx context.Context, r row) error {
 			if strings.HasPrefix(p, "paho") { // takes many times as long
 				run.N = max(1, run.N/4)
 			}
-			res, err := c.measureQuietly(ctx, p, run, r.tls)
+			res, err := c.measureQuietly(ctx, p, run, r.over)
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
@@ -149,13 +149,13 @@ func (c *comparison) row(ctx context.Context, r row) error {
 const attempts = 6
 
 // measureQuietly repeats a run until it was not disturbed.
-func (c *comparison) measureQuietly(ctx context.Context, peer string, r run, secure bool) (*result, error) {
+func (c *comparison) measureQuietly(ctx context.Context, peer string, r run, over transport) (*result, error) {
 	var best *result
 	least := 101.0
 	for range attempts {
 		busy, all := busyTime()
 		before := processTime(c.sinkPID) + cpuTime()
-		res, err := c.measure(ctx, peer, r, secure)
+		res, err := c.measure(ctx, peer, r, over)
 		if err != nil {
 			return nil, err
 		}
@@ -179,10 +179,10 @@ func (c *comparison) measureQuietly(ctx context.Context, peer string, r run, sec
 }
 
 // measure runs a client once.
-func (c *comparison) measure(ctx context.Context, peer string, r run, secure bool, more ...string) (*result, error) {
-	args := append([]string{"client", "-peer", peer, "-workload", r.Workload, "-addr", c.sink.TCP}, r.args()...)
-	if secure {
-		args = append(args, "-addr", c.sink.TLS, "-ca", c.ca())
+func (c *comparison) measure(ctx context.Context, peer string, r run, over transport, more ...string) (*result, error) {
+	args := append([]string{"client", "-peer", peer, "-workload", r.Workload, "-addr", c.sink.address(over)}, r.args()...)
+	if over != overTCP {
+		args = append(args, "-ca", c.ca())
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()

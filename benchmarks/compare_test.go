@@ -43,11 +43,11 @@ func TestRows(t *testing.T) {
 	for _, r := range rows {
 		for _, p := range r.peers {
 			t.Run(r.name+"/"+p, func(t *testing.T) {
-				r.run.Peer, r.run.Addr = p, a.TCP
+				r.run.Peer, r.run.Addr = p, a.address(r.over)
 				r.run.N, r.run.Warmup, r.run.Hold = 200, 20, time.Millisecond
 				r.run.Clients = min(r.run.Clients, 20)
-				if r.tls {
-					r.run.Addr, r.run.CA = a.TLS, ca
+				if r.over != overTCP {
+					r.run.CA = ca
 				}
 				res, err := r.run.measure()
 				if err != nil {
@@ -79,6 +79,7 @@ func TestRun_mistakes(t *testing.T) {
 		"workload": {Peer: "ours", Workload: "nothing", Addr: a.TCP},
 		"CA":       {Peer: "ours", Workload: "pub", Addr: a.TCP, CA: "missing"},
 		"server":   {Peer: "limit", Workload: "pub", Addr: "127.0.0.1:1", N: 1},
+		"no TLS":   {Peer: "websocket", Workload: "idle", Addr: a.Websocket, Clients: 1},
 		"storm":    {Peer: "paho", Workload: "storm", Addr: a.TCP, Clients: 1},
 	} {
 		if _, err := r.measure(); err == nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
 
 // peer is a connected client under measurement.
@@ -24,8 +26,10 @@ type peer interface {
 type peerOptions struct {
 	addr       string
 	clientID   string
-	tls        *tls.Config // nil: plain TCP
-	receiveMax uint16      // 0: not announced
+	tls        *tls.Config     // nil: plain TCP
+	ca         []byte          // with tls; PEM
+	context    *tlsctx.Context // with tls
+	receiveMax uint16          // 0: not announced
 	onMessage  func(payload []byte)
 }
 
@@ -39,6 +43,8 @@ var peers = map[string]func(peerOptions) (peer, error){
 	"paho":          func(o peerOptions) (peer, error) { return dialPaho(o, false) },
 	"paho-tuned":    func(o peerOptions) (peer, error) { return dialPaho(o, true) },
 	"limit":         dialLimit,
+	"websocket":     func(o peerOptions) (peer, error) { return dialWebsocket(o, false) },
+	"websocket-own": func(o peerOptions) (peer, error) { return dialWebsocket(o, true) },
 }
 
 // dialNet opens a connection for the peers that leave that to their user.

@@ -23,7 +23,7 @@ func (c *comparison) profiles(ctx context.Context) (string, error) {
 			r.run.N *= 4
 		}
 		cpu, mem := filepath.Join(c.dir, "cpu"), filepath.Join(c.dir, "mem")
-		if _, err := c.measure(ctx, "ours", r.run, r.tls, "-cpuprofile", cpu, "-memprofile", mem); err != nil {
+		if _, err := c.measure(ctx, "ours", r.run, r.over, "-cpuprofile", cpu, "-memprofile", mem); err != nil {
 			return "", err
 		}
 		for _, p := range []struct{ what, file, index string }{{"processor time", cpu, "cpu"}, {"bytes allocated", mem, "alloc_space"}} {

@@ -6,11 +6,20 @@ package main
 type row struct {
 	name  string
 	title string
-	run   run      // N is that of a full run; a quick one does a tenth
-	tls   bool     // over TLS 1.3
+	run   run // N is that of a full run; a quick one does a tenth
+	over  transport
 	peers []string // in the order of the table
 	table string   // which table it belongs to
 }
+
+// transport is what carries the MQTT packets of a row.
+type transport int
+
+const (
+	overTCP transport = iota
+	overTLS
+	overWebsocket // over TLS 1.3
+)
 
 // everybody are the clients of most rows.
 var (
@@ -19,6 +28,7 @@ var (
 	measured  = []string{"ours", "ours-metrics", "ours-counters"}
 	onlyOurs  = []string{"ours"}
 	fleets    = []string{"ours", "paho", "limit"}
+	upgraded  = []string{"websocket", "websocket-own"}
 )
 
 var rows = []row{
@@ -30,12 +40,12 @@ var rows = []row{
 	{name: "pub0-64k", title: "publish QoS 0, 64 KiB", run: run{Workload: "pub", N: 40_000, Size: 64 << 10, Warmup: 1000, Window: 1000}, peers: everybody, table: "messages"},
 	{name: "recv0-64k", title: "receive QoS 0, 64 KiB", run: run{Workload: "recv", N: 40_000, Size: 64 << 10, Warmup: 1000}, peers: receivers, table: "messages"},
 	{name: "pub1-1m", title: "publish QoS 1, 1 MiB, 4 in flight", run: run{Workload: "pub", QoS: 1, N: 2000, Size: 1 << 20, Warmup: 50, Window: 4}, peers: everybody, table: "messages"},
-	{name: "tls-pub0-256", title: "publish QoS 0, 256 B, TLS 1.3", run: run{Workload: "pub", N: 1_000_000, Size: 256, Warmup: 20_000, Window: 1000}, tls: true, peers: everybody, table: "messages"},
-	{name: "tls-recv1-256", title: "receive QoS 1, 256 B, Receive Maximum 1,000, TLS 1.3", run: run{Workload: "recv", QoS: 1, N: 500_000, Size: 256, Warmup: 20_000, ReceiveMax: 1000}, tls: true, peers: receivers, table: "messages"},
+	{name: "tls-pub0-256", title: "publish QoS 0, 256 B, TLS 1.3", run: run{Workload: "pub", N: 1_000_000, Size: 256, Warmup: 20_000, Window: 1000}, over: overTLS, peers: everybody, table: "messages"},
+	{name: "tls-recv1-256", title: "receive QoS 1, 256 B, Receive Maximum 1,000, TLS 1.3", run: run{Workload: "recv", QoS: 1, N: 500_000, Size: 256, Warmup: 20_000, ReceiveMax: 1000}, over: overTLS, peers: receivers, table: "messages"},
 
 	{name: "rtt1-256", title: "publish QoS 1 and wait, one at a time, 256 B", run: run{Workload: "rtt", QoS: 1, N: 20_000, Size: 256, Warmup: 1000}, peers: everybody, table: "latency"},
 	{name: "connect-tcp", title: "connect and disconnect, TCP", run: run{Workload: "connect", N: 1000, Warmup: 20}, peers: everybody, table: "latency"},
-	{name: "connect-tls13", title: "connect and disconnect, TLS 1.3, full handshake", run: run{Workload: "connect", N: 400, Warmup: 10}, tls: true, peers: everybody, table: "latency"},
+	{name: "connect-tls13", title: "connect and disconnect, TLS 1.3, full handshake", run: run{Workload: "connect", N: 400, Warmup: 10}, over: overTLS, peers: everybody, table: "latency"},
 
 	{name: "publishers-1", title: "1 goroutine", run: run{Workload: "pub", QoS: 1, N: 20_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 1}, peers: []string{"ours", "paho", "paho-tuned"}, table: "blocking"},
 	{name: "publishers-8", title: "8 goroutines", run: run{Workload: "pub", QoS: 1, N: 60_000, Size: 256, Warmup: 500, Window: 1000, Publishers: 8}, peers: []string{"ours", "paho", "paho-tuned"}, table: "blocking"},
@@ -48,9 +58,12 @@ var rows = []row{
 	{name: "idle-1", title: "1 client, TCP", run: run{Workload: "idle", Clients: 1}, peers: fleets, table: "idle"},
 	{name: "idle-1000", title: "1,000 clients, TCP", run: run{Workload: "idle", Clients: 1000}, peers: fleets, table: "idle"},
 	{name: "idle-10000", title: "10,000 clients, TCP", run: run{Workload: "idle", Clients: 10_000}, peers: fleets, table: "idle"},
-	{name: "idle-1-tls", title: "1 client, TLS 1.3", run: run{Workload: "idle", Clients: 1}, tls: true, peers: fleets, table: "idle"},
-	{name: "idle-1000-tls", title: "1,000 clients, TLS 1.3", run: run{Workload: "idle", Clients: 1000}, tls: true, peers: fleets, table: "idle"},
-	{name: "idle-10000-tls", title: "10,000 clients, TLS 1.3", run: run{Workload: "idle", Clients: 10_000}, tls: true, peers: fleets, table: "idle"},
+	{name: "idle-1-tls", title: "1 client, TLS 1.3", run: run{Workload: "idle", Clients: 1}, over: overTLS, peers: fleets, table: "idle"},
+	{name: "idle-1000-tls", title: "1,000 clients, TLS 1.3", run: run{Workload: "idle", Clients: 1000}, over: overTLS, peers: fleets, table: "idle"},
+	{name: "idle-10000-tls", title: "10,000 clients, TLS 1.3", run: run{Workload: "idle", Clients: 10_000}, over: overTLS, peers: fleets, table: "idle"},
+
+	{name: "idle-1000-websocket", title: "1,000 clients, WebSocket over TLS 1.3", run: run{Workload: "idle", Clients: 1000}, over: overWebsocket, peers: upgraded, table: "idle"},
+	{name: "idle-5000-websocket", title: "5,000 clients, WebSocket over TLS 1.3", run: run{Workload: "idle", Clients: 5000}, over: overWebsocket, peers: upgraded, table: "idle"},
 
 	{name: "metrics-pub1", title: "publish QoS 1, 256 B, 1,000 in flight", run: run{Workload: "pub", QoS: 1, N: 500_000, Size: 256, Warmup: 20_000, Window: 1000}, peers: measured, table: "metrics"},
 	{name: "metrics-recv1", title: "receive QoS 1, 256 B, Receive Maximum 1,000", run: run{Workload: "recv", QoS: 1, N: 500_000, Size: 256, Warmup: 20_000, ReceiveMax: 1000}, peers: measured, table: "metrics"},

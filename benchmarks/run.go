@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
 
 // run is one measurement of one client.
@@ -70,6 +72,10 @@ func (r *run) measure() (*result, error) {
 		}
 		o.tls = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost", MinVersion: tls.VersionTLS13}
 		o.tls.RootCAs.AppendCertsFromPEM(pem)
+		o.ca = pem
+		if o.context, err = tlsctx.New(tlsctx.Options{CAPEM: pem}); err != nil {
+			return nil, err
+		}
 	}
 	workload, ok := map[string]func(*result, peerOptions, func(peerOptions) (peer, error)) error{
 		"pub": r.pub, "recv": r.recv, "rtt": r.rtt, "connect": r.connect, "idle": r.idle, "active": r.active, "storm": r.storm,

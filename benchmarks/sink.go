@@ -30,9 +30,14 @@ import (
 
 // addresses is what a started sink prints: where it listens and whom to trust.
 type addresses struct {
-	TCP string `json:"tcp"`
-	TLS string `json:"tls"`
-	CA  string `json:"ca"` // PEM
+	TCP       string `json:"tcp"`
+	TLS       string `json:"tls"`
+	Websocket string `json:"websocket"` // over TLS
+	CA        string `json:"ca"`        // PEM
+}
+
+func (a addresses) address(over transport) string {
+	return map[transport]string{overTCP: a.TCP, overTLS: a.TLS, overWebsocket: a.Websocket}[over]
 }
 
 type sink struct {
@@ -46,37 +51,43 @@ func serve(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	plain, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	secure, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
+	var listeners [3]net.Listener // by transport
+	for i := range listeners {
+		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+		defer listeners[i].Close()
 	}
 	s := &sink{conns: map[*sinkConn]bool{}}
 	cfg := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true,
 		DynamicRecordSizingDisabled: true}
-	go s.accept(plain, nil)
-	go s.accept(secure, cfg)
-	if err := json.NewEncoder(out).Encode(addresses{plain.Addr().String(), secure.Addr().String(), string(ca)}); err != nil {
+	var at [len(listeners)]string
+	for i, ln := range listeners {
+		at[i] = ln.Addr().String()
+		go s.accept(ln, transport(i), cfg)
+	}
+	if err := json.NewEncoder(out).Encode(addresses{at[overTCP], at[overTLS], at[overWebsocket], string(ca)}); err != nil {
 		return err
 	}
 	<-ctx.Done()
-	plain.Close()
-	secure.Close()
+	for _, ln := range listeners {
+		ln.Close()
+	}
 	s.cut(nil)
 	return nil
 }
 
-func (s *sink) accept(ln net.Listener, cfg *tls.Config) {
+func (s *sink) accept(ln net.Listener, over transport, cfg *tls.Config) {
 	for {
 		nc, err := ln.Accept()
 		if err != nil {
 			return
 		}
-		if cfg != nil {
+		if over != overTCP {
 			nc = tls.Server(nc, cfg)
+		}
+		if over == overWebsocket {
+			nc = &websocketConn{Conn: nc}
 		}
 		c := &sinkConn{sink: s, conn: nc}
 		c.credits.L = &c.mu
