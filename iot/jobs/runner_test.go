@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -98,7 +99,7 @@ func TestRunner(t *testing.T) {
 	bubble(t, "Goexit", func(t *testing.T) {
 		s := newService(t)
 		s.create("a", work)
-		run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(context.Context, *jobs.Job) error { t.SkipNow(); return nil })})
+		run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(context.Context, *jobs.Job) error { runtime.Goexit(); return nil })})
 		s.want(t, "a", `FAILED {"reason":"the handler called runtime.Goexit"}`)
 	})
 }

@@ -51,7 +51,7 @@ func requireTool(t *testing.T, name string) string {
 	if os.Getenv("CI") != "" || os.Getenv("SDK_TEST_REQUIRE_TOOLS") != "" {
 		t.Fatalf("%s is not installed", name)
 	}
-	t.Skipf("%s is not installed", name)
+	t.Skipf("NOT TESTED: %s is not installed", name)
 	return ""
 }
 
