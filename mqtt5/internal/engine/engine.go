@@ -349,9 +349,9 @@ func (e *Engine) nextDeadline() time.Duration {
 	return d
 }
 
-// Tick applies the deadlines that have passed. departed is how many bytes of all writes on
-// this connection have left the machine, as far as that is known. Calling Tick
-// early or often is harmless.
+// Tick applies the deadlines that have passed. departed is how many bytes of all
+// writes on this connection have left the machine, as far as that is known.
+// Calling Tick early or often is harmless.
 func (e *Engine) Tick(now time.Duration, departed int64) {
 	e.flow.observe(now, departed)
 	if now >= e.deadline {
