@@ -106,11 +106,10 @@ func (s *sink) Notify(ev *engine.Event) {
 func (c *Client) takeStopped() (waiting []*waiter) {
 	for _, w := range c.waiting {
 		switch {
-		case w.until != untilStopped || w.completed:
+		case w.until != untilStopped:
 		case w.early:
 			w.complete(engine.Result{}, false)
 		default:
-			w.until = 0 // the event has it
 			waiting = append(waiting, w)
 		}
 	}
@@ -121,7 +120,7 @@ func (c *Client) takeStopped() (waiting []*waiter) {
 // had stopped, and OnStopped had not returned.
 func (c *Client) completeJoined() {
 	for _, w := range c.waiting {
-		if w.joined && !w.completed {
+		if w.joined {
 			w.complete(engine.Result{}, false)
 		}
 	}

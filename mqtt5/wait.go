@@ -154,7 +154,7 @@ func (c *Client) askWhetherHandlersWait() {
 // reached. The caller holds mu.
 func (c *Client) reached(m milestone, err error) {
 	for _, w := range c.waiting {
-		if w.until == m && !w.completed {
+		if w.until == m {
 			w.complete(engine.Result{Err: err}, false)
 		}
 	}
