@@ -158,4 +158,25 @@ func TestObserver(t *testing.T) {
 			t.Errorf("seen %q", s)
 		}
 	})
+	bubble(t, "a publish behind a long write takes the time since its call", func(t *testing.T) {
+		srv := mqtttest.NewServer(t, mqtttest.BufferSize(4<<10))
+		srv.Script(func(c *mqtttest.Conn) {
+			c.Accept()
+			c.Sleep(10 * time.Second)
+			c.ExpectPublish()
+			c.ExpectPublish()
+			c.ExpectDisconnect()
+		})
+		w := new(watcher)
+		d := connected(t, srv, func(o *mqtt5.ClientOptions) { o.OperationObserver = w })
+		d.PublishAsync(message(0, "long", strings.Repeat("x", 64<<10)), nil)
+		time.Sleep(6 * time.Second)
+		d.PublishAsync(message(0, "short", "x"), nil)
+		time.Sleep(time.Minute)
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+		synctest.Wait()
+		if s := strings.Join(w.seen, "; "); !strings.Contains(s, "publish long 65536 10s <nil>; publish short 1 4s <nil>") {
+			t.Errorf("seen %q", s)
+		}
+	})
 }
