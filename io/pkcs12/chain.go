@@ -4,6 +4,7 @@ package pkcs12
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/x509"
 	"slices"
 )
@@ -14,7 +15,7 @@ import (
 // chain.
 func chainOf(leaf *x509.Certificate, others []*x509.Certificate) []*x509.Certificate {
 	var chain []*x509.Certificate
-	for cert := leaf; ; {
+	for cert := leaf; len(chain) < maxChain; {
 		next := issuerOf(cert, others)
 		if next == nil || next.Equal(leaf) || slices.ContainsFunc(chain, next.Equal) {
 			return chain
@@ -22,7 +23,16 @@ func chainOf(leaf *x509.Certificate, others []*x509.Certificate) []*x509.Certifi
 		chain = append(chain, next)
 		cert = next
 	}
+	return chain
 }
+
+// Bounds of the work that a bundle may ask for. Chains in use have up to four
+// certificates, and authorities change their keys a few times.
+const (
+	maxChain      = 16
+	maxOfOneName  = 64
+	maxIssuerBits = 16384 // of an RSA key that verifies
+)
 
 // issuerOf returns the issuer of a certificate, nil if it is not there or the
 // certificate itself. Of several with its name and key identifier the one
@@ -33,16 +43,22 @@ func issuerOf(cert *x509.Certificate, others []*x509.Certificate) *x509.Certific
 		return nil
 	}
 	var named *x509.Certificate
+	seen := 0
 	for _, c := range others {
 		if !bytes.Equal(c.RawSubject, cert.RawIssuer) ||
 			len(cert.AuthorityKeyId) > 0 && len(c.SubjectKeyId) > 0 && !bytes.Equal(cert.AuthorityKeyId, c.SubjectKeyId) {
 			continue
 		}
-		if cert.CheckSignatureFrom(c) == nil {
-			return c
+		if key, ok := c.PublicKey.(*rsa.PublicKey); !ok || key.N.BitLen() <= maxIssuerBits {
+			if cert.CheckSignatureFrom(c) == nil {
+				return c
+			}
 		}
 		if named == nil {
 			named = c
+		}
+		if seen++; seen == maxOfOneName {
+			break
 		}
 	}
 	return named

@@ -3,11 +3,15 @@
 package pkcs12_test
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	gopkcs12 "software.sslmate.com/src/go-pkcs12"
@@ -53,6 +57,47 @@ func TestDecode_chain(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(name, func(t *testing.T) { wantChain(t, b, m) })
+	}
+}
+
+// A bundle may hold a chain of any length, and any number of authorities of one
+// name. The work for them is bounded.
+func TestDecode_chainIsBounded(t *testing.T) {
+	t.Parallel()
+	key := newKey(t, "P-256")
+	above := issue(t, "root", key, true, nil, nil)
+	bags := []safeBag{keyBag(t, material{key: key}), certBag(t, material{cert: above})}
+	for i := range 40 {
+		above = issue(t, fmt.Sprint("CA ", i), key, true, above, key)
+		bags = append(bags, certBag(t, material{cert: above}))
+	}
+	device := issue(t, "device", key, false, above, key)
+	bags = slices.Insert(bags, 1, certBag(t, material{cert: device}))
+	b, err := pkcs12.Decode(openBundle(t, bags...), "")
+	if err != nil || len(b.Chain) != 16 || !b.Chain[0].Equal(above) || !b.Certificate.Equal(device) {
+		t.Errorf("got %v, %v", b, err)
+	}
+
+	// Of more than 64 authorities with the name of the issuer none but the first
+	// 64 is tried, and without the right one the first stands for it.
+	m := newMaterial(t, "P-256")
+	bags = []safeBag{keyBag(t, m), certBag(t, m)}
+	other := newKey(t, "P-256")
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: m.chain[0].Subject, SubjectKeyId: m.chain[0].SubjectKeyId,
+		IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, other.Public(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 64 {
+		bags = append(bags, certBag(t, material{cert: &x509.Certificate{Raw: der}}))
+	}
+	for _, tt := range []struct{ at, want int }{{len(bags) - 1, 0}, {len(bags), 1}} {
+		with := slices.Insert(slices.Clone(bags), tt.at, certBag(t, material{cert: m.chain[0]}))
+		b, err := pkcs12.Decode(openBundle(t, with...), "")
+		if err != nil || len(b.Chain) == 0 || b.Chain[0].Equal(m.chain[0]) != (tt.want == 0) {
+			t.Errorf("at %d: %v, %v", tt.at, b, err)
+		}
 	}
 }
 

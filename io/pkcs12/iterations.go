@@ -24,7 +24,7 @@ var (
 
 // checkIterations refuses a bundle that asks for hours of work, whether to
 // check its password or to decrypt. What it cannot read it leaves to the
-// decoder; checkNestedKeys looks into the encrypted parts.
+// decoder; checkKeys looks into the encrypted parts.
 func checkIterations(data []byte) error {
 	if n := iterations(data); n > maxIterations {
 		return &Error{Err: fmt.Errorf("%w: it asks for %d iterations and the limit is %d", ErrUnsupported, n, maxIterations)}

@@ -110,6 +110,19 @@ func TestDecode_keyInsideEncryptedPart(t *testing.T) {
 	}
 }
 
+// Checking an RSA key of a megabit takes minutes: size is refused before.
+func TestDecode_largeKey(t *testing.T) {
+	t.Parallel()
+	m := newMaterial(t, "P-256")
+	large := explicit(make([]byte, 17<<10))
+	for _, bag := range []safeBag{{ID: oidKeyBag, Value: large}, {ID: oidShrouded, Value: large}} {
+		if _, err := pkcs12.Decode(openBundle(t, certBag(t, m), bag), ""); !errors.Is(err, pkcs12.ErrUnsupported) ||
+			!strings.Contains(err.Error(), "the private key is larger than 16 KiB") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // A wrong password decrypts to noise, and is still called a wrong password.
 func TestDecode_wrongPasswordOfEncryptedPart(t *testing.T) {
 	t.Parallel()

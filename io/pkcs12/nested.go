@@ -19,10 +19,11 @@ import (
 
 // The parts of a bundle: RFC 7292 sections 4 and 5, RFC 5652 section 6.
 var (
-	oidData          = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
-	oidEncryptedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 6}
-	oidKeyBag        = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 1}
-	oidSHA256        = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
+	oidData           = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	oidEncryptedData  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 6}
+	oidKeyBag         = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 1}
+	oidShroudedKeyBag = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 10, 1, 2}
+	oidSHA256         = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 )
 
 // part is a ContentInfo as it is read.
@@ -47,17 +48,24 @@ type digestInfo struct {
 	Digest    []byte
 }
 
-// checkNestedKeys refuses a private key inside an encrypted part. Such a key may
-// be encrypted once more, and then its number of iterations is visible only
-// after the part is decrypted. The standard allows it; programs encrypt a key
-// once, in a part of its own.
-func checkNestedKeys(data []byte, password string) error {
+// maxKeySize bounds the bytes of a private key: checking an RSA key takes time
+// by the square of its size at least. One of 16384 bits has 9 KiB.
+const maxKeySize = 16 << 10
+
+// checkKeys refuses private keys that may take hours: a large one, and one
+// inside an encrypted part. The latter may be encrypted once more, and then its
+// number of iterations is visible only after the part is decrypted. The standard
+// allows it; programs encrypt a key once, in a part of its own.
+func checkKeys(data []byte, password string) error {
 	parts, err := partsOf(data)
 	if err != nil {
 		return err
 	}
 	for _, p := range parts {
 		if !p.Type.Equal(oidEncryptedData) {
+			if err := checkKeySize(p); err != nil {
+				return err
+			}
 			continue
 		}
 		for _, encoded := range encodings(password) {
@@ -90,6 +98,25 @@ func partsOf(data []byte) ([]part, error) {
 		return nil, explain(err, "")
 	}
 	return parts, nil
+}
+
+// checkKeySize refuses a part in the clear with a large private key, encrypted
+// or not. What it cannot read the decoder refuses before it looks at any key.
+func checkKeySize(p part) error {
+	var content []byte
+	var bags []struct {
+		ID    asn1.ObjectIdentifier
+		Value asn1.RawValue `asn1:"tag:0,explicit"`
+	}
+	if unmarshal(p.Content.Bytes, &content) != nil || unmarshal(content, &bags) != nil {
+		return nil
+	}
+	for _, b := range bags {
+		if (b.ID.Equal(oidKeyBag) || b.ID.Equal(oidShroudedKeyBag)) && len(b.Value.Bytes) > maxKeySize {
+			return &Error{Err: fmt.Errorf("%w: the private key is larger than %d KiB", ErrUnsupported, maxKeySize>>10)}
+		}
+	}
+	return nil
 }
 
 func unmarshal(der []byte, v any) error {

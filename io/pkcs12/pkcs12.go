@@ -72,9 +72,9 @@ func DecodeFile(path, password string) (*Bundle, error) {
 // those without any. Errors are of type [*Error] and never contain the
 // password.
 //
-// A bundle that asks for more than ten million iterations is refused, and so is
-// one with a private key inside an encrypted part, whose iterations nobody sees
-// before.
+// A bundle that could take hours is refused: more than ten million iterations, a
+// private key of more than 16 KiB, or one inside an encrypted part, whose
+// iterations nobody sees before.
 func Decode(data []byte, password string) (*Bundle, error) {
 	if err := checkForm(data); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func Decode(data []byte, password string) (*Bundle, error) {
 	if err := checkIterations(data); err != nil {
 		return nil, err
 	}
-	if err := checkNestedKeys(data, password); err != nil {
+	if err := checkKeys(data, password); err != nil {
 		return nil, err
 	}
 	key, first, rest, err := decodeChain(data, password)

@@ -181,8 +181,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encode(f, &enc, m, "x"), "x")
 	f.Add(encode(f, gopkcs12.Passwordless, m, ""), "")
 	f.Add(openBundle(f, keyBag(f, m), certBag(f, m)), "")
+	f.Add(withMAC(f, encode7292("x"), dataPart(f, keyBag(f, m)), encryptedPart(f, pbes2(f, 1), make([]byte, 32))), "x")
+	f.Add(withMAC(f, nil, encryptedPart(f, pbe(f, 3, 1), make([]byte, 32)), dataPart(f, shroudedKey(f, pbes2(f, 1)))), "")
 	f.Add([]byte{0x30, 0x80}, "x")
 	f.Fuzz(func(t *testing.T, data []byte, password string) {
+		if n := pkcs12.Iterations(data); n > 1000 && n <= 10_000_000 {
+			return // allowed, and it takes seconds
+		}
 		b, err := pkcs12.Decode(data, password)
 		if (b == nil) == (err == nil) {
 			t.Fatalf("bundle %v with error %v", b, err)

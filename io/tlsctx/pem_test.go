@@ -108,6 +108,7 @@ func TestParsePrivateKey_errors(t *testing.T) {
 		{"OpenSSH", block("OPENSSH PRIVATE KEY", []byte("openssh-key-v1")), tlsctx.ErrUnsupportedKey, "ssh-keygen"},
 		{"P-224", block("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(newKey(t, "P-224").(*ecdsa.PrivateKey)))), tlsctx.ErrUnsupportedKey, "P-521"},
 		{"X25519", block("PRIVATE KEY", must[[]byte](t)(x509.MarshalPKCS8PrivateKey(ecdhKey))), tlsctx.ErrUnsupportedKey, "sign"},
+		{"too large", block("RSA PRIVATE KEY", make([]byte, 17<<10)), tlsctx.ErrUnsupportedKey, "larger than 16 KiB"},
 		{"garbage", block("PRIVATE KEY", []byte("secret garbage")), tlsctx.ErrUnsupportedKey, "PKCS#8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
