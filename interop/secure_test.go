@@ -59,7 +59,7 @@ type secureBroker struct {
 	// certify makes a certificate in PEM that the broker accepts.
 	certify func(t *testing.T, name string, public crypto.PublicKey) []byte
 	// seen returns the certificate's name and the TLS version of a connected
-	// client, as far as the broker tells.
+	// client, as far as the broker reports that.
 	seen func(clientID string) (name string, version uint16, ok bool)
 }
 

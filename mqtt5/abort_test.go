@@ -16,7 +16,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqtttest"
 )
 
-// announcing is a connection whose Close tells the server that the client has
+// announcing is a connection whose Close informs the server that the client has
 // finished, and whose end says why.
 type announcing struct {
 	net.Conn

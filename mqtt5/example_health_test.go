@@ -13,7 +13,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// A readiness probe: ready while connected, and while what is queued moves.
+// A readiness probe: ready while connected, and while the queue moves.
 func ExampleClient_Health() {
 	client, _, end := exampleClient(mqtt5.ClientOptions{})
 	ready := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

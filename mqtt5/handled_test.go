@@ -206,7 +206,7 @@ func TestTakeAck_overALoss(t *testing.T) {
 }
 
 // TestResubscribe_comesFirst restores the filters of a lost session before
-// handlers return, and before what is queued.
+// handlers return, and before queued publishes.
 func TestResubscribe_comesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mqtttest.NewServer(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqtttest"
 )
 
-// TestOffline checks what each policy does with what is queued and what is in
+// TestOffline checks what each policy does with operations queued and in
 // flight when the connection is lost.
 func TestOffline(t *testing.T) {
 	lost, policy := mqtt5.ErrConnectionLost, mqtt5.ErrOfflinePolicy

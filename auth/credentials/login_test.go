@@ -72,7 +72,7 @@ func (s *signIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// check returns what is wrong with a request.
+// check returns the fault of a request, or "".
 func (s *signIn) check(r *http.Request) error {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

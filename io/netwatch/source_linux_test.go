@@ -127,7 +127,7 @@ func TestWatcher_kernel(t *testing.T) {
 	}
 }
 
-// Close ends a watcher that the kernel tells nothing.
+// Close ends a watcher that gets nothing from the kernel.
 func TestWatcher_close(t *testing.T) {
 	t.Parallel()
 	w, err := New(Options{})

@@ -218,7 +218,7 @@ func TestMQTT3_refusals(t *testing.T) {
 	cl.expectEnd()
 }
 
-// What has no answer is dropped, and what is refused by a fault has its code.
+// Requests without an answer are dropped, and those that a fault refuses get its code.
 func TestFault_dropAndRefuse(t *testing.T) {
 	c := iottest.Start(t, plain)
 	cl := dialPlain(t, c)

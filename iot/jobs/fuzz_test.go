@@ -32,7 +32,7 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// FuzzDocument reads any job document. What is accepted only runs what is allowed.
+// FuzzDocument reads any job document. An accepted one runs allowed commands only.
 func FuzzDocument(f *testing.F) {
 	for _, s := range []string{
 		`{"version":"1.0","steps":[{"action":{"name":"n","type":"runHandler","input":{"handler":"a.sh","args":["x"],"path":"default"},"runAsUser":"root"}}]}`,

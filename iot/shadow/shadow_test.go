@@ -104,7 +104,7 @@ func TestShadow_calls(t *testing.T) {
 	})
 }
 
-// TestShadow_golden checks what is sent, byte by byte.
+// TestShadow_golden checks the sent payloads byte by byte.
 func TestShadow_golden(t *testing.T) {
 	run(t, func(b *bench) {
 		var sent []string

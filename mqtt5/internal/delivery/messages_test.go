@@ -87,7 +87,7 @@ func (b *bench) one(m *Message) {
 	}
 }
 
-// run hands over until nothing is left, as its goroutine does.
+// run delivers until no message is left, as its goroutine does.
 func (b *bench) run(now time.Duration) {
 	if !b.Start() {
 		return

@@ -145,7 +145,7 @@ func (r *rig) deadline() time.Duration {
 	return r.e.nextDeadline()
 }
 
-// tick tells the engine the time, and that all but what is being written has
+// tick calls Tick at the present time: all but the write in flight has
 // left.
 func (r *rig) tick() {
 	if !r.e.inFlight {
@@ -253,7 +253,7 @@ func (r *rig) flush() (packets []wire.Frame) {
 	return packets
 }
 
-// wrote checks what is written next, as a list such as "PUBLISH a 1 dup, PUBACK 3".
+// wrote checks the packets written next, as a list such as "PUBLISH a 1 dup, PUBACK 3".
 func (r *rig) wrote(want string) {
 	r.t.Helper()
 	if got := describe(r.t, r.flush()); got != want {

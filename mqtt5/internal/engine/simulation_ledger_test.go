@@ -13,7 +13,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/wire/wiretest"
 )
 
-// outTap sees every packet that the engine hands over, and checks it against
+// outTap sees every packet that the engine sends, and checks it against
 // what it saw before.
 type outTap struct {
 	connect, disconnect, accepted bool
@@ -43,7 +43,7 @@ type owedAck struct {
 	reason   wire.ReasonCode
 }
 
-// heirNumber is the number of what is not delivered a second time.
+// heirNumber is the number of a message that is not delivered a second time.
 const heirNumber = ^uint64(0)
 
 type owedRelease struct {
@@ -65,7 +65,7 @@ func (o *outTap) begin(s *simulation, before int) {
 	}
 }
 
-// lost notes that the connection of what is owed is gone.
+// lost notes that the connection is gone to which answers are owed.
 func (o *outTap) lost(s *simulation) {
 	for i := range o.owed {
 		s.inbox.lose(s, &o.owed[i])

@@ -129,7 +129,7 @@ func (s *simulation) cut() {
 	s.hangUp()
 }
 
-// hangUp tells the server that the connection is over. What has arrived there
+// hangUp informs the server that the connection is over. What has arrived there
 // may or may not be handled.
 func (s *simulation) hangUp() {
 	l := &s.link

@@ -47,7 +47,7 @@ func (s *simulation) keepAll() {
 // busy reports whether something is not stored yet.
 func (st *simStore) busy() bool { return st != nil && len(st.pending)+len(st.again) > 0 }
 
-// commit stores some of what is not stored yet, or fails.
+// commit stores some of the changes, or fails.
 func (s *simulation) commit() {
 	st := s.store
 	if !st.busy() {
@@ -158,7 +158,7 @@ func (st *simStore) receives(id uint64) bool {
 	return slices.ContainsFunc(st.again, func(ch Change) bool { return ch.Received && ch.ID == id && ch.Action == ChangeAppend })
 }
 
-// checkStore checks that a store that did not break has forgotten what is done.
+// checkStore checks that a store that did not break has no completed publishes.
 func (s *simulation) checkStore() {
 	st := s.store
 	if st == nil {

@@ -65,7 +65,7 @@ func TestEncode_firstByte(t *testing.T) {
 	}
 }
 
-// TestEncode_appends checks that encoders leave alone what is in the buffer
+// TestEncode_appends checks that encoders keep the content of the buffer
 // already, whether it has room or not.
 func TestEncode_appends(t *testing.T) {
 	t.Parallel()

@@ -95,7 +95,7 @@ var mistakes = []mistake{
 		return static(t, core, iottest.AccessKeyOptions{Policies: []string{iottest.DenyAllPolicy}})
 	}), nil, iot.StageConnect, `not authorized \(0x87\)`, `IAM policy of the credentials allows iot:Connect on .*client/mistaken`},
 
-	// No server tells of this one: the doctor finds it.
+	// No server reports this one: the doctor finds it.
 	{"policy without iot:Receive", func(t *testing.T, core *iottest.Core, _ []iot.Option) (*attempt, error) {
 		allowed := policy(mayConnect, [2]string{"iot:Publish", "topic/*"}, [2]string{"iot:Subscribe", "topicfilter/*"})
 		return nil, diagnose(t, core, iot.DiagnoseOptions{Topic: "a/b", RoundTripTimeout: 100 * time.Millisecond}, device(iottest.WithPolicy(allowed))).Err()
