@@ -123,7 +123,7 @@ func (c *Client) handleMessage(d *delivery.Message) {
 		m.setProperties(d.Properties)
 	}
 	defer c.route(&m) // even if an observer ends the goroutine
-	if c.observers != nil {
+	if c.observers != nil && c.observers.messages != nil {
 		c.observers.message(c, &m)
 	}
 }

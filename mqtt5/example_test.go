@@ -320,6 +320,31 @@ func ExampleClient_Stats() {
 	// Output: 1 1 0
 }
 
+// How long publishes took, at a few nanoseconds for each.
+func ExampleNewDurationHistogram() {
+	durations := mqtt5.NewDurationHistogram(10*time.Millisecond, time.Minute)
+	client, ctx, end := exampleClient(mqtt5.ClientOptions{PublishDurations: durations})
+	defer end()
+	for range 3 {
+		if _, err := client.Publish(ctx, &mqtt5.PublishPacket{Topic: "a", QoS: mqtt5.AtLeastOnce}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	s := durations.Snapshot()
+	fmt.Println(s.Count(), "publishes;", s.Counts[2], "took more than", s.Bounds[1])
+	// Output: 3 publishes; 0 took more than 1m0s
+}
+
+func ExampleDurationHistogram_Record() {
+	h := mqtt5.NewDurationHistogram(time.Second, 2*time.Second)
+	h.Record(500 * time.Millisecond)
+	h.Record(2 * time.Second)
+	h.Record(time.Minute)
+	s := h.Snapshot()
+	fmt.Println(s.Counts, s.Sum)
+	// Output: [1 1 1] 1m2.5s
+}
+
 func ExampleClient_State() {
 	client, _, end := exampleClient(mqtt5.ClientOptions{})
 	defer end()

@@ -11,6 +11,13 @@ func (c *Client) SetRandom(uniform func(n int64) int64) {
 	c.engine = engine.New(&c.config, (*sink)(c))
 }
 
+// WriterWaits reports whether a write waits for the socket.
+func (c *Client) WriterWaits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.link.busy() && c.link.writer.Waits()
+}
+
 // SetIdentifierBase makes packet identifiers of a client that was not started
 // begin after base. Clients with a store keep theirs.
 func (c *Client) SetIdentifierBase(base uint16) {

@@ -46,7 +46,7 @@ type link struct {
 	// For the writer.
 	writer *conn.Writer
 	taken  *taken        // by the writer; nil at rest
-	began  time.Duration // when it took that
+	began  time.Duration // when it was started, or took that
 }
 
 // taken is what a writer has taken from the engine, in the form for conn.Writer.
@@ -198,8 +198,9 @@ func (l *link) mayWrite() bool { return l != nil && l.writer != nil && !l.writin
 func (l *link) busy() bool { return l != nil && l.writing }
 
 // startWriter starts the writer. The caller holds mu.
-func (l *link) startWriter() {
+func (l *link) startWriter(now time.Duration) {
 	l.writing = true
+	l.began = now
 	l.users++
 	if l.start == nil {
 		l.start = l.write
@@ -313,7 +314,9 @@ func (l *link) written(err error) time.Duration {
 	case err != nil:
 		c.engine.TransportError(now, &TransportError{Op: "write", Err: err})
 	default:
+		c.observers.begin(now)
 		c.engine.WriteDone(now)
+		c.observers.end()
 	}
 	return now
 }
@@ -383,7 +386,7 @@ func (l *link) receive() next {
 			return readOn
 		}
 	}
-	consumed, need := c.engine.Receive(now, data)
+	consumed, need := c.feed(now, data)
 	if c.engine.Confirming() {
 		// What follows the CONNACK waits until the server has proved itself.
 		if now = l.awaitConfirmation(now); !l.current() {
@@ -391,7 +394,7 @@ func (l *link) receive() next {
 		}
 		var n int
 		c.received = uint32(consumed)
-		n, need = c.engine.Receive(now, data[consumed:])
+		n, need = c.feed(now, data[consumed:])
 		c.received = 0
 		consumed += n
 	}
@@ -408,6 +411,14 @@ func (l *link) receive() next {
 		return leave
 	}
 	return readOn
+}
+
+// feed gives received bytes to the engine.
+func (c *Client) feed(now time.Duration, data []byte) (consumed, need int) {
+	c.observers.begin(now)
+	consumed, need = c.engine.Receive(now, data)
+	c.observers.end()
+	return consumed, need
 }
 
 // handsOver reports whether the reader runs the handlers itself: while messages

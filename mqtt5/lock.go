@@ -58,7 +58,7 @@ func (c *Client) release(now time.Duration, idle bool) {
 			c.link.tryWrite(now)
 			return
 		}
-		c.link.startWriter()
+		c.link.startWriter(now)
 	}
 	c.mu.Unlock()
 }

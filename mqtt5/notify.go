@@ -19,7 +19,7 @@ type sink Client
 func (s *sink) Complete(op *engine.Operation, r engine.Result) {
 	c := (*Client)(s)
 	if c.observers != nil {
-		c.observers.complete(c, c.loop.Now(), op, &r)
+		c.observers.complete(c, op, &r)
 	}
 	if r.Granted && !c.saidGranted {
 		c.saidGranted = true

@@ -16,7 +16,8 @@ import (
 // order, and delay no handler. Those of MessageObserver are called with the
 // handlers of the message.
 type (
-	// OperationObserver observes each operation that completes.
+	// OperationObserver observes each operation that completes, except the
+	// publishes that [ClientOptions.PublishDurations] counts.
 	OperationObserver interface {
 		ObserveOperation(OperationObservation)
 	}
@@ -40,7 +41,8 @@ type OperationObservation struct {
 	QoS   QoS
 	// PayloadBytes of a publish.
 	PayloadBytes int
-	// Duration since it was submitted.
+	// Duration since it was submitted: without the time that it waited for room in
+	// a full queue.
 	Duration time.Duration
 	// ReasonCode of a publish: what the server answered.
 	ReasonCode PubackReasonCode
@@ -74,16 +76,19 @@ type StateObservation struct {
 // observers are the user's; nil: none of that kind.
 type observers struct {
 	operations OperationObserver
+	published  *DurationHistogram // of successful publishes, which operations is then not told of
 	messages   MessageObserver
 	states     StateObserver
 	lane       delivery.Lane[observation]
+	batch      time.Duration // when the completions in hand happened; 0: now
+	durations  durations     // of those, for published
 }
 
 func newObservers(c *Client, o *ClientOptions) *observers {
-	if o.OperationObserver == nil && o.MessageObserver == nil && o.StateObserver == nil {
+	if o.OperationObserver == nil && o.PublishDurations == nil && o.MessageObserver == nil && o.StateObserver == nil {
 		return nil
 	}
-	list := &observers{operations: o.OperationObserver, messages: o.MessageObserver, states: o.StateObserver}
+	list := &observers{operations: o.OperationObserver, published: o.PublishDurations, messages: o.MessageObserver, states: o.StateObserver}
 	list.lane.Init(observationLane{(*laneLock)(c)}, &observations)
 	return list
 }
@@ -107,11 +112,47 @@ func (c *Client) observe(o *observation) {
 	}
 }
 
-func (o *observers) complete(c *Client, now time.Duration, op *engine.Operation, r *engine.Result) {
-	if o.operations == nil {
+// timed reports whether the duration of publishes matters. The observers may be
+// nil.
+func (o *observers) timed() bool { return o != nil && (o.published != nil || o.operations != nil) }
+
+// begin says that the completions that follow, up to end, happen now: to ask for
+// the time of each, and to add each to a shared histogram, would cost more than
+// all the rest. The observers may be nil.
+func (o *observers) begin(now time.Duration) {
+	if o != nil {
+		o.batch = now
+	}
+}
+
+func (o *observers) end() {
+	if o != nil {
+		o.batch = 0
+		o.durations.flush(o.published)
+	}
+}
+
+func (o *observers) complete(c *Client, op *engine.Operation, r *engine.Result) {
+	if !o.timed() {
 		return
 	}
-	obs := OperationObservation{Operation: "publish", Duration: now - op.Submitted, Err: r.Err, Sent: op.Sent()}
+	now := o.batch
+	if now == 0 {
+		now = c.loop.Now()
+	}
+	took := now - op.Submitted
+	if o.published != nil && op.Kind == engine.KindPublish && r.Err == nil && !PubackReasonCode(r.Reason).Failed() {
+		o.durations.add(o.published, took)
+		if o.batch == 0 {
+			o.durations.flush(o.published)
+		}
+	} else if o.operations != nil {
+		o.operation(took, op, r)
+	}
+}
+
+func (o *observers) operation(took time.Duration, op *engine.Operation, r *engine.Result) {
+	obs := OperationObservation{Operation: "publish", Duration: took, Err: r.Err, Sent: op.Sent()}
 	switch op.Kind {
 	case engine.KindSubscribe:
 		obs.Operation = "subscribe"
@@ -125,9 +166,6 @@ func (o *observers) complete(c *Client, now time.Duration, op *engine.Operation,
 }
 
 func (o *observers) message(c *Client, m *Message) {
-	if o.messages == nil {
-		return
-	}
 	defer c.recovered("Observer")
 	o.messages.ObserveMessage(MessageObservation{Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Duplicate: m.Duplicate, PayloadBytes: len(m.Payload)})
 }

@@ -231,6 +231,11 @@ type ClientOptions struct {
 	OperationObserver OperationObserver
 	MessageObserver   MessageObserver
 	StateObserver     StateObserver
+	// PublishDurations counts each publish that succeeds by its duration, as in
+	// [OperationObservation]. OperationObserver is then told only of the other
+	// operations: to be called for each publish costs a fast publisher much, and
+	// to be counted almost nothing. Nil: OperationObserver is told of all.
+	PublishDurations *DurationHistogram
 
 	// EventLoops are the loops that many clients share. Nil: the client has a
 	// loop of its own. A fleet should share a dialer for Dial, too.
@@ -338,8 +343,8 @@ const (
 	defaultMaxDelay = 2 * time.Minute
 )
 
-// clone returns a copy that shares only functions, loops, logger and observers
-// with the caller's.
+// clone returns a copy that shares only functions, loops, logger, observers and
+// histogram with the caller's.
 func (o *ClientOptions) clone() *ClientOptions {
 	c := *o
 	c.Connect = o.Connect.clone()

@@ -136,10 +136,17 @@ func TestAllocations(t *testing.T) {
 		t.Log("the race detector allocates, too: nothing is measured")
 		return
 	}
-	for qos := range mqtt5.QoS(2) {
-		t.Run("PublishAsync "+qos.String(), func(t *testing.T) {
-			c, _ := newPeer(t, nil)
-			p := message(qos, "a/b", "payload")
+	for _, tt := range []struct {
+		name    string
+		qos     mqtt5.QoS
+		measure *mqtt5.DurationHistogram
+	}{
+		{"QoS 0", 0, nil}, {"QoS 1", 1, nil},
+		{"QoS 0, measured", 0, mqtt5.NewDurationHistogram(time.Second)}, {"QoS 1, measured", 1, mqtt5.NewDurationHistogram(time.Second)},
+	} {
+		t.Run("PublishAsync "+tt.name, func(t *testing.T) {
+			c, _ := newPeer(t, func(o *mqtt5.ClientOptions) { o.PublishDurations = tt.measure })
+			p := message(tt.qos, "a/b", "payload")
 			done := make(chan struct{}, 1)
 			callback := func(_ *mqtt5.PublishResult, err error) {
 				if err != nil {

@@ -37,6 +37,9 @@ type Stats struct {
 	UnhandledMessages              uint64 // messages that no handler took
 	GrantedAcks                    uint64 // publishes acknowledged with a granted QoS, which counts as success
 
+	// The payload of MessagesSent and MessagesReceived.
+	PayloadBytesSent, PayloadBytesReceived uint64
+
 	// PingRoundTrip is that of the last PINGREQ; 0 before the first.
 	PingRoundTrip time.Duration
 	// ThrottleWait is how long publishes were held back by [Limits].
@@ -77,6 +80,8 @@ func (c *Client) Stats() Stats {
 		BytesReceived:            e.BytesIn,
 		MessagesSent:             e.MessagesOut,
 		MessagesReceived:         e.MessagesIn,
+		PayloadBytesSent:         e.PayloadOut,
+		PayloadBytesReceived:     e.PayloadIn,
 		Connections:              e.Connects,
 		Retries:                  e.Retries,
 		AckTimeouts:              e.Timeouts,

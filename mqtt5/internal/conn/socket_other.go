@@ -11,7 +11,10 @@ import (
 )
 
 // socket does not exist here: everything goes through net.Conn.
-type socket struct{ raw syscall.RawConn }
+type socket struct {
+	raw   syscall.RawConn
+	waits atomic.Bool
+}
 
 func newSocket(net.Conn, *atomic.Int64) *socket { return nil }
 

@@ -60,6 +60,7 @@ type socket struct {
 	segments [][]byte
 	one      [1][]byte // segments of tryWrite
 	trying   bool      // it does not wait
+	waits    atomic.Bool
 	writeErr error
 }
 
@@ -145,6 +146,9 @@ func (s *socket) write(segments [][]byte) error {
 	s.segments, s.writeErr = segments, nil
 	err := s.raw.Write(s.writable)
 	s.segments = nil
+	if s.waits.Load() {
+		s.waits.Store(false)
+	}
 	if err == nil {
 		err = s.writeErr
 	}
@@ -171,6 +175,9 @@ func (s *socket) attemptWrite(fd uintptr) bool {
 			s.advance(n)
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
+			if !s.trying {
+				s.waits.Store(true)
+			}
 			return s.trying
 		case err == nil:
 			s.writeErr = io.ErrUnexpectedEOF

@@ -35,7 +35,7 @@ type buffersWriter interface {
 }
 
 // Writer writes to a connection and counts what has left. One goroutine at a
-// time may call Write and TryWrite, any may call Departed.
+// time may call Write and TryWrite, any may call Departed and Waits.
 type Writer struct {
 	socket *socket // nil: conn is no plain socket
 	pieces *pieces // nil: it is one
@@ -81,6 +81,10 @@ func (w *Writer) Tries() bool { return w.socket != nil }
 // TryWrite writes as much of b as the socket accepts at once, and returns how much
 // that was. The next Write reports an error.
 func (w *Writer) TryWrite(b []byte) int { return w.socket.tryWrite(b) }
+
+// Waits reports whether Write waits for the connection, or may do so: otherwise it
+// returns at once. Any goroutine may call it.
+func (w *Writer) Waits() bool { return w.socket == nil || w.socket.waits.Load() }
 
 func (w *Writer) writePieces(segments [][]byte) error {
 	p := w.pieces

@@ -384,3 +384,36 @@ func TestWrite_errors(t *testing.T) {
 		}
 	})
 }
+
+// A write to a socket waits only while the other end does not read; of others
+// that is not known.
+func TestWriter_waits(t *testing.T) {
+	near, far := loopback(t, true)
+	w := NewWriter(near)
+	if !w.Tries() {
+		if !w.Waits() {
+			t.Error("a write that may wait does not say so")
+		}
+		return
+	}
+	if err := w.Write([][]byte{pattern(100)}); err != nil || w.Waits() {
+		t.Fatalf("after a short write: %v, waits %v", err, w.Waits())
+	}
+	const size = 16 << 20
+	data := pattern(size)
+	for w.TryWrite(data) > 0 {
+	}
+	if w.Waits() {
+		t.Error("TryWrite waits")
+	}
+	done := make(chan error)
+	go func() { done <- w.Write([][]byte{data}) }()
+	eventually(t, "the write waits", w.Waits)
+	go io.Copy(io.Discard, far)
+	if err := <-done; err != nil || w.Waits() {
+		t.Errorf("after the write: %v, waits %v", err, w.Waits())
+	}
+	if w := NewWriter(&recorder{}); !w.Waits() {
+		t.Error("a layer does not say when it waits")
+	}
+}

@@ -135,6 +135,7 @@ func (e *Engine) receivePublish(f *wire.Frame) *wire.Error {
 		m.Ack = e.acks.push(m.PacketID, 2)
 	}
 	e.stats.MessagesIn++
+	e.stats.PayloadIn += uint64(len(m.Payload))
 	e.sink.Deliver(m)
 	return nil
 }

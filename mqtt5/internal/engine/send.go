@@ -133,6 +133,7 @@ func (e *Engine) sendPublish(now time.Duration, op *Operation, out *Output) {
 	}
 	e.stats.PacketsOut++
 	e.stats.MessagesOut++
+	e.stats.PayloadOut += uint64(len(p.Payload))
 	if e.rates != nil {
 		e.rates.publishes.take(1)
 		e.rates.bytes.take(float64(size))

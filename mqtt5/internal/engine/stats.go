@@ -20,6 +20,7 @@ type Counters struct {
 	PacketsIn, PacketsOut   uint64
 	BytesIn, BytesOut       uint64
 	MessagesIn, MessagesOut uint64 // PUBLISH, resent ones included
+	PayloadIn, PayloadOut   uint64 // bytes of payload in those
 	Connects                uint64 // successful connections
 	Retries                 uint64 // publishes and PUBRELs sent again
 	Timeouts                uint64 // acknowledgements that did not come in time
