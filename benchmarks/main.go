@@ -46,7 +46,7 @@ func usage() {
 func client(args []string) error {
 	var r run
 	f := flag.NewFlagSet("client", flag.ExitOnError)
-	f.StringVar(&r.Peer, "peer", "ours", "client to measure: ours, ours-borrowed, ours-metrics, ours-counters, paho, paho-tuned, limit, websocket, websocket-own")
+	f.StringVar(&r.Peer, "peer", "ours", "client to measure: ours, ours-borrowed, ours-metrics, ours-recorded, paho, paho-tuned, limit, websocket, websocket-own")
 	f.StringVar(&r.Workload, "workload", "pub", "pub, recv, rtt, connect, idle, active, storm")
 	f.StringVar(&r.Addr, "addr", "", "address of the server")
 	f.StringVar(&r.CA, "ca", "", "file with the server's CA; TLS if set")

@@ -38,8 +38,8 @@ const keepAlive = 60
 var peers = map[string]func(peerOptions) (peer, error){
 	"ours":          func(o peerOptions) (peer, error) { return dialOurs(o, false) },
 	"ours-borrowed": func(o peerOptions) (peer, error) { return dialOurs(o, true) },
-	"ours-metrics":  func(o peerOptions) (peer, error) { return dialMeasured(o) },
-	"ours-counters": func(o peerOptions) (peer, error) { return dialMeasured(o, withoutDurations) },
+	"ours-metrics":  func(o peerOptions) (peer, error) { return dialMeasured(o, true) },
+	"ours-recorded": func(o peerOptions) (peer, error) { return dialMeasured(o, false) },
 	"paho":          func(o peerOptions) (peer, error) { return dialPaho(o, false) },
 	"paho-tuned":    func(o peerOptions) (peer, error) { return dialPaho(o, true) },
 	"limit":         dialLimit,

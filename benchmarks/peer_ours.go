@@ -76,14 +76,17 @@ func dialOurs(o peerOptions, borrow bool) (peer, error) {
 	return startOurs(c)
 }
 
-// withoutDurations is how an application leaves out the histogram of operations.
-var withoutDurations = sdkmetric.WithView(sdkmetric.NewView(
-	sdkmetric.Instrument{Name: "messaging.client.operation.duration"}, sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}}))
-
-// dialMeasured makes a client that OpenTelemetry measures.
-func dialMeasured(o peerOptions, more ...sdkmetric.Option) (peer, error) {
-	more = append(more, sdkmetric.WithReader(sdkmetric.NewManualReader()))
-	m, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{MeterProvider: sdkmetric.NewMeterProvider(more...)})
+// dialMeasured makes a client that OpenTelemetry measures. Without a producer the
+// duration of publishes is recorded with an instrument.
+func dialMeasured(o peerOptions, produced bool) (peer, error) {
+	var producer *mqttotel.Producer
+	var read []sdkmetric.ManualReaderOption
+	if produced {
+		producer = new(mqttotel.Producer)
+		read = append(read, sdkmetric.WithProducer(producer))
+	}
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader(read...)))
+	m, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{MeterProvider: provider, Producer: producer})
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ const (
 var (
 	everybody = []string{"ours", "paho", "paho-tuned", "limit"}
 	receivers = []string{"ours", "ours-borrowed", "paho", "paho-tuned", "limit"}
-	measured  = []string{"ours", "ours-metrics", "ours-counters"}
+	measured  = []string{"ours", "ours-metrics", "ours-recorded"}
 	onlyOurs  = []string{"ours"}
 	fleets    = []string{"ours", "paho", "limit"}
 	upgraded  = []string{"websocket", "websocket-own"}

@@ -57,7 +57,7 @@ var packages = func() map[string]string {
 		"context", "crypto", "crypto/ecdsa", "crypto/rand", "crypto/rsa", "crypto/sha256", "crypto/tls", "crypto/x509", "encoding/base64",
 		"encoding/json", "errors", "expvar", "fmt", "io", "log", "log/slog", "net", "net/http", "os", "os/signal", "slices", "strings", "sync",
 		"syscall", "testing", "time",
-		"github.com/aws/aws-sdk-go-v2/aws", "go.uber.org/zap", importRoot + "/mqtt5/filestore", importRoot + "/mqtt5/mqttotel",
+		"github.com/aws/aws-sdk-go-v2/aws", "go.opentelemetry.io/otel/sdk/metric", "go.uber.org/zap", importRoot + "/mqtt5/filestore", importRoot + "/mqtt5/mqttotel",
 		importRoot + "/auth/credentials", importRoot + "/auth/sigv4", importRoot + "/http/proxy", importRoot + "/http/websocket",
 		importRoot + "/io/certstore", importRoot + "/io/eventloop", importRoot + "/io/pkcs11", importRoot + "/io/pkcs12", importRoot + "/io/slogbridge", importRoot + "/io/socket",
 		importRoot + "/io/tlsctx", importRoot + "/iot", importRoot + "/iot/iottest", importRoot + "/mqtt5", importRoot + "/mqtt5/mqtttest", importRoot + "/mqtt5/scram",

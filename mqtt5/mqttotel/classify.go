@@ -52,15 +52,7 @@ const (
 	transportError = "transport"
 )
 
-// errorTypes returns all values that error.type may have; "" for success.
-func errorTypes() []string {
-	names := []string{"", otherError, refused, protocolError, transportError}
-	for _, k := range kinds {
-		names = append(names, k.name)
-	}
-	return names
-}
-
+// classify returns the value of error.type; "" if there is no error.
 func classify(err error) string {
 	if err == nil {
 		return ""

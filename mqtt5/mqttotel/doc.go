@@ -3,9 +3,12 @@
 // Package mqttotel reports MQTT clients to OpenTelemetry.
 //
 // [Metrics] counts what clients do, by the observers of
-// [mqtt5.ClientOptions] and by [mqtt5.Client.Stats]:
+// [mqtt5.ClientOptions] and by [mqtt5.Client.Stats]. A [Producer] makes that cheap:
 //
-//	metrics, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{})
+//	producer := new(mqttotel.Producer)
+//	reader := sdkmetric.NewPeriodicReader(exporter, sdkmetric.WithProducer(producer))
+//	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+//	metrics, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{MeterProvider: provider, Producer: producer})
 //	...
 //	metrics.Observe(&options)
 //	client, err := mqtt5.NewClient(options)

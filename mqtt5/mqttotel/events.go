@@ -4,7 +4,7 @@ package mqttotel
 
 import (
 	"context"
-	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -12,77 +12,76 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
-// events counts the calls of the observers. The maps have an entry for each
-// set of attributes there is, made at the start: nothing is added later, so
-// that they need no lock and the number of time series has a bound.
+// events counts operations and events of connections.
 //
-// What is counted for each message is an atomic number that is read when metrics
-// are collected: a synchronous counter of OpenTelemetry costs as much as the
-// whole publish.
+// Operations are counted in histograms that are read when metrics are collected:
+// to record one measurement with OpenTelemetry costs as much as the whole publish.
 type events struct {
-	duration         metric.Float64Histogram
+	begin            time.Time
+	duration         metric.Float64Histogram // nil: a Producer reports it
 	attempts         metric.Int64Counter
 	failures, losses metric.Int64Counter
 
 	plain      []metric.AddOption
-	operations map[operationKey]*operationCount
-	published  *operationCount // successful publishes: one of the map
-	failed     map[failureKey][]metric.AddOption
-	lost       map[string][]metric.AddOption
+	operations series[operationKey, *operationCount]
+	published  *operationCount // successful publishes: one of operations
+	failed     series[failureKey, []metric.AddOption]
+	lost       series[string, []metric.AddOption] // by error.type
 
-	consumed, payloadOut, payloadIn atomic.Int64
-
-	// How these are reported.
-	sent, received, payload, dropped metric.Int64Observable
-	all, out, in                     metric.ObserveOption
+	sent, dropped metric.Int64Observable
 }
 
 type operationKey struct{ name, err string }
 
 // operationCount counts the operations of one kind with one outcome.
 type operationCount struct {
-	count   atomic.Int64
-	record  []metric.RecordOption
-	observe metric.ObserveOption
-	publish bool
-	dropped bool // such a publish was accepted and then given up
+	durations  *mqtt5.DurationHistogram
+	attributes attribute.Set
+	record     []metric.RecordOption
+	observe    metric.ObserveOption
+	publish    bool
+	dropped    bool // such a publish was accepted and then given up
 }
 
 type failureKey struct{ stage, err string }
 
-func (e *events) init(i *instruments, base []attribute.KeyValue) {
-	e.duration = i.duration("messaging.client.operation.duration", "Time from the call of an operation to its completion.", durations)
+// The histogram of operations has two sources: an instrument or a Producer.
+const (
+	operationDuration    = "messaging.client.operation.duration"
+	operationDescription = "Time from the call of an operation to its completion."
+)
+
+func (e *events) init(i *instruments, base []attribute.KeyValue, produced bool) {
+	e.begin = time.Now()
+	if !produced {
+		e.duration = i.duration(operationDuration, operationDescription, durations)
+	}
 	e.sent = i.total("messaging.client.sent.messages", "{message}", "Publishes that completed.")
-	e.received = i.total("messaging.client.consumed.messages", "{message}", "Messages given to handlers.")
-	e.payload = i.total("mqtt.client.payload.io", "By", "Payload of completed publishes, and of messages given to handlers.")
 	e.dropped = i.total("mqtt.client.messages.dropped", "{message}", "Accepted publishes that the client gave up.")
 	e.attempts = i.counter("mqtt.client.connection.attempts", "{attempt}", "Attempts to connect.")
 	e.failures = i.counter("mqtt.client.connection.failures", "{attempt}", "Attempts to connect that failed.")
 	e.losses = i.counter("mqtt.client.connection.losses", "{connection}", "Connections that ended.")
 
 	e.plain = adding(option(base))
-	e.all = option(base)
-	e.out = option(base, ioDirection.String("transmit"))
-	e.in = option(base, ioDirection.String("receive"))
-	e.operations = map[operationKey]*operationCount{}
-	e.failed = map[failureKey][]metric.AddOption{}
-	e.lost = map[string][]metric.AddOption{}
-	for _, err := range errorTypes() {
-		for _, name := range []string{"publish", "subscribe", "unsubscribe"} {
-			attributes := []attribute.KeyValue{operationName.String(name)}
-			if name == "publish" {
-				attributes = append(attributes, operationType.String("send"))
-			}
-			o := option(base, append(attributes, errorAttribute(err))...)
-			e.operations[operationKey{name, err}] = &operationCount{record: []metric.RecordOption{o}, observe: o,
-				publish: name == "publish", dropped: err == "dropped" || err == "poison_publish" || err == "message_expired"}
-		}
-		for _, stage := range stages {
-			e.failed[failureKey{stage, err}] = adding(option(base, failedStage.String(stage), errorAttribute(err)))
-		}
-		e.lost[err] = adding(option(base, errorAttribute(err)))
+	e.operations.make = func(k operationKey) *operationCount { return newOperationCount(base, k) }
+	e.published = e.operations.of(operationKey{"publish", ""})
+	e.failed.make = func(k failureKey) []metric.AddOption {
+		return adding(option(base, failedStage.String(k.stage), errorAttribute(k.err)))
 	}
-	e.published = e.operations[operationKey{"publish", ""}]
+	e.lost.make = func(err string) []metric.AddOption { return adding(option(base, errorAttribute(err))) }
+}
+
+func newOperationCount(base []attribute.KeyValue, k operationKey) *operationCount {
+	attributes := []attribute.KeyValue{operationName.String(k.name), errorAttribute(k.err)}
+	publish := k.name == "publish"
+	if publish {
+		attributes = append(attributes, operationType.String("send"))
+	}
+	set := attributeSet(base, attributes...)
+	o := metric.WithAttributeSet(set)
+	return &operationCount{durations: mqtt5.NewDurationHistogram(durationBounds...), attributes: set,
+		record: []metric.RecordOption{o}, observe: o,
+		publish: publish, dropped: k.err == "dropped" || k.err == "poison_publish" || k.err == "message_expired"}
 }
 
 // errorAttribute returns an attribute that is not valid, and so left out, if
@@ -98,40 +97,38 @@ func adding(o metric.MeasurementOption) []metric.AddOption { return []metric.Add
 
 func (e *events) operation(o *mqtt5.OperationObservation) {
 	n := e.published
-	if o.Operation != "publish" || o.Err != nil || o.ReasonCode != 0 {
-		n = e.operations[operationKey{o.Operation, operationErrorType(o)}]
+	if !succeeds(o) {
+		n = e.operations.of(operationKey{o.Operation, operationErrorType(o)})
 	}
-	n.count.Add(1)
-	if n == e.published {
-		e.payloadOut.Add(int64(o.PayloadBytes))
+	n.durations.Record(o.Duration)
+	if e.duration != nil {
+		e.duration.Record(context.Background(), o.Duration.Seconds(), n.record...)
 	}
-	e.duration.Record(context.Background(), o.Duration.Seconds(), n.record...)
 }
 
-func (e *events) message(o *mqtt5.MessageObservation) {
-	e.consumed.Add(1)
-	e.payloadIn.Add(int64(o.PayloadBytes))
+// succeeds reports whether an operation is one of those that
+// [mqtt5.ClientOptions.PublishDurations] counts.
+func succeeds(o *mqtt5.OperationObservation) bool {
+	return o.Operation == "publish" && o.Err == nil && !o.ReasonCode.Failed()
 }
 
 // observe reports the counts, when metrics are collected. Those that never
 // happened are left out.
 func (e *events) observe(o metric.Observer) {
-	observe := func(instrument metric.Int64Observable, n *atomic.Int64, option metric.ObserveOption) {
-		if v := n.Load(); v > 0 {
-			o.ObserveInt64(instrument, v, option)
+	for _, n := range e.operations.all() {
+		if !n.publish {
+			continue
+		}
+		s := n.durations.Snapshot()
+		count := int64(s.Count())
+		if count == 0 {
+			continue
+		}
+		o.ObserveInt64(e.sent, count, n.observe)
+		if n.dropped {
+			o.ObserveInt64(e.dropped, count, n.observe)
 		}
 	}
-	for _, n := range e.operations {
-		if n.publish {
-			observe(e.sent, &n.count, n.observe)
-		}
-		if n.publish && n.dropped {
-			observe(e.dropped, &n.count, n.observe)
-		}
-	}
-	observe(e.received, &e.consumed, e.all)
-	observe(e.payload, &e.payloadOut, e.out)
-	observe(e.payload, &e.payloadIn, e.in)
 }
 
 func (e *events) state(o *mqtt5.StateObservation) {
@@ -140,8 +137,8 @@ func (e *events) state(o *mqtt5.StateObservation) {
 	case "attempting":
 		e.attempts.Add(ctx, 1, e.plain...)
 	case "failure":
-		e.failures.Add(ctx, 1, e.failed[failureKey{stage(o.Err), classify(o.Err)}]...)
+		e.failures.Add(ctx, 1, e.failed.of(failureKey{stage(o.Err), classify(o.Err)})...)
 	case "disconnection":
-		e.losses.Add(ctx, 1, e.lost[classify(o.Err)]...)
+		e.losses.Add(ctx, 1, e.lost.of(classify(o.Err))...)
 	}
 }

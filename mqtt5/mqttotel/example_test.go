@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -18,9 +19,11 @@ import (
 // One Metrics serves all clients of a program. The reader is that of the
 // exporter, such as the one for Prometheus.
 func ExampleNewMetrics() {
-	reader := sdkmetric.NewManualReader()
+	producer := new(mqttotel.Producer)
+	reader := sdkmetric.NewManualReader(sdkmetric.WithProducer(producer))
 	metrics, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{
 		MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)),
+		Producer:      producer,
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -52,6 +55,36 @@ func ExampleNewMetrics() {
 		}
 	}
 	// Output: stopped clients: 2
+}
+
+// A producer is given to the reader and to the metrics.
+func ExampleProducer() {
+	producer := new(mqttotel.Producer)
+	reader := sdkmetric.NewManualReader(sdkmetric.WithProducer(producer)) // the exporter for Prometheus has the same option
+	metrics, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{
+		MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)),
+		Producer:      producer,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer metrics.Close()
+	options := mqtt5.ClientOptions{Address: "localhost:1883"}
+	metrics.Observe(&options)
+	options.PublishDurations.Record(7 * time.Millisecond) // the client does this for each publish
+
+	var all metricdata.ResourceMetrics
+	if err := reader.Collect(context.Background(), &all); err != nil {
+		log.Fatal(err)
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if h, ok := m.Data.(metricdata.Histogram[float64]); ok {
+				fmt.Println(m.Name, h.DataPoints[0].Count, h.DataPoints[0].Sum)
+			}
+		}
+	}
+	// Output: messaging.client.operation.duration 1 0.007
 }
 
 func ExampleMetrics_Handler() {

@@ -4,6 +4,8 @@ package mqttotel
 
 import (
 	"errors"
+	"math"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -81,9 +83,22 @@ func (i *instruments) age(name, description string) metric.Float64Observable {
 	return g
 }
 
+// durationBounds are the same as durations.
+var durationBounds = func() (bounds []time.Duration) {
+	for _, s := range durations {
+		bounds = append(bounds, time.Duration(math.Round(s*1e9)))
+	}
+	return bounds
+}()
+
 // option returns the attributes as an option that is made once: to make one for
 // each measurement would allocate.
 func option(base []attribute.KeyValue, more ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attributeSet(base, more...))
+}
+
+// attributeSet returns the attributes that are valid.
+func attributeSet(base []attribute.KeyValue, more ...attribute.KeyValue) attribute.Set {
 	all := make([]attribute.KeyValue, 0, len(base)+len(more))
 	for _, list := range [][]attribute.KeyValue{base, more} {
 		for _, a := range list {
@@ -92,5 +107,5 @@ func option(base []attribute.KeyValue, more ...attribute.KeyValue) metric.Measur
 			}
 		}
 	}
-	return metric.WithAttributeSet(attribute.NewSet(all...))
+	return attribute.NewSet(all...)
 }

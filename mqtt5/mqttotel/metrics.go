@@ -21,6 +21,10 @@ const scope = "github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqttotel"
 type MetricsOptions struct {
 	// MeterProvider makes the instruments. Default: the global one.
 	MeterProvider metric.MeterProvider
+	// Producer reports messaging.client.operation.duration, so that a publish costs
+	// hardly more, and not twice as much. The readers of MeterProvider have
+	// to have it, too. Nil: it is an instrument of MeterProvider as all others.
+	Producer *Producer
 	// Attributes are added to every metric, to tell groups of clients apart.
 	// Each different set of values is a time series more for every metric.
 	Attributes []attribute.KeyValue
@@ -51,7 +55,7 @@ func NewMetrics(options MetricsOptions) (*Metrics, error) {
 	base := slices.Concat([]attribute.KeyValue{messagingSystem, protocolName}, options.Attributes)
 	m := &Metrics{}
 	i := instruments{meter: meter}
-	m.events.init(&i, base)
+	m.events.init(&i, base, options.Producer != nil)
 	m.state.init(&i, base)
 	m.stores.init(&i, base)
 	m.processing.init(&i, base)
@@ -63,6 +67,9 @@ func NewMetrics(options MetricsOptions) (*Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	if options.Producer != nil {
+		options.Producer.add(&m.events)
+	}
 	return m, nil
 }
 
@@ -71,12 +78,20 @@ func NewMetrics(options MetricsOptions) (*Metrics, error) {
 // and events of connections go on. Closing twice does nothing.
 func (m *Metrics) Close() error { return m.registration.Unregister() }
 
-// Observe sets the observers of options, for [mqtt5.NewClient], and measures the
-// store if there is one. Observers that the application has set are called as
-// before.
+// Observe sets observers of options, for [mqtt5.NewClient], and measures the
+// store if there is one. What the application has set before observes the same as
+// it would without Metrics; what it sets later takes the place of Metrics.
+//
+// With [MetricsOptions.Producer], successful publishes are counted by
+// [mqtt5.ClientOptions.PublishDurations], unless the application has set that or
+// an OperationObserver: then OperationObserver counts them, which costs more.
 func (m *Metrics) Observe(options *mqtt5.ClientOptions) {
-	options.OperationObserver = operationObservers{&m.events, options.OperationObserver}
-	options.MessageObserver = messageObservers{&m.events, options.MessageObserver}
+	next, counts := options.OperationObserver, options.PublishDurations
+	options.PublishDurations = nil
+	if m.events.duration == nil && next == nil && counts == nil {
+		options.PublishDurations = m.events.published.durations
+	}
+	options.OperationObserver = operationObservers{&m.events, next, counts}
 	options.StateObserver = stateObservers{&m.events, options.StateObserver}
 	if options.Durable.Store != nil {
 		options.Durable.Store = measuredStore{options.Durable.Store, &m.stores}
@@ -109,11 +124,13 @@ func (m *Metrics) sum() snapshot {
 	m.clients = slices.DeleteFunc(m.clients, func(c *mqtt5.Client) bool {
 		state := c.State() // before the counters, so that those of a closed client are its last
 		stats := c.Stats()
-		s.totals.add(&stats)
 		if state == mqtt5.StateClosed {
+			stats.PendingMessages = 0 // handlers get them all the same
 			m.ended.add(&stats)
+			s.totals.add(&stats)
 			return true
 		}
+		s.totals.add(&stats)
 		s.add(state, &stats)
 		return false
 	})
@@ -124,11 +141,8 @@ func (m *Metrics) sum() snapshot {
 type (
 	operationObservers struct {
 		*events
-		next mqtt5.OperationObserver
-	}
-	messageObservers struct {
-		*events
-		next mqtt5.MessageObserver
+		next   mqtt5.OperationObserver
+		counts *mqtt5.DurationHistogram // PublishDurations of the application
 	}
 	stateObservers struct {
 		*events
@@ -138,15 +152,11 @@ type (
 
 func (o operationObservers) ObserveOperation(v mqtt5.OperationObservation) {
 	o.operation(&v)
-	if o.next != nil {
+	switch {
+	case o.counts != nil && succeeds(&v):
+		o.counts.Record(v.Duration)
+	case o.next != nil:
 		o.next.ObserveOperation(v)
-	}
-}
-
-func (o messageObservers) ObserveMessage(v mqtt5.MessageObservation) {
-	o.message(&v)
-	if o.next != nil {
-		o.next.ObserveMessage(v)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -29,15 +30,26 @@ type meter struct {
 	*mqttotel.Metrics
 }
 
-func newMeter(t *testing.T, attributes ...attribute.KeyValue) *meter {
+// newMeter makes metrics, with a Producer if there is one.
+func newMeter(t *testing.T, producer *mqttotel.Producer, attributes ...attribute.KeyValue) *meter {
 	t.Helper()
-	reader := sdkmetric.NewManualReader()
+	var options []sdkmetric.ManualReaderOption
+	if producer != nil {
+		options = append(options, sdkmetric.WithProducer(producer))
+	}
+	reader := sdkmetric.NewManualReader(options...)
 	m, err := mqttotel.NewMetrics(mqttotel.MetricsOptions{
-		MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), Attributes: attributes})
+		MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), Producer: producer, Attributes: attributes})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &meter{t: t, reader: reader, Metrics: m}
+}
+
+// eachSource runs a test for both sources of the histogram of operations.
+func eachSource(t *testing.T, f func(t *testing.T, producer *mqttotel.Producer)) {
+	t.Run("instrument", func(t *testing.T) { f(t, nil) })
+	t.Run("producer", func(t *testing.T) { f(t, new(mqttotel.Producer)) })
 }
 
 // point is a time series: its value is the count if it is a histogram.
@@ -139,7 +151,9 @@ type staged string
 func (s staged) Error() string { return "cannot: " + string(s) }
 func (s staged) Stage() string { return string(s) }
 
-func TestMetrics_life(t *testing.T) {
+func TestMetrics_life(t *testing.T) { eachSource(t, testLife) }
+
+func testLife(t *testing.T, producer *mqttotel.Producer) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.RefuseDial(staged("DNS"))
@@ -148,7 +162,7 @@ func TestMetrics_life(t *testing.T) {
 			c.ExpectConnect()
 			c.Send(mqtttest.Connack{ReasonCode: 0x87})
 		})
-		m := newMeter(t)
+		m := newMeter(t, producer)
 		o := options(srv)
 		m.Observe(&o)
 		c := newClient(t, o)
@@ -213,6 +227,8 @@ func TestMetrics_life(t *testing.T) {
 			at = m.collect()
 			want(t, at, "mqtt.client.connections", 1)
 			want(t, at, "mqtt.client.messages.unhandled", 1)
+			want(t, at, "messaging.client.sent.messages", 3)
+			want(t, at, "messaging.client.consumed.messages", 2)
 			want(t, at, "mqtt.client.count", 0, attribute.String("mqtt.client.state", "connected"))
 		}
 		want(t, at, "mqtt.client.connection.losses", 1, kind.String("closed"))
@@ -229,7 +245,7 @@ func TestMetrics_life(t *testing.T) {
 func TestMetrics_groups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
-		m := newMeter(t, attribute.String("site", "north"))
+		m := newMeter(t, nil, attribute.String("site", "north"))
 		for _, id := range []string{"a", "b"} {
 			o := options(srv)
 			o.Connect.ClientID = id
@@ -258,27 +274,144 @@ func (r *record) ObserveOperation(o mqtt5.OperationObservation) { r.add(o.Operat
 func (r *record) ObserveMessage(o mqtt5.MessageObservation)     { r.add(o.Topic) }
 func (r *record) ObserveState(o mqtt5.StateObservation)         { r.add(o.Event) }
 
+// What the application observes itself, it observes as without Metrics.
 func TestMetrics_observersOfTheApplication(t *testing.T) {
-	r := &record{}
-	o := mqtt5.ClientOptions{OperationObserver: r, MessageObserver: r, StateObserver: r}
-	newMeter(t).Observe(&o)
-	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", PayloadBytes: 1})
-	o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{Topic: "topic"})
-	o.StateObserver.ObserveState(mqtt5.StateObservation{Event: "success"})
-	if got := strings.Join(r.seen, " "); got != "publish topic success" {
-		t.Errorf("the application observed %q", got)
+	eachSource(t, func(t *testing.T, producer *mqttotel.Producer) {
+		for _, tt := range []struct {
+			name     string
+			own      *mqtt5.DurationHistogram
+			observed string
+		}{
+			{"observers", nil, "publish publish subscribe topic success"},
+			{"observers and histogram", new(mqtt5.DurationHistogram), "publish subscribe topic success"},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				r := &record{}
+				o := mqtt5.ClientOptions{OperationObserver: r, PublishDurations: tt.own, MessageObserver: r, StateObserver: r}
+				if producer != nil {
+					producer = new(mqttotel.Producer)
+				}
+				m := newMeter(t, producer)
+				m.Observe(&o)
+				if o.PublishDurations != nil {
+					t.Fatal("successful publishes are not observed any more")
+				}
+				for _, v := range []mqtt5.OperationObservation{
+					{Operation: "publish", Duration: time.Second},
+					{Operation: "publish", ReasonCode: 0x87, Duration: time.Minute},
+					{Operation: "subscribe", Duration: time.Hour},
+				} {
+					o.OperationObserver.ObserveOperation(v)
+				}
+				o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{Topic: "topic"})
+				o.StateObserver.ObserveState(mqtt5.StateObservation{Event: "success"})
+				if got := strings.Join(r.seen, " "); got != tt.observed {
+					t.Errorf("the application observed %q, want %q", got, tt.observed)
+				}
+				if tt.own != nil {
+					if s := tt.own.Snapshot(); s.Count() != 1 || s.Sum != time.Second {
+						t.Errorf("the application counted %+v", s)
+					}
+				}
+				at := m.collect()
+				outcomes := map[float64]int{}
+				for _, p := range at["messaging.client.operation.duration"] {
+					outcomes[p.sum]++
+				}
+				if len(outcomes) != 3 || outcomes[1] != 1 || outcomes[60] != 1 || outcomes[3600] != 1 {
+					t.Errorf("operations took %v", at["messaging.client.operation.duration"])
+				}
+			})
+		}
+	})
+}
+
+// Two Metrics of one client count the same, whichever is the first.
+func TestMetrics_twice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		first, second, third := newMeter(t, new(mqttotel.Producer)), newMeter(t, new(mqttotel.Producer)), newMeter(t, nil)
+		o := options(srv)
+		for _, m := range []*meter{first, second, third} {
+			m.Observe(&o)
+		}
+		c := newClient(t, o)
+		start(t, c)
+		if _, err := c.Publish(t.Context(), &mqtt5.PublishPacket{Topic: "t"}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		for _, m := range []*meter{first, second, third} {
+			at := m.collect()
+			want(t, at, "messaging.client.operation.duration", 1)
+			want(t, at, "messaging.client.sent.messages", 1)
+		}
+	})
+}
+
+// With a Producer, publishes that succeed are not told to an observer.
+func TestMetrics_publishDurations(t *testing.T) {
+	m := newMeter(t, new(mqttotel.Producer))
+	var o mqtt5.ClientOptions
+	m.Observe(&o)
+	if o.PublishDurations == nil || o.MessageObserver != nil {
+		t.Fatalf("PublishDurations %v, MessageObserver %v", o.PublishDurations, o.MessageObserver)
+	}
+	var all metricdata.ResourceMetrics
+	for range 2 {
+		o.PublishDurations.Record(7 * time.Millisecond)
+		if err := m.reader.Collect(t.Context(), &all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := all.ScopeMetrics[len(all.ScopeMetrics)-1].Metrics[0]
+	h, ok := last.Data.(metricdata.Histogram[float64])
+	if !ok || len(h.DataPoints) != 1 || last.Unit != "s" || h.Temporality != metricdata.CumulativeTemporality {
+		t.Fatalf("the producer has %+v", last)
+	}
+	p := h.DataPoints[0]
+	if p.Count != 2 || p.Sum != 0.014 || p.Bounds[0] != 0.005 || p.BucketCounts[1] != 2 || len(p.BucketCounts) != len(p.Bounds)+1 ||
+		p.StartTime.IsZero() || p.Time.Before(p.StartTime) {
+		t.Errorf("point %+v", p)
+	}
+}
+
+// Metrics that share a producer are distinguished by their attributes, or added up.
+func TestProducer_shared(t *testing.T) {
+	producer := new(mqttotel.Producer)
+	if all, err := producer.Produce(t.Context()); len(all) > 0 || err != nil {
+		t.Errorf("a producer without metrics has %v, %v", all, err)
+	}
+	north := attribute.String("site", "north")
+	for _, attributes := range [][]attribute.KeyValue{nil, nil, {north}} {
+		var o mqtt5.ClientOptions
+		newMeter(t, producer, attributes...).Observe(&o)
+		o.PublishDurations.Record(time.Second)
+		o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Err: mqtt5.ErrAckTimeout})
+	}
+	all, err := producer.Produce(t.Context())
+	if err != nil || len(all) != 1 || len(all[0].Metrics) != 1 {
+		t.Fatalf("got %v, %v", all, err)
+	}
+	counts := map[string]uint64{}
+	for _, p := range all[0].Metrics[0].Data.(metricdata.Histogram[float64]).DataPoints {
+		failed, _ := p.Attributes.Value("error.type")
+		site, _ := p.Attributes.Value("site")
+		counts[failed.AsString()+" "+site.AsString()] = p.Count
+	}
+	if want := map[string]uint64{" ": 2, "ack_timeout ": 2, " north": 1, "ack_timeout north": 1}; !maps.Equal(counts, want) {
+		t.Errorf("counts %v, want %v", counts, want)
 	}
 }
 
 // The number of time series has a bound, whatever topics and errors there are.
 func TestMetrics_cardinality(t *testing.T) {
-	m := newMeter(t)
+	m := newMeter(t, new(mqttotel.Producer))
 	var o mqtt5.ClientOptions
 	m.Observe(&o)
 	for i := range 2000 {
 		topic := "topic/" + strings.Repeat("x", i)
 		o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Topic: topic, Err: errors.New(topic)})
-		o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{Topic: topic})
 		o.StateObserver.ObserveState(mqtt5.StateObservation{Event: "failure", Err: staged(topic)})
 	}
 	for name, points := range m.collect() {
@@ -309,7 +442,7 @@ func TestMetrics_outcomes(t *testing.T) {
 		{"_OTHER", mqtt5.OperationObservation{Err: errors.New("another")}, false},
 	} {
 		t.Run(tt.kind, func(t *testing.T) {
-			m := newMeter(t)
+			m := newMeter(t, new(mqttotel.Producer))
 			var o mqtt5.ClientOptions
 			m.Observe(&o)
 			tt.o.Operation, tt.o.Duration, tt.o.PayloadBytes = "publish", time.Second, 7
@@ -323,9 +456,6 @@ func TestMetrics_outcomes(t *testing.T) {
 			} else if p := at["mqtt.client.messages.dropped"]; p != nil {
 				t.Errorf("dropped: %v", p)
 			}
-			if p := at["mqtt.client.payload.io"]; p != nil {
-				t.Errorf("the payload of a failed publish counts: %v", p)
-			}
 		})
 	}
 }
@@ -334,21 +464,23 @@ func TestMetrics_allocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	m := newMeter(t)
+	eachSource(t, testAllocations)
+}
+
+func testAllocations(t *testing.T, producer *mqttotel.Producer) {
+	m := newMeter(t, producer)
 	var o mqtt5.ClientOptions
 	m.Observe(&o)
 	operation := mqtt5.OperationObservation{Operation: "publish", Topic: "t", Duration: time.Millisecond, PayloadBytes: 5}
 	failed := operation
 	failed.Err = mqtt5.ErrAckTimeout
-	message := mqtt5.MessageObservation{Topic: "t", PayloadBytes: 5}
 	handler, ctx := m.Handler(func(context.Context, mqtt5.Message) {}), t.Context()
 	if n := testing.AllocsPerRun(1000, func() {
 		o.OperationObserver.ObserveOperation(operation)
 		o.OperationObserver.ObserveOperation(failed)
-		o.MessageObserver.ObserveMessage(message)
 		handler(ctx, mqtt5.Message{})
 	}); n != 0 {
-		t.Errorf("two operations and a message with its handler take %v allocations, want none", n)
+		t.Errorf("two operations and a handler take %v allocations, want none", n)
 	}
 }
 
@@ -360,12 +492,11 @@ func TestMetrics_table(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	m := newMeter(t)
+	m := newMeter(t, new(mqttotel.Producer))
 	var o mqtt5.ClientOptions
 	m.Observe(&o)
-	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", PayloadBytes: 1})
+	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish"})
 	o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Err: mqtt5.ErrDropped})
-	o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{})
 	for _, e := range []string{"attempting", "failure", "disconnection"} {
 		o.StateObserver.ObserveState(mqtt5.StateObservation{Event: e, Err: mqtt5.ErrHangup})
 	}
@@ -407,10 +538,11 @@ func BenchmarkMetrics(b *testing.B) {
 			o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Duration: time.Millisecond, PayloadBytes: 5})
 		}
 	})
-	b.Run("message", func(b *testing.B) {
+	b.Run("counted publish", func(b *testing.B) {
+		h := mqtt5.NewDurationHistogram(5*time.Millisecond, 10*time.Millisecond)
 		b.ReportAllocs()
 		for b.Loop() {
-			o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{PayloadBytes: 5})
+			h.Record(time.Millisecond)
 		}
 	})
 }

@@ -18,6 +18,7 @@ var states = []mqtt5.State{mqtt5.StateStopped, mqtt5.StateConnecting, mqtt5.Stat
 type state struct {
 	clients                                   metric.Int64Observable
 	connections, io, packets                  metric.Int64Observable
+	consumed, payload                         metric.Int64Observable
 	retries, ackTimeouts, rejected            metric.Int64Observable
 	unhandled, readPauses, protocolErrors     metric.Int64Observable
 	queued, unacked, incompleteBytes, pending metric.Int64Observable
@@ -29,6 +30,8 @@ type state struct {
 func (s *state) init(i *instruments, base []attribute.KeyValue) {
 	s.clients = i.level("mqtt.client.count", "{client}", "Clients, by their state.")
 	s.connections = i.total("mqtt.client.connections", "{connection}", "Connections that servers accepted.")
+	s.consumed = i.total("messaging.client.consumed.messages", "{message}", "Messages given to handlers.")
+	s.payload = i.total("mqtt.client.payload.io", "By", "Payload of the messages in MQTT packets.")
 	s.io = i.total("mqtt.client.network.io", "By", "Bytes of MQTT packets.")
 	s.packets = i.total("mqtt.client.network.packets", "{packet}", "MQTT packets.")
 	s.retries = i.total("mqtt.client.publish.retries", "{message}", "Publishes sent again after a reconnect.")
@@ -56,6 +59,7 @@ func (s *state) init(i *instruments, base []attribute.KeyValue) {
 // totals are the counters of clients, which only grow.
 type totals struct {
 	connections, bytesOut, bytesIn, packetsOut, packetsIn                 uint64
+	consumed, payloadOut, payloadIn                                       uint64
 	retries, ackTimeouts, rejected, unhandled, readPauses, protocolErrors uint64
 	throttleWait                                                          time.Duration
 }
@@ -66,6 +70,9 @@ func (t *totals) add(s *mqtt5.Stats) {
 	t.bytesIn += s.BytesReceived
 	t.packetsOut += s.PacketsSent
 	t.packetsIn += s.PacketsReceived
+	t.consumed += s.MessagesReceived - uint64(s.PendingMessages)
+	t.payloadOut += s.PayloadBytesSent
+	t.payloadIn += s.PayloadBytesReceived
 	t.retries += s.Retries
 	t.ackTimeouts += s.AckTimeouts
 	t.rejected += s.Rejected
@@ -102,13 +109,15 @@ func (s *state) observe(o metric.Observer, v snapshot) {
 	}
 	o.ObserveInt64(s.io, int64(v.bytesOut), s.transmit)
 	o.ObserveInt64(s.io, int64(v.bytesIn), s.receive)
+	o.ObserveInt64(s.payload, int64(v.payloadOut), s.transmit)
+	o.ObserveInt64(s.payload, int64(v.payloadIn), s.receive)
 	o.ObserveInt64(s.packets, int64(v.packetsOut), s.transmit)
 	o.ObserveInt64(s.packets, int64(v.packetsIn), s.receive)
 	for _, c := range []struct {
 		instrument metric.Int64Observable
 		value      uint64
 	}{
-		{s.connections, v.connections}, {s.retries, v.retries}, {s.ackTimeouts, v.ackTimeouts}, {s.rejected, v.rejected},
+		{s.connections, v.connections}, {s.consumed, v.consumed}, {s.retries, v.retries}, {s.ackTimeouts, v.ackTimeouts}, {s.rejected, v.rejected},
 		{s.unhandled, v.unhandled}, {s.readPauses, v.readPauses}, {s.protocolErrors, v.protocolErrors},
 	} {
 		o.ObserveInt64(c.instrument, int64(c.value), s.plain)

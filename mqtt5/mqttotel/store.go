@@ -22,16 +22,15 @@ type stores struct {
 	commit  metric.Float64Histogram
 	changes metric.Int64Counter
 	add     []metric.AddOption
-	record  map[string][]metric.RecordOption // by error.type
+	record  series[string, []metric.RecordOption] // by error.type
 }
 
 func (s *stores) init(i *instruments, base []attribute.KeyValue) {
 	s.commit = i.duration("mqtt.client.store.commit.duration", "Time that a commit to the store took.", commits)
 	s.changes = i.counter("mqtt.client.store.changes", "{change}", "Changes of records that the store committed.")
 	s.add = adding(option(base))
-	s.record = map[string][]metric.RecordOption{}
-	for _, err := range errorTypes() {
-		s.record[err] = []metric.RecordOption{option(base, errorAttribute(err))}
+	s.record.make = func(err string) []metric.RecordOption {
+		return []metric.RecordOption{option(base, errorAttribute(err))}
 	}
 }
 
@@ -45,7 +44,7 @@ func (s measuredStore) Commit(changes []mqtt5.StoreChange) (mqtt5.Durability, er
 	ctx := context.Background()
 	begin := time.Now()
 	durability, err := s.Store.Commit(changes)
-	s.commit.Record(ctx, time.Since(begin).Seconds(), s.record[classify(err)]...)
+	s.commit.Record(ctx, time.Since(begin).Seconds(), s.record.of(classify(err))...)
 	if err == nil {
 		s.changes.Add(ctx, int64(len(changes)), s.add...)
 	}

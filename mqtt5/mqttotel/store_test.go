@@ -33,7 +33,7 @@ func (s *fakeStore) Close() error                                               
 
 func TestMetrics_store(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(t)
+		m := newMeter(t, nil)
 		store := &fakeStore{takes: 3 * time.Second}
 		o := mqtt5.ClientOptions{Durable: mqtt5.StoreOptions{Store: store}}
 		m.Observe(&o)
@@ -66,7 +66,7 @@ func TestMetrics_store(t *testing.T) {
 func TestMetrics_storeOfClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
-		m := newMeter(t)
+		m := newMeter(t, nil)
 		o := options(srv)
 		o.Durable = mqtt5.StoreOptions{Store: &fakeStore{}}
 		o.SessionBehavior = mqtt5.SessionRejoinAlways
@@ -85,7 +85,7 @@ func TestMetrics_storeOfClient(t *testing.T) {
 
 func TestMetrics_handler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(t)
+		m := newMeter(t, nil)
 		m.Handler(func(context.Context, mqtt5.Message) { time.Sleep(2 * time.Second) })(t.Context(), mqtt5.Message{})
 		func() {
 			defer func() {

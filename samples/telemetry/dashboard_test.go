@@ -39,9 +39,8 @@ func exported(t *testing.T) map[string]map[string]bool {
 	o.Durable.Store = store{}
 	metrics.Observe(&o)
 	for _, err := range []error{nil, mqtt5.ErrDropped} {
-		o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Err: err, PayloadBytes: 1})
+		o.OperationObserver.ObserveOperation(mqtt5.OperationObservation{Operation: "publish", Err: err})
 	}
-	o.MessageObserver.ObserveMessage(mqtt5.MessageObservation{})
 	for _, e := range []string{"attempting", "failure", "disconnection"} {
 		o.StateObserver.ObserveState(mqtt5.StateObservation{Event: e, Err: mqtt5.ErrHangup})
 	}
