@@ -102,7 +102,7 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 	// and somebody measures the publish.
 	queues := kept == nil && c.link.busy() && c.engine.OnlyQueues()
 	var now time.Duration
-	if queues && !(c.observers.timed() && c.link.writer.Waits()) {
+	if queues && (c.observers == nil || !c.link.writer.Waits()) {
 		now = c.link.began
 	} else {
 		now = c.loop.Now()

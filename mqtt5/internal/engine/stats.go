@@ -20,7 +20,6 @@ type Counters struct {
 	PacketsIn, PacketsOut   uint64
 	BytesIn, BytesOut       uint64
 	MessagesIn, MessagesOut uint64 // PUBLISH, resent ones included
-	PayloadIn, PayloadOut   uint64 // bytes of payload in those
 	Connects                uint64 // successful connections
 	Retries                 uint64 // publishes and PUBRELs sent again
 	Timeouts                uint64 // acknowledgements that did not come in time
@@ -31,6 +30,7 @@ type Counters struct {
 	PingRoundTrip           time.Duration
 	ReceivedAt              time.Duration // when bytes were received last; no meaning while BytesIn is 0
 	ThrottleWait            time.Duration // time that publishes were held back by the rate limits
+	PayloadIn, PayloadOut   uint64        // bytes of payload in MessagesIn and MessagesOut
 }
 
 // Stats returns a consistent snapshot. It takes time in proportion to the
