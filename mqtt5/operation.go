@@ -98,11 +98,10 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 	c.mu.Lock()
 	// The writer does what is left to do, if there is one. The time is then of no
 	// matter but as that of the submission, and to ask for it costs a tenth of the
-	// whole call: the beginning of the write serves, unless the write may take long
-	// and somebody measures the publish.
+	// whole call: the beginning of the write serves, unless the write may take long.
 	queues := kept == nil && c.link.busy() && c.engine.OnlyQueues()
 	var now time.Duration
-	if queues && (c.observers == nil || !c.link.writer.Waits()) {
+	if queues && !c.link.writer.Waits() {
 		now = c.link.began
 	} else {
 		now = c.loop.Now()

@@ -20,6 +20,9 @@ import (
 // A PINGREQ behind bytes that are still leaving is not late: its time starts
 // when it has left. A slow link may also hold bytes where nobody sees them, so a
 // PINGREQ behind other bytes gets the time of the second rule.
+//
+// After a suspend the link is probably dead: until something is received, the
+// ping timeout alone counts, for bytes that wait as well.
 
 // flow watches the bytes of one connection leave.
 type flow struct {
@@ -30,6 +33,7 @@ type flow struct {
 	lastHeard time.Duration
 	lookedAt  time.Duration // when the link was looked at last
 
+	probing   bool // nothing was received since Probe
 	pinging   bool
 	pingAlone bool          // nothing else was on its way with the PINGREQ
 	pingEnd   int64         // where it ends; 0: not given to a write yet
@@ -81,7 +85,7 @@ func (f *flow) done(now time.Duration) {
 // heard notes that something was received.
 func (f *flow) heard(now time.Duration) {
 	f.lastHeard = now
-	f.pinging, f.pingAlone, f.pingEnd, f.pingAt = false, false, 0, never
+	f.probing, f.pinging, f.pingAlone, f.pingEnd, f.pingAt = false, false, false, 0, never
 }
 
 // patience is how long to wait on one connection.
@@ -90,15 +94,20 @@ type patience struct {
 	ping     time.Duration // for the answer to a PINGREQ
 }
 
-// stuck returns how long bytes may wait to leave.
-func (p *patience) stuck() time.Duration { return p.interval + p.ping }
-
 func newPatience(keepAliveSeconds uint16, pingTimeout time.Duration) patience {
 	interval := time.Duration(keepAliveSeconds) * time.Second
 	if interval == 0 {
 		return patience{ping: pingTimeout} // for Probe
 	}
 	return patience{interval, min(pingTimeout, interval/2)}
+}
+
+// stuck returns how long bytes may wait to leave.
+func (e *Engine) stuck() time.Duration {
+	if e.flow.probing {
+		return e.patience.ping
+	}
+	return e.patience.interval + e.patience.ping
 }
 
 // looks is how often a link on which bytes wait to leave is looked at, before
@@ -113,9 +122,9 @@ func (e *Engine) flowDeadline() time.Duration {
 	}
 	d := min(e.pingDue(), e.answerDue())
 	if f.waiting() {
-		d = min(d, after(f.movedAt, p.stuck()))
+		d = min(d, after(f.movedAt, e.stuck()))
 		if e.inFlight || f.pinging {
-			d = min(d, after(max(f.movedAt, f.lookedAt), p.stuck()/looks))
+			d = min(d, after(max(f.movedAt, f.lookedAt), e.stuck()/looks))
 		}
 	}
 	return d
@@ -143,7 +152,7 @@ func (e *Engine) answerDue() time.Duration {
 	if f.pingAlone {
 		return after(f.pingAt, e.patience.ping)
 	}
-	return after(f.pingAt, e.patience.stuck())
+	return after(f.pingAt, e.stuck())
 }
 
 func (e *Engine) keepAlive(now time.Duration) {
@@ -153,7 +162,7 @@ func (e *Engine) keepAlive(now time.Duration) {
 	}
 	f.lookedAt = now
 	switch {
-	case f.waiting() && now >= after(f.movedAt, e.patience.stuck()):
+	case f.waiting() && now >= after(f.movedAt, e.stuck()):
 		// A DISCONNECT could not leave either.
 		e.conclude(now, &Event{Err: ErrPingTimeout})
 		e.beginClosing(now)
@@ -168,7 +177,12 @@ func (e *Engine) keepAlive(now time.Duration) {
 // Probe finds out now whether the link is alive, for instance because the
 // machine was suspended.
 func (e *Engine) Probe(now time.Duration) {
-	if e.state == Connected && !e.flow.pinging {
+	if e.state != Connected {
+		return
+	}
+	e.flow.probing = true
+	e.flow.movedAt = max(e.flow.movedAt, now)
+	if !e.flow.pinging {
 		e.ping(now)
 	}
 }

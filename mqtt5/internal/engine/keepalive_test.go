@@ -239,6 +239,32 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// Bytes that waited to leave before a suspend get the ping timeout after it, and
+// not the keep alive interval in addition, unless something was received.
+func TestProbe_behindBytesThatDoNotLeave(t *testing.T) {
+	for _, hears := range []bool{false, true} {
+		r := alive(t, 1200, &Config{PingTimeout: 3 * time.Second})
+		r.publish("a", 1)
+		r.take()
+		r.pass(time.Minute)
+		r.e.Probe(r.now)
+		r.pass(2900 * time.Millisecond)
+		r.state(Connected)
+		if hears {
+			r.message(0, 0)
+		}
+		r.pass(100 * time.Millisecond)
+		if hears {
+			r.state(Connected)
+			continue
+		}
+		r.state(Closing)
+		if ev := r.event(EventDisconnected); ev.Err != ErrPingTimeout {
+			t.Errorf("event %+v", ev)
+		}
+	}
+}
+
 func TestRetryNow(t *testing.T) {
 	r := newRig(t, &Config{MinDelay: time.Hour, MaxDelay: time.Hour})
 	r.connect(&connack)
