@@ -330,9 +330,8 @@ var mistakes = []mistake{
 	{"HTTP spoken to a SOCKS5 proxy", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "socks5")
 		o.URL = "http" + o.URL[len("socks5"):]
-		o.TunnelTimeout = 50 * time.Millisecond
 		return with(iot.WithDialer(nil), iot.WithProxy(o))(t, core, options)
-	}, nil, iot.StageProxy, `tunnel step`, `proxy of this kind`},
+	}, nil, iot.StageProxy, `it speaks SOCKS5`, `this is a SOCKS5 proxy`},
 	{"proxy that cannot reach the endpoint", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
 		o, _ := startProxy(t, core, "http")
 		return with(iot.WithDialer(nil), iot.WithProxy(o), iot.WithPort(9999))(t, core, options)
