@@ -98,10 +98,11 @@ func (c *Client) PublishAsync(packet *PublishPacket, completed func(*PublishResu
 	c.mu.Lock()
 	// The writer does what is left to do, if there is one. The time is then of no
 	// matter but as that of the submission, and to ask for it costs a tenth of the
-	// whole call: the beginning of the write serves, unless the write may take long.
+	// whole call: the beginning of the write serves, unless the write may take long
+	// and somebody measures the publish.
 	queues := kept == nil && c.link.busy() && c.engine.OnlyQueues()
 	var now time.Duration
-	if queues && !c.link.writer.Waits() {
+	if queues && (!c.observers.timed() || !c.link.writer.Waits()) {
 		now = c.link.began
 	} else {
 		now = c.loop.Now()

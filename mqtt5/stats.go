@@ -17,7 +17,8 @@ type Stats struct {
 
 	// QueuedOperations are incomplete operations that are not sent yet.
 	QueuedOperations int
-	// QueueAge is how long the oldest of them has waited; 0 if there is none.
+	// QueueAge is how long the oldest of them has waited; 0 if there is none. Of a
+	// PublishAsync during a write it counts from the beginning of that write.
 	QueueAge time.Duration
 	// PendingMessages were received and wait for the handlers.
 	PendingMessages int
