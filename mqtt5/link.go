@@ -257,7 +257,7 @@ func (t *taken) pieces() [][]byte {
 	return t.segments
 }
 
-// release drops what was written, and returns its buffer.
+// release drops the written segments, and returns their buffer for reuse.
 func (t *taken) release() []byte {
 	clear(t.segments[:cap(t.segments)])
 	return t.out.Release()

@@ -20,8 +20,8 @@ type netlink struct {
 }
 
 // links holds the indexes of the interfaces that run. A message about an
-// interface tells its state and not what has changed: when the carrier comes,
-// which is the usual way to come up, the mask of changes in it is empty.
+// interface has its state. Its mask of changes is empty when the carrier comes,
+// which is the usual way to come up, so the state before has to be known.
 type links map[int32]bool
 
 func newSource() (source, error) {

@@ -151,7 +151,7 @@ func dataPart(t testing.TB, bags ...safeBag) asn1.RawValue {
 	return raw(marshal(t, contentInfo{oidData, marshal(t, bags)}))
 }
 
-// encryptedPart holds what was encrypted.
+// encryptedPart is an EncryptedData ContentInfo.
 func encryptedPart(t testing.TB, a algorithm, ciphertext []byte) asn1.RawValue {
 	type content struct {
 		ID        asn1.ObjectIdentifier

@@ -79,8 +79,8 @@ func NewMetrics(options MetricsOptions) (*Metrics, error) {
 func (m *Metrics) Close() error { return m.registration.Unregister() }
 
 // Observe sets observers of options, for [mqtt5.NewClient], and measures the
-// store if there is one. What the application has set before observes the same as
-// it would without Metrics; what it sets later takes the place of Metrics.
+// store if there is one. Observers that the application has set before are still
+// called. An observer that it sets later replaces that of Metrics.
 //
 // With [MetricsOptions.Producer], successful publishes are counted by
 // [mqtt5.ClientOptions.PublishDurations], unless the application has set that or

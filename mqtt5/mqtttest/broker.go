@@ -201,29 +201,34 @@ func (a *attachment) end() {
 	a.queued.Signal()
 }
 
+// admits reports whether the client is accepted. It sends the CONNACK of a
+// refusal, unless ack was already sent.
+func (b *broker) admits(c *Conn, con Connect, ack *Connack) bool {
+	if ack != nil {
+		return ack.ReasonCode == Success
+	}
+	if b.opts.Connack.ReasonCode != Success {
+		_ = c.TrySend(b.opts.Connack)
+		return false
+	}
+	code := Success
+	if con.AuthenticationMethod != nil {
+		code = BadAuthenticationMethod
+	} else if b.opts.Authenticate != nil {
+		code = b.opts.Authenticate(con)
+	}
+	if code != Success {
+		_ = c.TrySend(Connack{ReasonCode: code})
+	}
+	return code == Success
+}
+
 // attach answers CONNECT, unless ack was already sent, and ties the connection
 // to its session. It returns nil when the client is refused.
 func (b *broker) attach(c *Conn, con Connect, ack *Connack) *attachment {
-	if ack == nil {
-		code := b.opts.Connack.ReasonCode
-		if code == Success && con.AuthenticationMethod != nil {
-			code = BadAuthenticationMethod
-		}
-		if code == Success && b.opts.Authenticate != nil {
-			code = b.opts.Authenticate(con)
-		}
-		if code != Success {
-			refusal := Connack{ReasonCode: code}
-			if b.opts.Connack.ReasonCode != Success {
-				refusal = b.opts.Connack
-			}
-			_ = c.TrySend(refusal)
-			return nil
-		}
-	} else if ack.ReasonCode != Success {
+	if !b.admits(c, con, ack) {
 		return nil
 	}
-
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	id := con.ClientID

@@ -138,7 +138,7 @@ func (e *Engine) keepPublish(op *Operation) {
 }
 
 // unkeep removes a completed publish from the store. After Close it does nothing:
-// another process goes on with the rest.
+// another process continues the session.
 func (e *Engine) unkeep(op *Operation, r Result) {
 	if op.Kept == nil || e.closed {
 		return

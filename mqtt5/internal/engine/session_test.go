@@ -136,7 +136,7 @@ func TestAssignedClientID(t *testing.T) {
 	}
 }
 
-// A stop fails operations in flight; with RejoinAlways the session goes on with
+// A stop fails operations in flight; with RejoinAlways the session continues with
 // it, but never with what was told to be not sent.
 func TestStopWithRejoinAlways(t *testing.T) {
 	r := newRig(t, &Config{Session: SessionRejoinAlways})
