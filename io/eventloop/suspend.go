@@ -45,10 +45,14 @@ func (w *SuspendWatch) Start(l *Loop, f func(asleep time.Duration)) {
 	l.watches = append(l.watches, w)
 	if first {
 		l.compared = l.clocks()
+		if l.suspendTimer.loop == nil {
+			l.suspendTimer.Init(l, l.watchSuspend)
+		}
 	}
+	next := l.compared.elapsed + suspendCheck
 	l.mu.Unlock()
 	if first {
-		l.Post(l.watchSuspend)
+		l.suspendTimer.Reset(next)
 	}
 }
 
@@ -90,9 +94,6 @@ func (l *Loop) watchSuspend() {
 	asleep := (now.wall - l.compared.wall) - (now.elapsed - l.compared.elapsed)
 	l.compared = now
 	watches := slices.Clone(l.watches)
-	if l.suspendTimer.loop == nil {
-		l.suspendTimer.Init(l, l.watchSuspend)
-	}
 	l.mu.Unlock()
 	if asleep >= suspendLeast {
 		for _, w := range watches {

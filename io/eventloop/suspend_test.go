@@ -54,6 +54,20 @@ func TestSuspendWatch(t *testing.T) {
 	never.Stop()
 }
 
+// A client starts a watch and stops it again: that costs the loop no task.
+func TestSuspendWatch_startWakesNobody(t *testing.T) {
+	t.Parallel()
+	m := eventloop.NewManual()
+	for range 3 {
+		var watch eventloop.SuspendWatch
+		watch.Start(m.Loop(), func(time.Duration) {})
+		if at, armed := m.NextTimer(); !armed || at != 15*time.Second {
+			t.Errorf("next timer at %v (%v) before the loop has run anything, want 15s", at, armed)
+		}
+		watch.Stop()
+	}
+}
+
 // A loop that is awake finds its clocks in step, however long.
 func TestSuspendWatch_awake(t *testing.T) {
 	t.Parallel()

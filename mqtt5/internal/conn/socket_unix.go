@@ -5,7 +5,6 @@
 package conn
 
 import (
-	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -32,12 +31,12 @@ func rawConn(c net.Conn) syscall.RawConn {
 
 // socketError returns an error as the methods of net.Conn do.
 func socketError(op string, c net.Conn, err error) error {
-	var oe *net.OpError
-	if errors.As(err, &oe) { // of syscall.RawConn
-		err = oe.Err
+	oe, ok := err.(*net.OpError) // of syscall.RawConn, which makes one for each error
+	if !ok {
+		oe = &net.OpError{Net: c.LocalAddr().Network(), Err: err}
 	}
-	local := c.LocalAddr()
-	return &net.OpError{Op: op, Net: local.Network(), Source: local, Addr: c.RemoteAddr(), Err: err}
+	oe.Op, oe.Source, oe.Addr = op, c.LocalAddr(), c.RemoteAddr()
+	return oe
 }
 
 // socket is a plain socket. Who reads takes a buffer for each attempt, and
