@@ -78,7 +78,7 @@ func TestCustomAuthorizer_username(t *testing.T) {
 				t.Errorf("user name (-want +got):\n%s", diff)
 			}
 			// So it is in the CONNECT, directly and over WebSocket, with the password.
-			for name, m := range map[string]method{"direct": {}, "WebSocket": {websocket: true}} {
+			for name, m := range map[string]method{"direct": {}, "WebSocket": {upgrade: overWebsocket}} {
 				a := tt.a
 				a.Password = []byte{0, 0xff, '%'}
 				options := []Option{WithCustomAuthorizer(a)}

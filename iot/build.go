@@ -13,8 +13,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
-	"github.com/gocrt/aws-iot-device-sdk-go/http/websocket"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/socket"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -154,7 +152,7 @@ func each(err error) []error {
 
 func (s *settings) defaultPort(m method) int {
 	switch {
-	case s.plaintext && !m.websocket:
+	case s.plaintext && !m.websocket():
 		return portTCP
 	case m.broker && s.identity == nil && s.authorizer == nil:
 		return portMTLS
@@ -166,7 +164,7 @@ func (s *settings) applicationProtocols(m method, port int) []string {
 	switch {
 	case s.alpnSet:
 		return s.alpn
-	case m.websocket || port == portMTLS:
+	case m.websocket() || port == portMTLS:
 		return nil
 	case s.authorizer != nil:
 		return []string{alpnCustomAuth}
@@ -176,7 +174,8 @@ func (s *settings) applicationProtocols(m method, port int) []string {
 	return nil
 }
 
-// networkDialer opens connections to the server, through the proxy if there is one.
+// networkDialer opens connections to the server, through the proxy if there is
+// one.
 func (s *settings) networkDialer() (mqtt5.DialFunc, error) {
 	dial := s.dial
 	if dial == nil {
@@ -195,44 +194,22 @@ func (s *settings) networkDialer() (mqtt5.DialFunc, error) {
 	if s.proxy == nil {
 		return dial, nil
 	}
-	o := *s.proxy
-	if o.Dial == nil {
-		o.Dial = proxy.DialFunc(dial)
+	dial, err := s.tunnel(s, dial)
+	if err == nil && s.probe != nil {
+		dial = s.probe.through(dial)
 	}
-	if o.Logger == nil {
-		o.Logger = s.logger
-	}
-	build := proxy.New
-	if s.environment {
-		build = proxy.FromEnvironment
-	}
-	d, err := build(o)
-	if err != nil {
-		return nil, err
-	}
-	if s.probe != nil {
-		return s.probe.through(d.DialContext), nil
-	}
-	return d.DialContext, nil
+	return dial, err
 }
 
 // layers puts TLS and WebSocket on top of the network, and explains what fails.
 func (s *settings) layers(c *connector, m method) (mqtt5.DialFunc, error) {
 	dial := c.network
 	switch {
-	case m.websocket:
-		o := websocket.Options{Dial: websocket.DialFunc(dial), Plaintext: s.plaintext, Transform: m.transform, Logger: s.logger}
-		if !s.plaintext {
-			o.TLS = c.tls
-		}
-		for _, f := range s.websocket {
-			f(&o)
-		}
-		d, err := websocket.New(o)
-		if err != nil {
+	case m.websocket():
+		var err error
+		if dial, err = m.upgrade(s, c, m, dial); err != nil {
 			return nil, err
 		}
-		dial = d.DialContext
 	case !s.plaintext:
 		d := &tlsctx.Dialer{Context: c.tls, NetDialer: tlsctx.DialFunc(dial)}
 		dial = d.DialContext

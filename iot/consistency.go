@@ -46,7 +46,7 @@ func (s *settings) contradictions(m method) (problems []error) {
 	if s.plaintext && (len(s.tls) > 0 || s.alpnSet) {
 		without("WithTLS, WithALPN and their like", "there is no TLS with WithPlaintext")
 	}
-	if len(s.websocket) > 0 && !m.websocket {
+	if len(s.websocket) > 0 && !m.websocket() {
 		without("WithWebsocket", "the connection is direct")
 	}
 	if s.region != "" && !m.signs {

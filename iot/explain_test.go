@@ -114,7 +114,7 @@ func TestConnectionFailure_unknownName(t *testing.T) {
 	dial := func(_ context.Context, network, address string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: "host.invalid", IsNotFound: true}}
 	}
-	for name, m := range map[string]method{"TLS": {}, "WebSocket": {websocket: true}} {
+	for name, m := range map[string]method{"TLS": {}, "WebSocket": {upgrade: overWebsocket}} {
 		for _, direct := range []bool{false, true} {
 			options := []Option{WithDialer(dial)}
 			if direct { // through the layer of the proxy, which is not used for this host

@@ -19,7 +19,10 @@ type Method struct {
 
 // method is what a [Method] comes to for one client.
 type method struct {
-	websocket bool
+	// upgrade makes the dialer of WebSockets, if the method uses them. Like all
+	// that not every program needs, it is a function that the method brings along:
+	// the linker leaves out what nobody refers to.
+	upgrade   func(s *settings, c *connector, m method, below mqtt5.DialFunc) (mqtt5.DialFunc, error)
 	transform websocket.HandshakeTransform
 	// transformHint explains a transform that failed; "" if its error does.
 	transformHint string
@@ -37,6 +40,8 @@ type method struct {
 	// discard gives up what the method holds, if no client comes of it.
 	discard func()
 }
+
+func (m method) websocket() bool { return m.upgrade != nil }
 
 // NewClient makes a client that connects to endpoint by a method.
 func NewClient(endpoint string, m Method, options ...Option) (*mqtt5.Client, error) {

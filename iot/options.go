@@ -37,10 +37,10 @@ type settings struct {
 	authorizer *CustomAuthorizer
 	plaintext  bool
 
-	dial        mqtt5.DialFunc
-	socket      *socket.Dialer
-	proxy       *proxy.Options
-	environment bool
+	dial   mqtt5.DialFunc
+	socket *socket.Dialer
+	proxy  *proxy.Options
+	tunnel func(s *settings, below mqtt5.DialFunc) (mqtt5.DialFunc, error) // through proxy
 
 	tls        []func(*tlsctx.Options)
 	tlsContext *tlsctx.Context
@@ -49,7 +49,7 @@ type settings struct {
 
 	profile   *bool
 	noMetrics bool
-	probe     *probe
+	probe     prober
 
 	reconnectAhead time.Duration // 0: not before the expiry
 	credentials    *usedCredentials
@@ -302,12 +302,16 @@ func WithSocket(dialer *socket.Dialer) Option {
 // WithProxy connects through an HTTP or SOCKS5 proxy. The connection to the
 // proxy is opened as [WithDialer] or [WithSocket] say, unless o.Dial does.
 func WithProxy(o proxy.Options) Option {
-	return func(s *settings) { s.proxy, s.environment = &o, false }
+	return func(s *settings) { s.proxy, s.tunnel = &o, throughProxy }
 }
 
 // WithProxyURL is WithProxy for a URL such as
 // "http://user:password@proxy.example:3128"; see [proxy.Options].
 func WithProxyURL(url string) Option { return WithProxy(proxy.Options{URL: url}) }
+
+func throughProxy(s *settings, below mqtt5.DialFunc) (mqtt5.DialFunc, error) {
+	return tunnelDialer(proxy.New(s.proxyOptions(below)))
+}
 
 // WithProxyFromEnvironment connects through the proxy that HTTPS_PROXY or
 // ALL_PROXY name, except to hosts that NO_PROXY lists; see
@@ -324,8 +328,31 @@ func WithProxyFromEnvironment(change ...func(*proxy.Options)) Option {
 				f(o)
 			}
 		}
-		s.proxy, s.environment = o, true
+		s.proxy, s.tunnel = o, throughEnvironmentProxy
 	}
+}
+
+func throughEnvironmentProxy(s *settings, below mqtt5.DialFunc) (mqtt5.DialFunc, error) {
+	return tunnelDialer(proxy.FromEnvironment(s.proxyOptions(below)))
+}
+
+// proxyOptions completes the options of the proxy.
+func (s *settings) proxyOptions(below mqtt5.DialFunc) proxy.Options {
+	o := *s.proxy
+	if o.Dial == nil {
+		o.Dial = proxy.DialFunc(below)
+	}
+	if o.Logger == nil {
+		o.Logger = s.logger
+	}
+	return o
+}
+
+func tunnelDialer(d *proxy.Dialer, err error) (mqtt5.DialFunc, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d.DialContext, nil
 }
 
 // WithWebsocket lets f change how WebSocket connections are opened. It has no

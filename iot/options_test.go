@@ -261,7 +261,7 @@ var optionCases = []optionCase{
 	{"WebSocket path, headers, subprotocols", "WithWebsocket", func(t *testing.T) Option {
 		return WithWebsocket(func(o *websocket.Options) { o.Path = "/other"; t.Setenv("SEEN", "websocket") })
 	}, func(t *testing.T, s *settings, _ *connector) bool {
-		_, err := s.connector(testEndpoint, method{websocket: true})
+		_, err := s.connector(testEndpoint, method{upgrade: overWebsocket})
 		return err == nil && os.Getenv("SEEN") == "websocket"
 	}},
 }

@@ -20,6 +20,16 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
+// prober is what the making of a client knows of a [probe]. It is an interface
+// so that only programs that call [Diagnose] carry the probe.
+type prober interface {
+	attach(c *connector, s *settings, m method)
+	below(dial mqtt5.DialFunc) mqtt5.DialFunc
+	through(dial mqtt5.DialFunc) mqtt5.DialFunc
+	above(dial mqtt5.DialFunc) mqtt5.DialFunc
+	handlers(o *mqtt5.ClientOptions)
+}
+
 // probe watches the layers of a connection for [Diagnose].
 type probe struct {
 	// What the client is made of.
@@ -139,7 +149,7 @@ func (p *probe) settings(err error) {
 // attach looks at a client that is being made.
 func (p *probe) attach(c *connector, s *settings, m method) {
 	p.host, p.port, p.identity, p.tls, p.network = c.host, c.port, c.tlsOpts.Identity, c.tls, c.network
-	p.proxied, p.websocket, p.signed = s.proxy != nil, m.websocket, m.transform != nil
+	p.proxied, p.websocket, p.signed = s.proxy != nil, m.websocket(), m.transform != nil
 }
 
 // below watches what opens connections to the network.

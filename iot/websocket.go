@@ -38,7 +38,7 @@ func WebsocketWithSigV4(provider sigv4.CredentialsProvider) Method {
 		return wrong("WebsocketWithSigV4: the credentials provider is nil; name a source, such as credentials.NewDefault(credentials.DefaultOptions{})")
 	}
 	return Method{func(s *settings, endpoint string) method {
-		m := method{websocket: true, signs: true}
+		m := method{upgrade: overWebsocket, signs: true}
 		host, err := parseEndpoint(endpoint)
 		if err != nil {
 			return m // it is reported with the other problems
@@ -60,6 +60,22 @@ func WebsocketWithSigV4(provider sigv4.CredentialsProvider) Method {
 		m.sign(signer)
 		return m
 	}}
+}
+
+// overWebsocket makes the dialer of the methods that use WebSockets.
+func overWebsocket(s *settings, c *connector, m method, below mqtt5.DialFunc) (mqtt5.DialFunc, error) {
+	o := websocket.Options{Dial: websocket.DialFunc(below), Plaintext: s.plaintext, Transform: m.transform, Logger: s.logger}
+	if !s.plaintext {
+		o.TLS = c.tls
+	}
+	for _, f := range s.websocket {
+		f(&o)
+	}
+	d, err := websocket.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return d.DialContext, nil
 }
 
 // sign signs each upgrade.
@@ -131,7 +147,7 @@ func WebsocketWithCustomHandshake(transform websocket.HandshakeTransform) Method
 	}
 	return Method{func(*settings, string) method {
 		return method{
-			websocket:     true,
+			upgrade:       overWebsocket,
 			transform:     transform,
 			transformHint: "the function of WebsocketWithCustomHandshake failed",
 			upgradeHint: func(e *websocket.UpgradeError) string {
@@ -157,7 +173,7 @@ func WebsocketWithCustomAuthorizer(a CustomAuthorizer) Method {
 	return Method{func(s *settings, _ string) method {
 		s.setAuthorizer(&a)
 		return method{
-			websocket:   true,
+			upgrade:     overWebsocket,
 			upgradeHint: func(e *websocket.UpgradeError) string { return upgradeHint(e, "the custom authorizer") },
 		}
 	}}

@@ -30,7 +30,7 @@ func main() {
 // may have which connects with a certificate.
 const (
 	maxPackages = 30
-	maxProgram  = 7_100_000
+	maxProgram  = 6_650_000
 )
 
 // TestWeight_certificateOnly protects small devices from a program that grows
