@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,7 +23,7 @@ import (
 func TestDefects_outcome(t *testing.T) {
 	bubble(t, "native-2.7-refusal-is-success", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
-		refused := []mqtttest.ReasonCode{0, mqtttest.NotAuthorized}
+		refused := []mqtttest.ReasonCode{mqtttest.NotAuthorized, 0, mqtttest.TopicFilterInvalid}
 		srv.Script(func(c *mqtttest.Conn) {
 			accept(c)
 			one := c.ExpectPublish(mqtttest.QoS(1))
@@ -36,10 +37,16 @@ func TestDefects_outcome(t *testing.T) {
 			c.ExpectDisconnectWith(mqtttest.NormalDisconnection)
 		})
 		d := connected(t, srv, nil)
-		check := func(what string, err error) {
+		check := func(what string, err error, filters ...string) {
 			var failed *mqtt5.AckError
-			if !errors.As(err, &failed) || failed.Operation != what || failed.ReasonCode != 0x87 || len(failed.Failures) != 1 {
+			if !errors.As(err, &failed) || failed.Operation != what || failed.ReasonCode != 0x87 || len(failed.Failures) != max(1, len(filters)) {
 				t.Errorf("%s: %v", what, err)
+				return
+			}
+			for i, f := range filters {
+				if !strings.HasPrefix(failed.Failures[i], strconv.Quote(f)+": ") {
+					t.Errorf("%s: failure %q, want one of filter %q", what, failed.Failures[i], f)
+				}
 			}
 		}
 		for qos := mqtt5.QoS(1); qos <= 2; qos++ {
@@ -49,14 +56,14 @@ func TestDefects_outcome(t *testing.T) {
 				t.Errorf("result %+v", result)
 			}
 		}
-		suback, err := d.Subscribe(d.ctx, &mqtt5.SubscribePacket{Subscriptions: []mqtt5.Subscription{{TopicFilter: "a"}, {TopicFilter: "b"}}})
-		check("subscribe", err)
-		if suback == nil || suback.ReasonCodes[0].Failed() || !suback.ReasonCodes[1].Failed() {
+		suback, err := d.Subscribe(d.ctx, &mqtt5.SubscribePacket{Subscriptions: []mqtt5.Subscription{{TopicFilter: "a"}, {TopicFilter: "b"}, {TopicFilter: "c"}}})
+		check("subscribe", err, "a", "c")
+		if suback == nil || !suback.ReasonCodes[0].Failed() || suback.ReasonCodes[1].Failed() || !suback.ReasonCodes[2].Failed() {
 			t.Errorf("SUBACK %+v", suback)
 		}
-		unsuback, err := d.Unsubscribe(d.ctx, &mqtt5.UnsubscribePacket{TopicFilters: []string{"a", "b"}})
-		check("unsubscribe", err)
-		if unsuback == nil || unsuback.ReasonCodes[0].Failed() || !unsuback.ReasonCodes[1].Failed() {
+		unsuback, err := d.Unsubscribe(d.ctx, &mqtt5.UnsubscribePacket{TopicFilters: []string{"a", "b", "c"}})
+		check("unsubscribe", err, "a", "c")
+		if unsuback == nil || !unsuback.ReasonCodes[0].Failed() || unsuback.ReasonCodes[1].Failed() || !unsuback.ReasonCodes[2].Failed() {
 			t.Errorf("UNSUBACK %+v", unsuback)
 		}
 		want(t, "stop", d.Stop(d.ctx, nil), nil)
