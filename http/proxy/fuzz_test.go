@@ -11,6 +11,8 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 // Whatever a proxy answers: no panic, the same result in any pieces, bounds
@@ -38,7 +40,7 @@ func FuzzConnectResponse(f *testing.F) {
 		if d := cmp.Diff(resp, resp2, cmp.AllowUnexported(response{})); d != "" {
 			t.Fatal(d)
 		}
-		if resp.status < 100 || resp.status > 999 || len(resp.reason) > maxReason+4 || strings.ContainsAny(resp.reason, "\r\n\x00\x1b") {
+		if resp.status < 100 || resp.status > 999 || len(resp.reason) > exchange.MaxPrintable+4 || strings.ContainsAny(resp.reason, "\r\n\x00\x1b") {
 			t.Fatalf("status %d, reason %q", resp.status, resp.reason)
 		}
 		_ = resp.offers("basic")

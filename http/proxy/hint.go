@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 // hint says what to do about an answer that opens no tunnel.
@@ -85,7 +87,7 @@ func redirection(location string) string {
 	if err != nil || u.Host == "" {
 		return "it redirects to a page of its own"
 	}
-	return "it redirects to " + printable(u.Host)
+	return "it redirects to " + exchange.Printable(u.Host)
 }
 
 // authenticationHint distinguishes a proxy that was given no credentials from
@@ -110,7 +112,7 @@ func (r *response) schemes() []string {
 		for part := range strings.SplitSeq(emptyQuoted(c), ",") {
 			// A scheme is a first word that is not the name of a parameter.
 			word, _, _ := strings.Cut(textproto.TrimString(part), " ")
-			if word = printable(word); word != "" && !strings.ContainsAny(word, "=\"") && !slices.Contains(names, word) {
+			if word = exchange.Printable(word); word != "" && !strings.ContainsAny(word, "=\"") && !slices.Contains(names, word) {
 				names = append(names, word)
 			}
 		}

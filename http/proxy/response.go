@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
@@ -26,8 +25,6 @@ const (
 	maxDiscardBody = 64 << 10
 	// maxInformational bounds the 1xx answers before the real one.
 	maxInformational = 5
-	// maxReason bounds the reason phrase in errors.
-	maxReason = 128
 )
 
 // response is the header of an answer to CONNECT. The body, if any, is still
@@ -132,7 +129,7 @@ func readLine(br *bufio.Reader, budget *int) (string, error) {
 func parseStatusLine(line string) (*response, error) {
 	proto, rest, _ := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
-	r := &response{reason: printable(reason)}
+	r := &response{reason: exchange.Printable(reason)}
 	switch proto {
 	case "HTTP/1.0":
 	case "HTTP/1.1":
@@ -146,22 +143,6 @@ func parseStatusLine(line string) (*response, error) {
 	}
 	r.status = int(n)
 	return r, nil
-}
-
-// printable makes text from the network fit for errors and logs.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	for i := range s {
-		if i >= maxReason {
-			return s[:i]
-		}
-	}
-	return s
 }
 
 // keepAlive reports whether the proxy promises to read another request.

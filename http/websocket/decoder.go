@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
 
 var errMaskedFrame = errors.New("the server sent a masked frame")
@@ -146,7 +148,7 @@ func parseClose(payload []byte) (*CloseError, error) {
 	switch {
 	case code == 1004, code == StatusNoStatus, code == 1006:
 	case code >= 1000 && code <= 1014, code >= 3000 && code <= 4999:
-		return &CloseError{Code: code, Reason: printable(string(payload[2:]), maxReason)}, nil
+		return &CloseError{Code: code, Reason: exchange.Printable(string(payload[2:]))}, nil
 	}
 	return nil, fmt.Errorf("%w: close code %d is reserved", ErrProtocol, code)
 }

@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/http/internal/exchange"
 )
@@ -32,8 +31,6 @@ const (
 	errorBodyTimeout = 2 * time.Second
 	// maxInformational bounds the 1xx answers before the real one.
 	maxInformational = 5
-	// maxReason bounds the reason phrase in errors.
-	maxReason = 128
 )
 
 // handshake is one upgrade on a connection that is already there. Unlike an
@@ -152,7 +149,7 @@ func (h *handshake) refused(u *url.URL, condition error) *UpgradeError {
 	e := &UpgradeError{
 		URL:        clean.String(),
 		StatusCode: h.resp.StatusCode,
-		Reason:     printable(reason, maxReason),
+		Reason:     exchange.Printable(reason),
 		Header:     http.Header{},
 		Body:       h.body,
 		Err:        condition,
@@ -171,20 +168,4 @@ func (h *handshake) refused(u *url.URL, condition error) *UpgradeError {
 		}
 	}
 	return e
-}
-
-// printable makes text from the network fit for errors and logs.
-func printable(s string, limit int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	for i := range s {
-		if i >= limit {
-			return s[:i]
-		}
-	}
-	return s
 }

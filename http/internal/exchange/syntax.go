@@ -5,11 +5,32 @@ package exchange
 import (
 	"net"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
 // A request head holds field names and values (RFC 9110), a Host field, and
 // host names in their ASCII form (RFC 3492).
+
+// MaxPrintable is how many bytes [Printable] keeps at least of a longer text: up
+// to the end of the character that reaches it.
+const MaxPrintable = 128
+
+// Printable makes a short text from the network fit for errors and logs.
+func Printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	for i := range s {
+		if i >= MaxPrintable {
+			return s[:i]
+		}
+	}
+	return s
+}
 
 // IsToken reports whether s is a token: a field name, for example.
 func IsToken(s string) bool {

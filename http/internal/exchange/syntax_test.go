@@ -59,3 +59,18 @@ func TestCharacters(t *testing.T) {
 		}
 	}
 }
+
+func TestPrintable(t *testing.T) {
+	long := strings.Repeat("é", exchange.MaxPrintable)
+	for text, want := range map[string]string{
+		"Not Found":                 "Not Found",
+		"a\r\nSet-Cookie: b\x1b[2J": "aSet-Cookie: b[2J",
+		"caf\xe9 au lait":           "caf au lait",
+		long:                        long[:exchange.MaxPrintable],
+		"x" + long:                  "x" + long[:exchange.MaxPrintable],
+	} {
+		if got := exchange.Printable(text); got != want {
+			t.Errorf("Printable(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
