@@ -146,6 +146,7 @@ func TestObserver(t *testing.T) {
 		d := connected(t, srv, func(o *mqtt5.ClientOptions) { o.OperationObserver, o.MessageObserver, o.StateObserver = w, w, w })
 		want(t, "subscribe", d.subscribe(d.ctx, "a").wait(), nil)
 		want(t, "publish", d.publish(d.ctx, message(1, "a", "xyz")).wait(), nil)
+		want(t, "publish", d.publish(d.ctx, message(2, "b", "12345")).wait(), nil)
 		time.Sleep(time.Minute)
 		want(t, "stop", d.Stop(d.ctx, nil), nil)
 		synctest.Wait()
@@ -154,7 +155,7 @@ func TestObserver(t *testing.T) {
 				t.Errorf("no %q among %q", s, w.seen)
 			}
 		}
-		if s := strings.Join(w.seen, "; "); !strings.Contains(s, "publish a 3 1s <nil>") {
+		if s := strings.Join(w.seen, "; "); !strings.Contains(s, "publish a 3 1s <nil>") || !strings.Contains(s, "publish b 5 2s <nil>") {
 			t.Errorf("seen %q", s)
 		}
 	})

@@ -159,7 +159,7 @@ func (o *observers) operation(took time.Duration, op *engine.Operation, r *engin
 	case engine.KindUnsubscribe:
 		obs.Operation = "unsubscribe"
 	default:
-		obs.Topic, obs.QoS, obs.PayloadBytes = op.Publish.Topic, QoS(op.Publish.QoS), len(op.Publish.Payload)
+		obs.Topic, obs.QoS, obs.PayloadBytes = op.Publish.Topic, QoS(op.Publish.QoS), op.PayloadBytes()
 		obs.ReasonCode = PubackReasonCode(r.Reason)
 	}
 	o.lane.Add(observation{operation: obs})

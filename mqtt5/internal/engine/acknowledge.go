@@ -162,9 +162,9 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 		}
 		op.expired = false
 		e.leave(op)
+		op.dropped = uint32(len(op.Publish.Payload))
 		op.Publish.Payload = nil
 		op.Publish.Properties = nil
-		op.Publish.Topic = ""
 		op.phase = phaseReleased
 		op.sentAt, op.end = now, 0
 		e.released.pushBack(op)

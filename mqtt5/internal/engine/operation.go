@@ -47,6 +47,7 @@ type Operation struct {
 	Waiter any
 	// Handler marks the work of a handler, which a stop waits for.
 	Handler bool
+	dropped uint32 // length of the payload of a publish, after its PUBREC
 	// Submitted is when Submit took the operation over.
 	Submitted time.Duration
 
@@ -81,6 +82,12 @@ type Operation struct {
 // operation fails, it tells "not sent" from "outcome unknown". What is left in a
 // store is sent later.
 func (op *Operation) Sent() bool { return op.sent || op.Kept != nil && op.Kept.left }
+
+// PayloadBytes returns the length of the payload of a publish, also after the
+// PUBREC that ended the need for it.
+func (op *Operation) PayloadBytes() int {
+	return max(len(op.Publish.Payload), int(op.dropped))
+}
 
 // identifier returns where the packet identifier of the operation is kept.
 func (op *Operation) identifier() *uint16 {
