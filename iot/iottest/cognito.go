@@ -51,70 +51,84 @@ func (c *Core) CreateIdentity(poolID string) (string, error) {
 
 const amzJSON = "application/x-amz-json-1.1"
 
+// cognitoRequest is the body of a request of either operation.
+type cognitoRequest struct {
+	IdentityPoolId, IdentityId, CustomRoleArn, AccountId string
+	Logins                                               map[string]string
+}
+
+// cognitoError is the answer to a request that fails.
+type cognitoError struct{ kind, message string }
+
 func (c *Core) serveCognito(w http.ResponseWriter, r *http.Request, tr *transport) {
-	fail := func(kind, message string) {
-		c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Status: http.StatusBadRequest, Err: errors.New("iottest: " + message)})
-		writeJSON(w, amzJSON, http.StatusBadRequest, map[string]string{"__type": kind, "message": message})
+	var req cognitoRequest
+	var answer any
+	failure := &cognitoError{"SerializationException", "request is not JSON"}
+	if err := json.NewDecoder(io.LimitReader(r.Body, 64<<10)).Decode(&req); err == nil && r.Method == http.MethodPost {
+		answer, failure = c.callCognito(r.Header.Get("X-Amz-Target"), &req, tr)
 	}
-	var req struct {
-		IdentityPoolId, IdentityId, CustomRoleArn, AccountId string
-		Logins                                               map[string]string
-	}
-	if err := json.NewDecoder(io.LimitReader(r.Body, 64<<10)).Decode(&req); err != nil || r.Method != http.MethodPost {
-		fail("SerializationException", "request is not JSON")
+	if failure != nil {
+		c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Status: http.StatusBadRequest, Err: errors.New("iottest: " + failure.message)})
+		writeJSON(w, amzJSON, http.StatusBadRequest, map[string]string{"__type": failure.kind, "message": failure.message})
 		return
 	}
-	target := r.Header.Get("X-Amz-Target")
-	c.mu.Lock()
-	poolID := req.IdentityPoolId
-	if target != "AWSCognitoIdentityService.GetId" {
-		poolID = c.identities[req.IdentityId]
-	}
-	pool := c.pools[poolID]
-	c.mu.Unlock()
-	authenticate := func() bool {
-		if pool.Authenticate == nil {
-			return true
-		}
-		if err := pool.Authenticate(req.Logins); err != nil {
-			fail("NotAuthorizedException", "invalid login token: "+err.Error())
-			return false
-		}
-		return true
-	}
+	writeJSON(w, amzJSON, http.StatusOK, answer)
+}
+
+func (c *Core) callCognito(target string, req *cognitoRequest, tr *transport) (answer any, failure *cognitoError) {
 	switch target {
 	case "AWSCognitoIdentityService.GetId":
-		if pool == nil {
-			fail("ResourceNotFoundException", fmt.Sprintf("IdentityPool '%s' not found.", req.IdentityPoolId))
-			return
-		}
-		if !authenticate() {
-			return
-		}
-		id, err := c.CreateIdentity(poolID)
-		if err != nil {
-			fail("InternalErrorException", err.Error())
-			return
-		}
-		writeJSON(w, amzJSON, http.StatusOK, map[string]string{"IdentityId": id})
+		return c.getID(req)
 	case "AWSCognitoIdentityService.GetCredentialsForIdentity":
-		if pool == nil {
-			fail("ResourceNotFoundException", fmt.Sprintf("Identity '%s' not found.", req.IdentityId))
-			return
-		}
-		if !authenticate() {
-			return
-		}
-		k, err := c.issue("cognito", tr.raw.id, pool.Lifetime, pool.Policies)
-		if err != nil {
-			fail("InternalErrorException", err.Error())
-			return
-		}
-		writeJSON(w, amzJSON, http.StatusOK, map[string]any{"IdentityId": req.IdentityId, "Credentials": map[string]any{
-			"AccessKeyId": k.AccessKeyID, "SecretKey": k.SecretAccessKey, "SessionToken": k.SessionToken,
-			"Expiration": float64(k.Expires.UnixMilli()) / 1000,
-		}})
-	default:
-		fail("UnknownOperationException", fmt.Sprintf("unknown operation %q", target))
+		return c.getCredentialsForIdentity(req, tr)
 	}
+	return nil, &cognitoError{"UnknownOperationException", fmt.Sprintf("unknown operation %q", target)}
+}
+
+func (c *Core) getID(req *cognitoRequest) (answer any, failure *cognitoError) {
+	c.mu.Lock()
+	pool := c.pools[req.IdentityPoolId]
+	c.mu.Unlock()
+	if pool == nil {
+		return nil, &cognitoError{"ResourceNotFoundException", fmt.Sprintf("IdentityPool '%s' not found.", req.IdentityPoolId)}
+	}
+	if failure := pool.judge(req.Logins); failure != nil {
+		return nil, failure
+	}
+	id, err := c.CreateIdentity(pool.ID)
+	if err != nil {
+		return nil, &cognitoError{"InternalErrorException", err.Error()}
+	}
+	return map[string]string{"IdentityId": id}, nil
+}
+
+func (c *Core) getCredentialsForIdentity(req *cognitoRequest, tr *transport) (answer any, failure *cognitoError) {
+	c.mu.Lock()
+	pool := c.pools[c.identities[req.IdentityId]]
+	c.mu.Unlock()
+	if pool == nil {
+		return nil, &cognitoError{"ResourceNotFoundException", fmt.Sprintf("Identity '%s' not found.", req.IdentityId)}
+	}
+	if failure := pool.judge(req.Logins); failure != nil {
+		return nil, failure
+	}
+	k, err := c.issue("cognito", tr.raw.id, pool.Lifetime, pool.Policies)
+	if err != nil {
+		return nil, &cognitoError{"InternalErrorException", err.Error()}
+	}
+	return map[string]any{"IdentityId": req.IdentityId, "Credentials": map[string]any{
+		"AccessKeyId": k.AccessKeyID, "SecretKey": k.SecretAccessKey, "SessionToken": k.SessionToken,
+		"Expiration": float64(k.Expires.UnixMilli()) / 1000,
+	}}, nil
+}
+
+// judge judges the logins of a request.
+func (p *IdentityPool) judge(logins map[string]string) *cognitoError {
+	if p.Authenticate == nil {
+		return nil
+	}
+	if err := p.Authenticate(logins); err != nil {
+		return &cognitoError{"NotAuthorizedException", "invalid login token: " + err.Error()}
+	}
+	return nil
 }

@@ -114,52 +114,15 @@ func (cl *client) connect(pk *packets.Packet) bool {
 	f, struck := c.faults.strike(func(f *Faults) bool {
 		return f.DropConnects || f.CutConnects || f.ConnackDelay > 0 || f.RefuseConnects != Success
 	})
-	fail := func(r *refusal, err error) bool {
-		c.emit(Event{Type: ConnectRefused, Conn: cl.id, ClientID: info.ClientID, Reason: r.code, Err: err, Client: info})
-		if r.code != Success {
-			cl.sendConnack(r, info)
-		}
-		c.forget(cl)
+	if struck && !cl.disturbConnect(&f, info) {
 		return false
 	}
-	if struck {
-		switch {
-		case f.DropConnects:
-			_ = cl.nc.SetReadDeadline(time.Time{})
-			c.emit(Event{Type: ConnectRefused, Conn: cl.id, ClientID: info.ClientID, Err: errDropped, Client: info})
-			_, _ = io.Copy(io.Discard, cl.br)
-			c.forget(cl)
-			return false
-		case f.CutConnects:
-			_ = cl.raw.Close()
-			return fail(&refusal{}, errCut)
-		}
-		if f.ConnackDelay > 0 {
-			t := time.NewTimer(f.ConnackDelay)
-			select {
-			case <-t.C:
-			case <-cl.raw.done:
-				t.Stop()
-			}
-		}
-		if f.RefuseConnects != Success {
-			r := &refusal{code: f.RefuseConnects}
-			return fail(r, r)
-		}
-	}
 	if r := c.checkConnect(pk); r != nil {
-		return fail(r, r)
+		return cl.refuseConnect(info, r, r)
 	}
 	principal, err := c.authenticate(cl.tr, pk)
 	if err != nil {
-		var r *refusal
-		switch {
-		case errors.Is(err, errHangUp):
-			return fail(&refusal{}, err)
-		case errors.As(err, &r):
-			return fail(r, err)
-		}
-		return fail(&refusal{code: NotAuthorized}, err)
+		return cl.refuseConnect(info, refusalOf(err), err)
 	}
 	if host, _, err := net.SplitHostPort(cl.raw.RemoteAddr().String()); err == nil {
 		principal.sourceIP = host
@@ -175,7 +138,59 @@ func (cl *client) connect(pk *packets.Packet) bool {
 	if r := cl.establish(pk, info, principal); r != nil {
 		c.mu.Unlock()
 		defer c.mu.Lock()
-		return fail(r, r)
+		return cl.refuseConnect(info, r, r)
+	}
+	return true
+}
+
+// refuseConnect ends an attempt to connect, without an answer if r has no code.
+// It returns false.
+func (cl *client) refuseConnect(info *ClientInfo, r *refusal, err error) bool {
+	cl.core.emit(Event{Type: ConnectRefused, Conn: cl.id, ClientID: info.ClientID, Reason: r.code, Err: err, Client: info})
+	if r.code != Success {
+		cl.sendConnack(r, info)
+	}
+	cl.core.forget(cl)
+	return false
+}
+
+// refusalOf returns how to answer an attempt that is not authenticated.
+func refusalOf(err error) *refusal {
+	var r *refusal
+	switch {
+	case errors.Is(err, errHangUp):
+		return &refusal{}
+	case errors.As(err, &r):
+		return r
+	}
+	return &refusal{code: NotAuthorized}
+}
+
+// disturbConnect carries out the faults of a CONNECT, and reports whether it is
+// to be handled after that.
+func (cl *client) disturbConnect(f *Faults, info *ClientInfo) bool {
+	switch {
+	case f.DropConnects:
+		_ = cl.nc.SetReadDeadline(time.Time{})
+		cl.core.emit(Event{Type: ConnectRefused, Conn: cl.id, ClientID: info.ClientID, Err: errDropped, Client: info})
+		_, _ = io.Copy(io.Discard, cl.br)
+		cl.core.forget(cl)
+		return false
+	case f.CutConnects:
+		_ = cl.raw.Close()
+		return cl.refuseConnect(info, &refusal{}, errCut)
+	}
+	if f.ConnackDelay > 0 {
+		t := time.NewTimer(f.ConnackDelay)
+		select {
+		case <-t.C:
+		case <-cl.raw.done:
+			t.Stop()
+		}
+	}
+	if f.RefuseConnects != Success {
+		r := &refusal{code: f.RefuseConnects}
+		return cl.refuseConnect(info, r, r)
 	}
 	return true
 }

@@ -155,8 +155,8 @@ func (e *Engine) receivePubrec(now time.Duration, a *wire.Ack) *wire.Error {
 	case a.ReasonCode >= 0x80: // [MQTT-4.4.0-2]
 		e.settle(op, e.ackResult(a))
 	default:
-		// The server owns the message: from now on only the identifier
-		// matters [MQTT-4.3.3-6].
+		// The server owns the message: the session needs only its identifier
+		// from now on [MQTT-4.3.3-6].
 		if op.expired {
 			e.expired--
 		}
