@@ -4,12 +4,10 @@ package request_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -591,42 +589,4 @@ func TestStream_survivesPanicAndGoexit(t *testing.T) {
 			r.Errorf("%d panics", panics.Load())
 		}
 	})
-}
-
-// FuzzJSONField compares the tokens of valid payloads with what package json
-// finds.
-func FuzzJSONField(f *testing.F) {
-	for _, seed := range []string{`{"clientToken":"t"}`, `{"a":{"b":"t"}}`, `{"clientToken":null}`, `{"clientToken":5}`, `[]`, ``, `{"clientToken":"t"`,
-		`{"x":[{"clientToken":"no"},"}"],"clientToken":"\u0074\"","clientToken" : "last"}`, ` { "a" : { "b" : "\\" , "c":1 } , "":"" } `} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		m := &mqtt5.Message{PublishPacket: mqtt5.PublishPacket{Payload: payload}}
-		for _, field := range []request.JSONField{"clientToken", "a.b", "", "a..b"} {
-			got, found := field.Token(m)
-			if !json.Valid(payload) {
-				continue
-			}
-			if want, expected := tokenByJSON(payload, string(field)); found != expected || got != want {
-				t.Errorf("%q in %s: %q %v, want %q %v", field, payload, got, found, want, expected)
-			}
-		}
-	})
-}
-
-func tokenByJSON(data []byte, field string) (token string, found bool) {
-	for name := range strings.SplitSeq(field, ".") {
-		var object map[string]json.RawMessage
-		if json.Unmarshal(data, &object) != nil {
-			return "", false
-		}
-		if data, found = object[name]; !found {
-			return "", false
-		}
-	}
-	var text *string
-	if json.Unmarshal(data, &text) != nil || text == nil {
-		return "", false
-	}
-	return *text, true
 }

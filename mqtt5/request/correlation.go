@@ -3,7 +3,6 @@
 package request
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -37,8 +36,10 @@ type JSONField string
 // Token returns the field, if the payload is a JSON object that has it. It does
 // not check the rest of the payload.
 func (f JSONField) Token(m *mqtt5.Message) (token string, found bool) {
-	data := m.Payload
-	for name := range strings.SplitSeq(string(f), ".") {
+	data, path := m.Payload, string(f)
+	for more := true; more; {
+		var name string
+		name, path, more = strings.Cut(path, ".")
 		if data, found = member(data, name); !found {
 			return "", false
 		}
@@ -66,7 +67,7 @@ func member(data []byte, name string) (value []byte, found bool) {
 		}
 		var v []byte
 		v, rest = element(data)
-		if k, isText := text(key); isText && k == name && len(v) > 0 {
+		if len(v) > 0 && spells(key, name) {
 			value, found = v, true
 		}
 		data, ok = after(rest, ',')
@@ -74,12 +75,18 @@ func member(data []byte, name string) (value []byte, found bool) {
 	return value, found
 }
 
-const space = " \t\r\n"
+// trim drops leading white space.
+func trim(data []byte) []byte {
+	for len(data) > 0 && (data[0] == ' ' || data[0] == '\t' || data[0] == '\r' || data[0] == '\n') {
+		data = data[1:]
+	}
+	return data
+}
 
 // after returns what follows a delimiter, and false if data does not begin with
 // that.
 func after(data []byte, delimiter byte) (rest []byte, ok bool) {
-	data = bytes.TrimLeft(data, space)
+	data = trim(data)
 	if len(data) == 0 || data[0] != delimiter {
 		return nil, false
 	}
@@ -88,7 +95,7 @@ func after(data []byte, delimiter byte) (rest []byte, ok bool) {
 
 // element cuts the first value off. It finds the end of every valid one.
 func element(data []byte) (value, rest []byte) {
-	data = bytes.TrimLeft(data, space)
+	data = trim(data)
 	depth := 0
 	for i := 0; i < len(data); i++ {
 		switch data[i] {
@@ -121,16 +128,41 @@ func element(data []byte) (value, rest []byte) {
 }
 
 // text decodes a JSON string.
-func text(value []byte) (s string, ok bool) {
-	if len(value) < 2 || value[0] != '"' {
+func text(value []byte) (string, bool) {
+	if content, isPlain := plain(value); isPlain {
+		return string(content), true
+	}
+	if len(value) == 0 || value[0] != '"' {
 		return "", false
 	}
-	plain := true
-	for _, b := range value[1 : len(value)-1] {
-		plain = plain && b >= ' ' && b < 0x80 && b != '\\' && b != '"'
+	var decoded string
+	if json.Unmarshal(value, &decoded) != nil {
+		return "", false
 	}
-	if plain && value[len(value)-1] == '"' {
-		return string(value[1 : len(value)-1]), true
+	return decoded, true
+}
+
+// spells reports whether value is a JSON string that stands for name. It is asked
+// for every key of an answer, so it decodes only those with escapes or other
+// letters than ASCII has.
+func spells(value []byte, name string) bool {
+	if content, isPlain := plain(value); isPlain {
+		return string(content) == name
 	}
-	return s, json.Unmarshal(value, &s) == nil
+	s, ok := text(value)
+	return ok && s == name
+}
+
+// plain returns the content of a JSON string that stands for itself.
+func plain(value []byte) (content []byte, ok bool) {
+	last := len(value) - 1
+	if last < 1 || value[0] != '"' || value[last] != '"' {
+		return nil, false
+	}
+	for _, b := range value[1:last] {
+		if b < ' ' || b >= 0x80 || b == '\\' || b == '"' {
+			return nil, false
+		}
+	}
+	return value[1:last], true
 }
