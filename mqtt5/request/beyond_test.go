@@ -304,6 +304,9 @@ func TestRequest_throttling(t *testing.T) {
 			defer s.mu.Unlock()
 			s.gap = append(s.gap, time.Since(s.last))
 			s.last = time.Now()
+			if p.Topic != "ask" {
+				return nil
+			}
 			if s.busy.Add(-1) >= 0 {
 				r.conn.Deliver("a", []byte(`{"token":"T","busy":true}`))
 			} else {
@@ -349,12 +352,14 @@ func TestRequest_throttling(t *testing.T) {
 			s.busy.Store(1)
 			f := r.do(throttled(time.Minute))
 			req := on("b")
-			req.Quota.Name = "s"
+			req.Topic, req.Quota.Name = "other", "s"
 			r.do(req)
 			if len(gaps(s)) != 1 {
 				r.Errorf("%d requests at once", len(gaps(s)))
 			}
-			r.start("c")
+			req = on("c")
+			req.Topic = "other"
+			r.do(req)
 			if len(gaps(s)) != 2 {
 				r.Error("a request without the quota waits")
 			}
@@ -362,6 +367,37 @@ func TestRequest_throttling(t *testing.T) {
 			if len(gaps(s)) != 4 {
 				r.Errorf("%d requests in the end", len(gaps(s)))
 			}
+			f.answered("a", `{"token":"T"}`)
+		})
+	})
+	t.Run("the answer to a copy ends the delay", func(t *testing.T) {
+		run(t, request.Options{MinRetryDelay: 20 * time.Second}, func(r *rig) {
+			f := r.do(throttled(time.Hour))
+			busy := []byte(`{"token":"T","busy":true}`)
+			r.conn.Deliver("a", busy)
+			r.conn.Deliver("a", busy) // the same one again
+			f.pending()
+			r.conn.Deliver("a", []byte(`{"token":"T"}`))
+			f.answered("a", `{"token":"T"}`)
+			r.log("SUBSCRIBE a", "PUBLISH ask")
+			if r.client.Stats().Stray != 0 {
+				r.Errorf("stats %+v", r.client.Stats())
+			}
+		})
+	})
+	t.Run("the answer to a copy ends the wait for a turn", func(t *testing.T) {
+		run(t, request.Options{MinRetryDelay: time.Second, MaxRetryDelay: time.Second}, func(r *rig) {
+			req := throttled(time.Hour)
+			req.Quota.InFlight = 1
+			f := r.do(req)
+			r.conn.Deliver("a", []byte(`{"token":"T","busy":true}`))
+			other := on("b")
+			other.Quota = req.Quota
+			r.do(other)
+			time.Sleep(time.Minute) // f waits for other
+			f.pending()
+			r.log("SUBSCRIBE a", "PUBLISH ask", "SUBSCRIBE b", "PUBLISH ask")
+			r.conn.Deliver("a", []byte(`{"token":"T"}`))
 			f.answered("a", `{"token":"T"}`)
 		})
 	})

@@ -88,6 +88,9 @@ func (c *Client) Do(ctx context.Context, req *Request) (mqtt5.Message, error) {
 	answer, err := c.run(ctx, k)
 	c.mu.Lock()
 	stage, sent := k.stage, k.published
+	if stage == StageConnect && errors.Is(err, ErrTimeout) && c.connectionClosed() {
+		err = mqtt5.ErrClosed // a connection at rest reports nothing when it is closed
+	}
 	c.end(k)
 	c.mu.Unlock()
 	if err != nil {
@@ -133,15 +136,20 @@ func (c *Client) run(ctx context.Context, k *call) (mqtt5.Message, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		answer, err := c.attempt(ctx, k)
-		if !k.throttled(&answer, err) {
-			if err == nil {
-				c.succeeded(k)
+		if k.throttled(&answer, err) {
+			other, again := c.backOff(ctx, k, attempt)
+			if again {
+				continue
 			}
-			return answer, err
+			if other == nil {
+				return answer, err
+			}
+			answer, err = *other, nil
 		}
-		if !c.backOff(ctx, k, attempt) {
-			return answer, err
+		if err == nil {
+			c.succeeded(k)
 		}
+		return answer, err
 	}
 }
 
@@ -152,7 +160,7 @@ func (c *Client) begin(k *call) error {
 	if c.closed {
 		return ErrClosed
 	}
-	if c.ended {
+	if c.connectionClosed() {
 		return mqtt5.ErrClosed
 	}
 	k.stage = StageConnect
@@ -285,17 +293,22 @@ func (c *Client) exchange(ctx context.Context, k *call) (mqtt5.Message, error) {
 	defer interrupt(nil)
 	before := false
 	err := c.wait(ctx, k, func() (bool, error) {
+		if k.answer != nil { // to an earlier attempt
+			return true, nil
+		}
 		if ok, err := c.ready(k); !ok || err != nil || ctx.Err() != nil {
 			return false, err
 		}
 		before = k.published
-		k.stage, k.published, k.interrupt = StagePublish, true, interrupt
-		k.lost, k.answer = false, nil
+		k.stage, k.published, k.interrupt, k.lost = StagePublish, true, interrupt, false
 		c.stats.Requests++
 		return true, nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return mqtt5.Message{}, err
+	case k.interrupt == nil:
+		return *k.answer, nil
 	}
 	_, err = c.conn.Publish(publish, packet)
 	if !c.published(k, err, before) {
@@ -405,7 +418,7 @@ func (c *Client) match(m *mqtt5.Message, token string, found bool) (u Unmatched,
 		return u, false
 	}
 	k := held.call
-	if k.stage < StagePublish || k.answer != nil {
+	if !k.published || k.answer != nil {
 		c.stats.Stray++ // the message has not left
 		return u, false
 	}

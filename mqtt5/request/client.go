@@ -180,13 +180,23 @@ func (c *Client) handleEvent(event any) {
 	case *mqtt5.Resubscription:
 		c.restored(ev)
 	case *mqtt5.Stopped:
-		if c.conn.State() == mqtt5.StateClosed {
-			c.ended = true
-			for k := range c.calls {
-				k.fail(mqtt5.ErrClosed)
-			}
-		}
+		c.disconnected(ev.Err)
+		c.connectionClosed()
 	}
+}
+
+// connectionClosed reports whether the connection was closed for good. If so,
+// nothing is left to wait for.
+func (c *Client) connectionClosed() bool {
+	if c.ended || c.link != nil || c.conn.State() != mqtt5.StateClosed {
+		return c.ended
+	}
+	c.ended = true
+	for k := range c.calls {
+		k.fail(mqtt5.ErrClosed)
+	}
+	c.haltStreams(mqtt5.ErrClosed)
+	return true
 }
 
 func (c *Client) connected() {

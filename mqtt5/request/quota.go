@@ -139,12 +139,41 @@ func (k *call) throttled(answer *mqtt5.Message, err error) bool {
 	return errors.As(err, &refused) && refused.Operation == "publish" && mqtt5.PubackReasonCode(refused.ReasonCode) == mqtt5.PubackQuotaExceeded
 }
 
-// backOff waits until the call may be sent again. It returns false if the call
-// ends before.
-func (c *Client) backOff(ctx context.Context, k *call, attempt int) bool {
+// backOff waits until the call may be sent again. It is over before that if the
+// call ends, or if an answer arrives that does not ask for fewer requests: that
+// to an earlier attempt, of which the service throttled a copy only.
+func (c *Client) backOff(ctx context.Context, k *call, attempt int) (answer *mqtt5.Message, again bool) {
+	timer := time.NewTimer(c.holdBack(k, attempt))
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return nil, true
+		case <-ctx.Done():
+			return nil, false
+		case <-k.wake:
+		}
+		c.mu.Lock()
+		answer, k.answer = k.answer, nil
+		k.claim.answered = k.claim.answered && answer == nil
+		ended := k.err != nil
+		c.mu.Unlock()
+		switch {
+		case ended:
+			return nil, true // the next attempt fails
+		case answer != nil && !k.throttled(answer, nil):
+			return answer, false
+		}
+	}
+}
+
+// holdBack notes that the service throttled the call, and returns how long the
+// call and the others of its quota have to wait.
+func (c *Client) holdBack(k *call, attempt int) time.Duration {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.stats.Throttled++
-	k.claim.answered = false
+	k.answer, k.claim.answered = nil, false
 	delay := c.retryDelay(attempt)
 	if k.limited() {
 		q := c.quotaOf(k)
@@ -154,13 +183,5 @@ func (c *Client) backOff(ctx context.Context, k *call, attempt int) bool {
 			q.holdUntil = until
 		}
 	}
-	c.mu.Unlock()
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return delay
 }

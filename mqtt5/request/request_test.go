@@ -347,16 +347,16 @@ func TestStream(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run(t, request.Options{MaxSubscriptions: 2, Timeout: 2 * time.Second}, func(r *rig) {
 				var flights []*flight
-				start := func() {
+				start := func(timeout time.Duration) {
 					req := on(fmt.Sprint("requests/", len(flights)))
-					req.Timeout = 0
+					req.Timeout = timeout
 					flights = append(flights, r.do(req))
 				}
-				start()
-				start()
+				start(0)
+				start(0)
 				l := r.listen("topic/1")
 				for range after {
-					start()
+					start(time.Second) // before there is room for them
 				}
 				time.Sleep(2 * time.Second)
 				for i, f := range flights {

@@ -42,7 +42,7 @@ const (
 	// StreamOverflowed: messages were dropped because OnMessage was too slow.
 	StreamOverflowed
 	// StreamHalted: the stream has ended by itself: the server refused the
-	// subscription for good, or the client was closed.
+	// subscription for good, or the client or its connection was closed.
 	StreamHalted
 )
 
@@ -97,7 +97,7 @@ type item struct {
 // A subscription that cannot be made now is tried again with growing delays, as
 // long as the server's reason may pass; see [StreamHalted]. Stream does not wait
 // for the subscription: [Stream.WaitEstablished] does. It fails with
-// [ErrInvalid], [ErrNoCapacity] or [ErrClosed].
+// [ErrInvalid], [ErrNoCapacity], [ErrClosed] or [mqtt5.ErrClosed].
 func (c *Client) Stream(options StreamOptions) (*Stream, error) {
 	switch {
 	case options.Filter == "":
@@ -115,6 +115,9 @@ func (c *Client) Stream(options StreamOptions) (*Stream, error) {
 	defer c.mu.Unlock()
 	if c.closed {
 		return nil, ErrClosed
+	}
+	if c.connectionClosed() {
+		return nil, mqtt5.ErrClosed
 	}
 	if err := c.enqueueLease(&s.lease); err != nil {
 		return nil, err

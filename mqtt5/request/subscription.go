@@ -384,13 +384,32 @@ func (c *Client) refused(s *subscription, err error, again bool) {
 		}
 		k.fail(err)
 	}
-	streams := s.streams
-	s.streams = nil
-	for _, stream := range streams {
-		stream.halt(err)
-	}
+	s.haltStreams(err)
 	if !s.used() {
 		c.forgetSubscription(s)
+	}
+}
+
+func (s *subscription) haltStreams(err error) {
+	for _, stream := range s.streams {
+		stream.halt(err)
+	}
+	s.streams = nil
+}
+
+// haltStreams ends all streams.
+func (c *Client) haltStreams(err error) {
+	c.subscriptions.queue = slices.DeleteFunc(c.subscriptions.queue, func(l *lease) bool {
+		if l.stream != nil {
+			l.fail(err)
+		}
+		return l.stream != nil
+	})
+	for _, s := range c.byFilter {
+		s.haltStreams(err)
+		if !s.used() && !s.idle() {
+			c.forgetSubscription(s)
+		}
 	}
 }
 
