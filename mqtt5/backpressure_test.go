@@ -141,6 +141,46 @@ func TestPending_boundedWhileOthersWait(t *testing.T) {
 	})
 }
 
+// TestPending_boundedAfterAHandlerWaited floods a client whose handlers are slow,
+// after one of them has published and has its answer.
+func TestPending_boundedAfterAHandlerWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := mqtttest.NewServer(t, mqtttest.BufferSize(4<<10), mqtttest.WithBroker(mqtttest.BrokerOptions{Delay: 10 * time.Millisecond}),
+			mqtttest.JournalLimit(10))
+		var d *device
+		handled := 0
+		d = newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+			o.MaxPendingMessages = 64
+			o.OnMessage = func(ctx context.Context, m mqtt5.Message) {
+				if m.Topic == "ask" {
+					_, err := d.Publish(ctx, message(1, "answer", "x"))
+					want(t, "publish", err, nil)
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+				handled++
+			}
+		})
+		d.start()
+		want(t, "subscribe", d.subscribe(d.ctx, "in", "ask").wait(), nil)
+		srv.Publish(mqtttest.Publish{Topic: "ask"})
+		time.Sleep(time.Second)
+		const all = 500
+		for range all {
+			srv.Publish(mqtttest.Publish{Topic: "in", Payload: make([]byte, 50)})
+		}
+		most := 0
+		for range 1000 {
+			time.Sleep(20 * time.Millisecond)
+			most = max(most, d.Stats().PendingMessages)
+		}
+		synctest.Wait()
+		if limit := 64 + 4096/55; handled != all || most > limit { // a read brings that many at most
+			t.Errorf("%d messages handled, %d waited, limit %d", handled, most, limit)
+		}
+	})
+}
+
 // TestPending_countsWholePackets hoards everything but payload.
 func TestPending_countsWholePackets(t *testing.T) {
 	for name, p := range map[string]mqtttest.Publish{

@@ -260,6 +260,27 @@ func TestStop_returnsAfterOnStopped(t *testing.T) {
 			want(t, "stop", stop.wait(), nil)
 		}
 	})
+	bubble(t, "at rest, while OnStopped of two runs is to come", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		told := 0
+		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
+			o.OnStopped = func(*mqtt5.Stopped) {
+				time.Sleep(time.Second)
+				told++
+			}
+		})
+		first := d.do(func() error { return d.Stop(d.ctx, nil) })
+		time.Sleep(100 * time.Millisecond) // it is at rest, and the first OnStopped runs
+		want(t, "start", d.Start(), nil)
+		second := d.do(func() error { return d.Stop(d.ctx, nil) })
+		time.Sleep(100 * time.Millisecond)
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+		if told != 2 {
+			t.Errorf("Stop returned after %d of 2 OnStopped", told)
+		}
+		want(t, "first stop", first.wait(), nil)
+		want(t, "second stop", second.wait(), nil)
+	})
 	bubble(t, "from a handler, which it does not wait for", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		var d *device

@@ -332,7 +332,7 @@ func (e *Engine) disconnect(now time.Duration, reason wire.ReasonCode, cause err
 // beginDisconnect sends a DISCONNECT after the answers that are given. What is
 // queued stays there.
 func (e *Engine) beginDisconnect(now time.Duration, packet *wire.Disconnect) {
-	if e.state == Connected && e.stopping {
+	if e.eventOpen != 0 { // whoever has another reason has given it
 		e.conclude(now, &Event{Err: ErrStopRequested})
 	}
 	e.acks.flush(e)
