@@ -223,6 +223,20 @@ type failingBegin struct{ scripted }
 
 func (failingBegin) Begin(context.Context) ([]byte, error) { return nil, errProof }
 
+// failsOnce fails to begin the second exchange, after a second.
+type failsOnce struct {
+	scripted
+	begun *int
+}
+
+func (f failsOnce) Begin(context.Context) ([]byte, error) {
+	if *f.begun++; *f.begun == 2 {
+		time.Sleep(time.Second)
+		return nil, errProof
+	}
+	return []byte("hello"), nil
+}
+
 func TestReauthenticate(t *testing.T) {
 	bubble(t, "MQTT-4.12.1-1 MQTT-4.12.0-5 with the method of CONNECT, while traffic goes on", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
@@ -343,6 +357,64 @@ func TestReauthenticate(t *testing.T) {
 			want(t, "re-authentication", again.wait(), c.want)
 		})
 	}
+	bubble(t, "twice at once, and the first does not begin", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			accept(c, welcome)
+			c.ExpectPacket(auth(mqtttest.ReAuthenticate, "hello"))
+			c.Send(auth(mqtttest.Success, ""))
+			c.ExpectDisconnectWith(mqtttest.NormalDisconnection)
+		})
+		d := connected(t, srv, authenticated(failsOnce{begun: new(int)}))
+		first := d.do(func() error { return d.Reauthenticate(d.ctx) })
+		synctest.Wait()
+		second := d.do(func() error { return d.Reauthenticate(d.ctx) })
+		want(t, "first", first.wait(), errProof)
+		want(t, "second", second.wait(), nil)
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+	})
+	bubble(t, "twice at once, one after the other", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			accept(c, welcome)
+			for range 2 {
+				c.ExpectPacket(auth(mqtttest.ReAuthenticate, "hello"))
+				c.ExpectSilence(time.Second)
+				c.Send(auth(mqtttest.Success, "done"))
+			}
+			c.ExpectDisconnectWith(mqtttest.NormalDisconnection)
+		})
+		d := connected(t, srv, authenticated(scripted{finish: func([]byte) error {
+			time.Sleep(time.Second)
+			return nil
+		}}))
+		var both []*async
+		for range 2 {
+			both = append(both, d.do(func() error { return d.Reauthenticate(d.ctx) }))
+			synctest.Wait()
+		}
+		for _, one := range both {
+			want(t, "re-authentication", one.wait(), nil)
+		}
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+	})
+	bubble(t, "twice at once, and the connection is lost", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			accept(c, welcome)
+			c.ExpectAuth()
+			c.Sleep(time.Second)
+			c.Reset()
+		})
+		srv.HangDial()
+		d := connected(t, srv, authenticated(scripted{}))
+		first := d.do(func() error { return d.Reauthenticate(d.ctx) })
+		synctest.Wait()
+		second := d.do(func() error { return d.Reauthenticate(d.ctx) })
+		want(t, "first", first.wait(), mqtt5.ErrConnectionLost)
+		want(t, "second", second.wait(), mqtt5.ErrNotConnected)
+		time.Sleep(2 * time.Second)
+	})
 	bubble(t, "twice at once, and given up", func(t *testing.T) {
 		srv := mqtttest.NewServer(t)
 		srv.Script(func(c *mqtttest.Conn) {
