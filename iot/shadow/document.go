@@ -5,6 +5,8 @@ package shadow
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 )
 
 // Document is a whole shadow, as [Shadow.Get] returns it.
@@ -191,7 +193,7 @@ type stateUpdate[S any] struct {
 // parse reads a message.
 func parse[T any](topic string, payload []byte) (*T, error) {
 	m := new(T)
-	if err := json.Unmarshal(payload, m); err != nil {
+	if err := jsonobject.Decode(payload, m); err != nil {
 		return nil, &PayloadError{Topic: topic, Payload: payload, Err: err}
 	}
 	return m, nil

@@ -89,6 +89,10 @@ type PayloadError struct {
 	Err error
 }
 
+// errNoState: a delta without a state says nothing about what is wanted. It must
+// not be taken for one without differences.
+var errNoState = errors.New("the state is missing")
+
 // Error returns the topic and the cause, not the payload.
 func (e *PayloadError) Error() string {
 	return fmt.Sprintf("shadow: message on %s cannot be read: %v", e.Topic, e.Err)

@@ -58,8 +58,9 @@ type MirrorOptions[S any] struct {
 	// OnDesired applies a desired change. When it returns nil, the mirror reports
 	// exactly the fields of the change, or what [Desired.Report] named. After an
 	// error it is called again, with growing delays, unless the error matches
-	// [ErrRefused]. It is called by one goroutine at a time, may block, and may
-	// call the mirror. ctx ends with the mirror. Nil: desired changes are ignored.
+	// [ErrRefused]; a panic is such an error. It is called by one goroutine at a
+	// time, may block, and may call the mirror. ctx ends with the mirror. Nil:
+	// desired changes are ignored.
 	OnDesired func(ctx context.Context, change *Desired[S]) error
 	// Store keeps the state across restarts. Nil: memory only; then the mirror
 	// begins with the reported state of the service.

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
 )
@@ -78,7 +80,7 @@ func (m *Mirror[S]) onStream(round int, e request.StreamEvent) {
 		m.unsync()
 	case request.StreamHalted:
 		m.report(fmt.Errorf("shadow: mirror of %s: %w", describe(m.shadow.thing, m.shadow.name), e.Err))
-		if errors.Is(e.Err, request.ErrClosed) {
+		if errors.Is(e.Err, request.ErrClosed) || errors.Is(e.Err, mqtt5.ErrClosed) {
 			break
 		}
 		m.unsync()
@@ -138,7 +140,7 @@ func (m *Mirror[S]) onChange(topic string, payload []byte) {
 			Version int64 `json:"version"`
 		} `json:"current"`
 	}
-	err := unmarshalNumbers(payload, &body)
+	err := jsonobject.DecodeNumbers(payload, &body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -173,7 +175,11 @@ func readDelta(topic string, payload []byte) (parsedDelta, error) {
 		Metadata object `json:"metadata"`
 		Version  int64  `json:"version"`
 	}
-	if err := unmarshalNumbers(payload, &body); err != nil {
+	err := jsonobject.DecodeNumbers(payload, &body)
+	if err == nil && body.State == nil {
+		err = errNoState
+	}
+	if err != nil {
 		return parsedDelta{}, &PayloadError{Topic: topic, Payload: payload, Err: err}
 	}
 	return parsedDelta{state: body.State, meta: body.Metadata, version: body.Version}, nil
@@ -191,7 +197,7 @@ func readDocument(topic string, payload []byte) (parsedDocument, error) {
 		} `json:"metadata"`
 		Version int64 `json:"version"`
 	}
-	if err := unmarshalNumbers(payload, &body); err != nil {
+	if err := jsonobject.DecodeNumbers(payload, &body); err != nil {
 		return parsedDocument{}, &PayloadError{Topic: topic, Payload: payload, Err: err}
 	}
 	return parsedDocument{
@@ -383,7 +389,7 @@ func (m *Mirror[S]) apply(changes, meta, target object, version int64, repeated 
 			// It will not get better: the type of the state is another one.
 			err = fmt.Errorf("%w: %w", ErrRefused, &PayloadError{Topic: m.shadow.topic("update/delta"), Payload: change.JSON, Err: err})
 		} else {
-			err = m.options.OnDesired(m.ctx, change)
+			err = m.protect(change)
 		}
 	}
 	m.mu.Lock()
@@ -412,4 +418,22 @@ func (m *Mirror[S]) apply(changes, meta, target object, version int64, repeated 
 		m.report(err)
 	}
 	m.advance()
+}
+
+// protect calls OnDesired. A panic or a call of runtime.Goexit becomes an error:
+// the change is not applied.
+func (m *Mirror[S]) protect(change *Desired[S]) (err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = errors.New("shadow: OnDesired called runtime.Goexit")
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("shadow: OnDesired panicked: %v\n%s", p, debug.Stack())
+			}
+		}()
+		err = m.options.OnDesired(m.ctx, change)
+	}()
+	<-done
+	return err
 }

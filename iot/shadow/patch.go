@@ -3,12 +3,11 @@
 package shadow
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 )
 
 // object is a JSON object whose numbers are json.Number, so that they keep their
@@ -17,17 +16,9 @@ type object = map[string]any
 
 // decode reads a JSON object.
 func decode(data []byte) (object, error) {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
 	var o object
-	if err := d.Decode(&o); err != nil {
+	if err := jsonobject.DecodeNumbers(data, &o); err != nil {
 		return nil, err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one JSON value")
-	}
-	if o == nil {
-		return nil, errors.New("not a JSON object")
 	}
 	return o, nil
 }

@@ -3,10 +3,11 @@
 package shadow
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 )
 
 // replica is what a mirror knows, and its rules: no goroutine, no clock, no
@@ -336,7 +337,7 @@ func (r *replica) save(t target) []byte {
 // load restores what save returned.
 func (r *replica) load(t target, data []byte) error {
 	var rec record
-	if err := unmarshalNumbers(data, &rec); err != nil {
+	if err := jsonobject.DecodeNumbers(data, &rec); err != nil {
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	switch {
@@ -350,12 +351,6 @@ func (r *replica) load(t target, data []byte) error {
 	r.lastDelta = rec.LastDelta
 	r.applying, r.interrupted = rec.Applying, rec.Applying != nil
 	return nil
-}
-
-func unmarshalNumbers(data []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	return d.Decode(into)
 }
 
 // ErrStore: what a [Store] holds cannot be used.

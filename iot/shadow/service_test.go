@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request/requesttest"
 )
@@ -92,7 +93,7 @@ func (s *service) handle(topic string, payload []byte) {
 		Token   string         `json:"clientToken"`
 	}
 	if len(payload) > 0 {
-		if err := unmarshalNumbers(payload, &body); err != nil {
+		if err := jsonobject.DecodeNumbers(payload, &body); err != nil {
 			s.t.Errorf("the service got %s: %v", payload, err)
 			return
 		}

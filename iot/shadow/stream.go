@@ -63,12 +63,15 @@ func stream[E any](requests Requester, topic string, options StreamOptions[E], p
 }
 
 func parseDelta[S any](m *mqtt5.Message) (*Delta[S], error) {
-	body, err := parse[message[S, json.RawMessage]](m.Topic, m.Payload)
+	body, err := parse[message[*S, json.RawMessage]](m.Topic, m.Payload)
 	if err != nil {
 		return nil, err
 	}
+	if body.State == nil {
+		return nil, &PayloadError{Topic: m.Topic, Payload: m.Payload, Err: errNoState}
+	}
 	return &Delta[S]{
-		State:       body.State,
+		State:       *body.State,
 		Metadata:    body.Metadata,
 		Version:     body.Version,
 		Timestamp:   epoch(body.Timestamp),
