@@ -5,6 +5,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -59,6 +60,16 @@ func nameOf(c *Command) string {
 	return name
 }
 
+// name calls Options.Name. A command at which it panics has no name.
+func (x *Executor) name(c *Command) string {
+	defer func() {
+		if p := recover(); p != nil {
+			x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: fmt.Errorf("commands: Options.Name panicked: %v", p)})
+		}
+	}()
+	return x.options.Name(c)
+}
+
 // newCommand reads what a message says.
 func (x *Executor) newCommand(m *mqtt5.Message, f Format) (*Command, error) {
 	id, ok := x.target.executionID(m.Topic)
@@ -75,6 +86,6 @@ func (x *Executor) newCommand(m *mqtt5.Message, f Format) (*Command, error) {
 	case x.options.DefaultTimeout > 0:
 		c.Deadline = c.ReceivedAt.Add(x.options.DefaultTimeout)
 	}
-	c.Name = x.options.Name(c)
+	c.Name = x.name(c)
 	return c, nil
 }

@@ -152,7 +152,7 @@ func (x *Executor) report(ctx context.Context, c *Command, u update, attempts in
 			return
 		}
 		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: err})
-		if errors.As(err, &rejected) && !rejected.Temporary() || failures >= attempts || errors.Is(err, request.ErrClosed) {
+		if errors.As(err, &rejected) && !rejected.Temporary() || failures >= attempts || errors.Is(err, request.ErrClosed) || errors.Is(err, mqtt5.ErrClosed) {
 			return
 		}
 		_ = sleep(ctx, minRetryDelay+rand.N(min(maxRetryDelay, minRetryDelay<<min(failures, 10))))

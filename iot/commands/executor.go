@@ -88,6 +88,7 @@ type Executor struct {
 	memory   *memory
 	active   atomic.Bool
 	queue    chan *Command
+	refused  chan refusal
 }
 
 // New returns an executor and reads its state file. It subscribes to nothing
@@ -106,7 +107,9 @@ func New(requests *request.Client, target Target, options Options) (*Executor, e
 	if err != nil {
 		return nil, err
 	}
-	return &Executor{requests: requests, target: target, options: options, memory: m, queue: make(chan *Command, options.MaxQueued)}, nil
+	return &Executor{
+		requests: requests, target: target, options: options, memory: m, queue: make(chan *Command, options.MaxQueued), refused: make(chan refusal, options.MaxQueued),
+	}, nil
 }
 
 func (o *Options) complete() error {
@@ -162,6 +165,7 @@ func (x *Executor) Run(ctx context.Context) error {
 	defer workers.Wait()
 	defer cancel(nil)
 	workers.Go(func() { x.finishEarlier(ctx) })
+	workers.Go(func() { x.reportRefused(ctx) })
 	for range x.options.Concurrency {
 		workers.Go(func() { x.work(ctx) })
 	}
@@ -169,7 +173,7 @@ func (x *Executor) Run(ctx context.Context) error {
 }
 
 // receive takes a command from its stream.
-func (x *Executor) receive(ctx context.Context, m mqtt5.Message, f Format) {
+func (x *Executor) receive(m mqtt5.Message, f Format) {
 	c, err := x.newCommand(&m, f)
 	if err != nil {
 		x.event(Event{Type: EventError, Err: err})
@@ -189,19 +193,40 @@ func (x *Executor) receive(ctx context.Context, m mqtt5.Message, f Format) {
 	default:
 		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: errors.New("commands: too many commands wait")})
 		if first {
-			x.rejectFull(ctx, c)
+			x.refuse(c)
 		}
 	}
 }
 
-// rejectFull reports a command for which there was no room. It holds up the
-// stream meanwhile, which keeps a flood of commands from becoming one of reports.
-func (x *Executor) rejectFull(ctx context.Context, c *Command) {
+// refuse rejects a command for which there was no room. It does not wait for the
+// report: the age of commands counts from their receipt.
+func (x *Executor) refuse(c *Command) {
 	u := update{Status: Rejected, Reason: newReason("QUEUE_FULL", "too many commands wait on the device")}
 	if err := x.memory.finish(c.ExecutionID, u); err != nil {
 		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: err})
 	}
-	x.report(ctx, c, u, 1)
+	select {
+	case x.refused <- refusal{c, u}:
+	default: // a flood of commands does not become one of reports
+	}
+}
+
+// refusal is a report that waits to be sent.
+type refusal struct {
+	command *Command
+	update  update
+}
+
+// reportRefused reports one command after the other.
+func (x *Executor) reportRefused(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-x.refused:
+			x.report(ctx, r.command, r.update, 1)
+		}
+	}
 }
 
 func (x *Executor) work(ctx context.Context) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -205,6 +206,34 @@ func TestExecutor_time(t *testing.T) {
 		const full = `{"status":"REJECTED","statusReason":{"reasonCode":"QUEUE_FULL","reasonDescription":"too many commands wait on the device"}}`
 		s.want("3 "+full, "4 "+full)
 	})
+	bubble(t, "the age of a command behind one that was refused", func(t *testing.T) {
+		s := newService(t)
+		s.fault = func(int) string { return "lose" }
+		begin := time.Now()
+		var age atomic.Int64
+		o := all(func(_ context.Context, c *commands.Command) (commands.Result, error) {
+			if c.ExecutionID == "3" {
+				age.Store(int64(c.ReceivedAt.Sub(begin)))
+			}
+			time.Sleep(10 * time.Second)
+			return nil, nil
+		})
+		o.Concurrency, o.MaxQueued, o.ProgressAfter, o.RequestTimeout = 2, 1, -1, time.Minute
+		start(t, s, o)
+		for _, id := range []string{"0", "1", "2", "refused"} {
+			s.send(id, "/json", `{}`, 600)
+			synctest.Wait()
+		}
+		s.mu.Lock()
+		s.fault = nil
+		s.mu.Unlock()
+		time.Sleep(15 * time.Second)
+		s.send("3", "/json", `{}`, 600)
+		time.Sleep(5 * time.Minute)
+		if d := time.Duration(age.Load()); d != 15*time.Second {
+			t.Errorf("received after %v", d)
+		}
+	})
 }
 
 func TestExecutor_duplicates(t *testing.T) {
@@ -374,6 +403,48 @@ func TestExecutor_refused(t *testing.T) {
 			t.Error(err)
 		}
 		r.ended <- nil
+	})
+}
+
+// TestExecutor_closed: an executor ends with its connection.
+func TestExecutor_closed(t *testing.T) {
+	bubble(t, "connection", func(t *testing.T) {
+		s := newService(t)
+		r := start(t, s, returns(nil, nil))
+		_ = s.Close()
+		select {
+		case err := <-r.ended:
+			if !errors.Is(err, mqtt5.ErrClosed) {
+				t.Error(err)
+			}
+			r.ended <- err
+		case <-time.After(time.Hour):
+			t.Error("the executor does not end")
+		}
+	})
+}
+
+// TestExecutor_name has names that cannot be read: the command is rejected.
+func TestExecutor_name(t *testing.T) {
+	const unknown = ` {"status":"REJECTED","statusReason":{"reasonCode":"UNKNOWN_COMMAND","reasonDescription":"this device does not know the command \"\""}}`
+	bubble(t, "panic", func(t *testing.T) {
+		s := newService(t)
+		o := commands.Options{Handlers: map[string]commands.Handler{"x": returns(nil, nil).Default}, Name: func(*commands.Command) string { panic("of the test") }}
+		r := start(t, s, o)
+		s.send("a", "/json", `{"command":"x"}`, 60)
+		s.want("a" + unknown)
+		r.wantEvents("ready", "error a", "received a", "reported a REJECTED")
+	})
+	bubble(t, "other types", func(t *testing.T) {
+		s := newService(t)
+		start(t, s, commands.Options{Handlers: map[string]commands.Handler{"x": returns(nil, nil).Default}})
+		var want []string
+		for i, payload := range []string{``, `null`, `7`, `["x"]`, `{"command":null}`, `{"command":["x"]}`, `{"command":{"x":1}}`, `{"command":"x"`, `{"command":"x"} {}`} {
+			s.send(fmt.Sprint(i), "/json", payload, 60)
+			synctest.Wait()
+			want = append(want, fmt.Sprint(i)+unknown)
+		}
+		s.want(want...)
 	})
 }
 

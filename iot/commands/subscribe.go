@@ -5,6 +5,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -57,7 +58,7 @@ func (x *Executor) listen(ctx context.Context) error {
 	for _, f := range x.options.Formats {
 		s, err := x.requests.Stream(request.StreamOptions{
 			Filter:    x.target.prefix() + "+" + f.requestSuffix(),
-			OnMessage: func(ctx context.Context, m mqtt5.Message) { x.receive(ctx, m, f) },
+			OnMessage: func(_ context.Context, m mqtt5.Message) { x.receive(m, f) },
 			OnEvent: func(_ context.Context, e request.StreamEvent) {
 				switch e.Kind {
 				case request.StreamEstablished, request.StreamReestablished:
@@ -66,6 +67,8 @@ func (x *Executor) listen(ctx context.Context) error {
 					}
 				case request.StreamLost:
 					w.lost()
+				case request.StreamOverflowed:
+					x.event(Event{Type: EventError, Err: fmt.Errorf("commands: %d commands were dropped: they arrive too fast", e.Dropped)})
 				case request.StreamHalted:
 					cancel(e.Err)
 				}

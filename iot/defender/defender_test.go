@@ -271,6 +271,13 @@ func TestReport_errors(t *testing.T) {
 }
 
 func TestRun(t *testing.T) {
+	bubble(t, "the connection is closed", func(t *testing.T) {
+		r, s := newReporter(t, defender.Options{Read: func() (*defender.Metrics, error) { return full(), nil }})
+		time.AfterFunc(time.Hour, func() { _ = s.Close() })
+		if err := r.Run(context.Background()); !errors.Is(err, mqtt5.ErrClosed) {
+			t.Error(err)
+		}
+	})
 	bubble(t, "a day", func(t *testing.T) {
 		var ids []int64
 		r, s := newReporter(t, defender.Options{Read: func() (*defender.Metrics, error) { return full(), nil }, Interval: time.Hour, OnReport: func(id int64, err error) {

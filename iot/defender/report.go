@@ -152,7 +152,7 @@ func (f Format) encode(id int64, m *Metrics, traffic *Traffic, custom map[string
 	return codec.Encode(f == CBOR, n.report(id, m, traffic, custom))
 }
 
-func (f Format) decode(data []byte, v any) error { return codec.Decode(f == CBOR, data, v) }
+func (f Format) decode(data []byte, v any) error { return codec.DecodeObject(f == CBOR, data, v) }
 
 // answer is the payload of a rejection. Its form is described in few places.
 type answer struct {

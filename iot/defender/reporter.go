@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
 )
 
@@ -84,7 +85,8 @@ func New(requests *request.Client, thing string, options Options) (*Reporter, er
 	return &Reporter{requests: requests, topic: topic, thing: thing, options: options, turn: make(chan struct{}, 1)}, nil
 }
 
-// Run reports until ctx ends, and returns the reason. The first report is sent
+// Run reports until ctx ends or the connection is closed for good, and returns
+// the reason. The first report is sent
 // after a random part of the interval, so that a fleet which is switched on at
 // once does not report at once. The traffic of a report that the service
 // rejected, or never got, is part of the next one.
@@ -103,7 +105,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if errors.Is(err, request.ErrClosed) {
+		if errors.Is(err, request.ErrClosed) || errors.Is(err, mqtt5.ErrClosed) {
 			return err
 		}
 		if r.options.OnReport != nil {

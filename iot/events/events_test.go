@@ -48,6 +48,7 @@ func TestParsePresence(t *testing.T) {
 	for topic, payload := range map[string]string{
 		"$aws/events/subscriptions/subscribed/a": `{}`, "$aws/events/presence/connected": `{}`, "$aws/events/presence//a": `{}`,
 		"$aws/events/presence/connected/a": `[]`, "$aws/events/presence/connected/b": `{"timestamp":1e300}`,
+		"$aws/events/presence/connected/c": `null`, "$aws/events/presence/connected/d": `{"versionNumber":1e99}`,
 	} {
 		if _, err := events.ParsePresence(message(topic, payload)); !errors.Is(err, events.ErrInvalidEvent) {
 			t.Errorf("%s %s: %v", topic, payload, err)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
@@ -170,7 +171,7 @@ func split(topic, prefix string) (Type, string, error) {
 }
 
 func decode(m mqtt5.Message, v any) error {
-	if err := json.Unmarshal(m.Payload, v); err != nil {
+	if err := jsonobject.Decode(m.Payload, v); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrInvalidEvent, m.Topic, err)
 	}
 	return nil

@@ -19,7 +19,11 @@ func (r *Runner) acquire(ctx context.Context) (*Execution, error) {
 		}
 		return r.begin(ctx, e)
 	case r.options.Concurrency == 1:
-		return r.client.StartNext(ctx, &StartNextRequest{StepTimeoutMinutes: r.stepMinutes()})
+		e, err := r.client.StartNext(ctx, &StartNextRequest{StepTimeoutMinutes: r.stepMinutes()})
+		if err != nil {
+			return nil, err
+		}
+		return r.begin(ctx, e)
 	default: // StartNext would return the one in progress
 		return r.acquireAny(ctx)
 	}
@@ -33,13 +37,10 @@ func (r *Runner) acquireAny(ctx context.Context) (*Execution, error) {
 	}
 	for _, list := range [][]Summary{pending.InProgress, pending.Queued} {
 		for _, s := range list {
-			if r.runs(s.JobID) {
+			if r.runs(s.JobID) || !jobIDs.MatchString(s.JobID) {
 				continue
 			}
 			e, err := r.client.Describe(ctx, s.JobID, &DescribeRequest{ExecutionNumber: s.ExecutionNumber})
-			if err == nil && e.Status.Terminal() {
-				err = ErrNoExecution
-			}
 			if err == nil {
 				e, err = r.begin(ctx, e)
 			}
@@ -52,9 +53,12 @@ func (r *Runner) acquireAny(ctx context.Context) (*Execution, error) {
 	return nil, ErrNoExecution
 }
 
-// begin sets a queued execution to IN_PROGRESS.
+// begin sets a queued execution to IN_PROGRESS. One that is over is not run.
 func (r *Runner) begin(ctx context.Context, e *Execution) (*Execution, error) {
-	if e.Status != Queued {
+	switch {
+	case e.Status.Terminal():
+		return nil, ErrNoExecution
+	case e.Status != Queued:
 		return e, nil
 	}
 	result, err := r.client.Update(ctx, e.JobID, &UpdateRequest{

@@ -146,6 +146,9 @@ func (c *Client) execution(ctx context.Context, k call, body any) (*Execution, e
 	if answer.Execution == nil || answer.Execution.JobID == "" { // the service answers {} as well
 		return nil, ErrNoExecution
 	}
+	if !jobIDs.MatchString(answer.Execution.JobID) { // nothing could be reported about it
+		return nil, fmt.Errorf("%w: job id %.80q", ErrInvalidPayload, answer.Execution.JobID)
+	}
 	return answer.Execution, nil
 }
 

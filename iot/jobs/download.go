@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -96,6 +97,7 @@ func (d *Download) check() (want []byte, err error) {
 	if d.MaxBytes == 0 {
 		d.MaxBytes = defaultMaxBytes
 	}
+	d.MaxBytes = min(d.MaxBytes, math.MaxInt64-1) // one more byte is read
 	if d.Attempts == 0 {
 		d.Attempts = defaultAttempts
 	}

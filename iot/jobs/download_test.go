@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -69,6 +70,8 @@ func TestFetch(t *testing.T) {
 		"earlier process had all": {part: content},
 		"part of something else":  {part: "something else"},
 		"longer than the content": {part: content + "x"},
+		"part beyond the limit":   {part: content + "something else", edit: func(d *jobs.Download) { d.MaxBytes = int64(len(content)) }},
+		"no limit":                {edit: func(d *jobs.Download) { d.MaxBytes = math.MaxInt64 }},
 		"server in trouble":       {first: []http.HandlerFunc{status(503)}},
 		"expired":                 {first: []http.HandlerFunc{status(403)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return d.URL, nil } }},
 		"expired, no new URL":     {first: []http.HandlerFunc{status(403)}, err: jobs.ErrDownload, text: "jobs: download failed: refused: 403 Forbidden"},

@@ -3,9 +3,10 @@
 package jobs
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 )
 
 // The conditions that errors of this package match with [errors.Is].
@@ -97,7 +98,7 @@ func decodeRejection(operation, jobID string, payload []byte) error {
 
 // decode reads a JSON object. Fields that are not known are ignored.
 func decode(payload []byte, v any) error {
-	if err := json.Unmarshal(payload, v); err != nil {
+	if err := jsonobject.Decode(payload, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidPayload, err)
 	}
 	return nil

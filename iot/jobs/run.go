@@ -75,7 +75,7 @@ func (x *run) execute(ctx context.Context) (suspend bool) {
 
 // handle runs the handler and remembers its outcome.
 func (x *run) handle(runnerCtx, ctx context.Context) outcome {
-	handler, err := x.runner.handler(x.job)
+	handler, err := x.handler()
 	if err == nil && x.job.Attempt > x.runner.options.MaxAttempts {
 		err = Fail(fmt.Sprintf("%d processes ended during this execution", x.job.Attempt-1))
 	}
@@ -89,7 +89,7 @@ func (x *run) handle(runnerCtx, ctx context.Context) outcome {
 			t = EventResumed
 		}
 		x.event(Event{Type: t})
-		err = protect(ctx, handler, x.job)
+		err = protect("the handler", func() error { return handler(ctx, x.job) })
 	}
 	out := x.outcome(runnerCtx, err)
 	r := x.job.record(finished)
@@ -103,18 +103,28 @@ func (x *run) handle(runnerCtx, ctx context.Context) outcome {
 	return out
 }
 
-// protect runs a handler. A panic or a call of runtime.Goexit becomes an error.
-func protect(ctx context.Context, handler Handler, job *Job) (err error) {
+// handler returns the handler of the execution, or the error to reject it with.
+func (x *run) handler() (handler Handler, err error) {
+	err = protect("RunnerOptions.Operation", func() (err error) {
+		handler, err = x.runner.handler(x.job)
+		return err
+	})
+	return handler, err
+}
+
+// protect calls code of the user. A panic or a call of runtime.Goexit becomes an
+// error.
+func protect(name string, call func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err = errors.New("the handler called runtime.Goexit")
+		err = errors.New(name + " called runtime.Goexit")
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("the handler panicked: %v\n%s", p, debug.Stack())
+				err = fmt.Errorf("%s panicked: %v\n%s", name, p, debug.Stack())
 			}
 		}()
-		err = handler(ctx, job)
+		err = call()
 	}()
 	<-done
 	return err

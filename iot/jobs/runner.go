@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
 )
 
@@ -151,7 +152,8 @@ func operationField(document json.RawMessage) (string, error) {
 // Run takes and runs executions until ctx ends or a handler returns
 // [ErrSuspend], and returns the reason. It waits for connections, and goes on
 // after every failure of the network or the service; such failures are events.
-// It returns after the last handler has. Only one Run is possible at a time.
+// It also returns when the request client or its connection is closed, and after
+// the last handler has. Only one Run is possible at a time.
 func (r *Runner) Run(ctx context.Context) error {
 	if !r.active.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: the runner runs already", ErrInvalidArgument)
@@ -188,7 +190,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			failures = 0
-		case errors.Is(err, request.ErrClosed):
+		case errors.Is(err, request.ErrClosed), errors.Is(err, mqtt5.ErrClosed):
 			return err
 		case ctx.Err() == nil:
 			r.event(Event{Type: EventError, Err: err})

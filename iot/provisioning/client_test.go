@@ -132,6 +132,17 @@ func TestClient_errors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// An answer without anything is not a thing that is registered.
+	for format, payloads := range map[provisioning.Format][]string{provisioning.JSON: {"null", "", "[]", "{} {}"}, provisioning.CBOR: {"\xf6", "\xf7", "", "\x80", "\xc1\xf6"}} {
+		for _, payload := range payloads {
+			for _, suffix := range []string{"/accepted", "/rejected"} {
+				c, _, _ := answering(t, format, suffix, []byte(payload))
+				if r, err := c.RegisterThing(ctx, "fleet", "x", nil); !errors.Is(err, provisioning.ErrInvalidPayload) {
+					t.Errorf("%v %q: %+v, %v", format, payload, r, err)
+				}
+			}
+		}
+	}
 	if _, err := provisioning.NewClient(nil, provisioning.ClientOptions{}); !errors.Is(err, provisioning.ErrInvalidArgument) {
 		t.Error(err)
 	}

@@ -29,7 +29,7 @@ func (f Format) encode(v any) ([]byte, error) { return codec.Encode(f == CBOR, v
 
 // decode reads an object. Fields that are not known are ignored.
 func (f Format) decode(data []byte, v any) error {
-	if err := codec.Decode(f == CBOR, data, v); err != nil {
+	if err := codec.DecodeObject(f == CBOR, data, v); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidPayload, err)
 	}
 	return nil

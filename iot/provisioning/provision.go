@@ -399,7 +399,10 @@ func (p *provisioner) repeat(ctx context.Context, step func() error) error {
 			return err
 		}
 		p.event(err)
-		limit := min(p.MaxRetryDelay, p.MinRetryDelay<<min(failures, 16))
+		limit := p.MaxRetryDelay
+		if n := min(failures, 16); p.MinRetryDelay < limit>>n {
+			limit = p.MinRetryDelay << n
+		}
 		if err := sleep(ctx, rand.N(limit+1)); err != nil {
 			return err
 		}

@@ -6,8 +6,11 @@ package codec
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/iot/internal/jsonobject"
 )
 
 // decoder bounds what a payload may make of its bytes. Payloads have at most
@@ -44,4 +47,23 @@ func Decode(inCBOR bool, data []byte, v any) error {
 		return decoder.Unmarshal(data, v)
 	}
 	return json.Unmarshal(data, v)
+}
+
+// DecodeObject reads an object into v like Decode, which takes null for an object
+// without fields.
+func DecodeObject(inCBOR bool, data []byte, v any) error {
+	if !inCBOR {
+		return jsonobject.Decode(data, v)
+	}
+	if err := decoder.Unmarshal(data, v); err != nil {
+		return err
+	}
+	var fields map[any]cbor.RawMessage
+	if err := decoder.Unmarshal(data, &fields); err != nil {
+		return err
+	}
+	if fields == nil {
+		return errors.New("not a CBOR map")
+	}
+	return nil
 }

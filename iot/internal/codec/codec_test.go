@@ -42,6 +42,22 @@ func TestCodec(t *testing.T) {
 			t.Fatalf("%x and %x", first, again)
 		}
 	}
+	for _, data := range []string{"null", " null", "[]", "", "{}{}"} {
+		if err := DecodeObject(false, []byte(data), &document{}); err == nil {
+			t.Errorf("%q was read as an object", data)
+		}
+	}
+	for _, data := range []string{"\xf6", "\xf7", "\xc1\xf6", "\x80", "", "\xa0\xa0"} {
+		if err := DecodeObject(true, []byte(data), &document{}); err == nil {
+			t.Errorf("%x was read as a map", data)
+		}
+	}
+	for inCBOR, data := range map[bool]string{false: ` {"b":7} `, true: "\xbf\x61b\x07\xff"} {
+		var got document
+		if err := DecodeObject(inCBOR, []byte(data), &got); err != nil || got.B != 7 {
+			t.Errorf("%q: %+v, %v", data, got, err)
+		}
+	}
 	var v any
 	if err := Decode(true, bytes.Repeat([]byte{0x81}, 1000), &v); err == nil {
 		t.Error("1,000 levels were read")
