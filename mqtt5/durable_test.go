@@ -254,6 +254,61 @@ func TestDurable_backlog(t *testing.T) {
 	})
 }
 
+// slowReader is a store that takes a second to pass what it has read.
+type slowReader struct{ *memoryStore }
+
+func (s slowReader) Iterate(kind mqtt5.RecordKind, from uint64, yield func(mqtt5.StoreRecord) bool) error {
+	var list []mqtt5.StoreRecord
+	if err := s.memoryStore.Iterate(kind, from, func(r mqtt5.StoreRecord) bool {
+		list = append(list, r)
+		return true
+	}); err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		time.Sleep(time.Second)
+	}
+	for _, r := range list {
+		if !yield(r) {
+			break
+		}
+	}
+	return nil
+}
+
+// TestDurable_withdrawnFromTheBacklog withdraws a publish while the store reads
+// it.
+func TestDurable_withdrawnFromTheBacklog(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		disk := newMemoryDisk(0)
+		d := newDevice(t, srv, durable(slowReader{disk.open()}))
+		var want []string
+		for i := range 1100 {
+			d.PublishAsync(message(mqtt5.AtLeastOnce, "t", fmt.Sprint(i)), nil)
+			want = append(want, fmt.Sprint(i))
+		}
+		ctx, cancel := context.WithCancel(d.ctx)
+		last := d.do(func() error {
+			_, err := d.Publish(ctx, message(mqtt5.AtLeastOnce, "t", "withdrawn"))
+			return err
+		})
+		synctest.Wait()
+		watcher := watch(t, srv)
+		d.start()
+		time.Sleep(500 * time.Millisecond)
+		cancel()
+		if err := last.wait(); !errors.Is(err, mqtt5.ErrNotSent) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(time.Minute)
+		watcher.want(want...)
+		if ids := disk.ids(mqtt5.RecordPublish); len(ids) > 0 {
+			t.Errorf("the store still has %v", ids)
+		}
+	})
+}
+
 // onlooker is a client that sees what the broker routes.
 type onlooker struct {
 	t       *testing.T
@@ -291,7 +346,7 @@ func (w *onlooker) payloads() []string {
 func (w *onlooker) want(payloads ...string) {
 	w.t.Helper()
 	if got := w.payloads(); !slices.Equal(got, payloads) {
-		w.t.Errorf("%d messages %.200v, want %d %.200v", len(got), got, len(payloads), payloads)
+		w.t.Errorf("%d messages %.200s, want %d %.200s", len(got), fmt.Sprint(got), len(payloads), fmt.Sprint(payloads))
 	}
 }
 
