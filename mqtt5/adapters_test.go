@@ -111,6 +111,9 @@ func TestChannel(t *testing.T) {
 			if _, err := d.Channel(ctx, "", 1); !errors.As(err, &invalid) {
 				t.Errorf("got %v", err)
 			}
+			if _, err := d.Channel(ctx, "in", -1); !errors.As(err, &invalid) {
+				t.Errorf("negative size: %v", err)
+			}
 		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -296,13 +297,20 @@ func (c *Client) connectTransport(ctx context.Context) (connect *wire.Connect, c
 	}
 	callback = "Dial"
 	conn, err = c.opts.Dial(ctx, "tcp", c.opts.Address)
-	if err == nil && conn == nil {
+	if err == nil && absent(conn) {
 		err = errNoConnection
 	}
 	if err != nil {
 		return nil, nil, &DialError{Address: c.opts.Address, Err: attemptError(ctx, err)}
 	}
 	return connect, conn, nil
+}
+
+// absent reports whether there is no connection: none at all, or a nil pointer,
+// which is what a typed variable that was never set becomes.
+func absent(conn net.Conn) bool {
+	v := reflect.ValueOf(conn)
+	return conn == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // attemptError names the timeout in the error of an attempt that ran into it.

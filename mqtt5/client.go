@@ -332,10 +332,18 @@ func (c *Client) end() {
 // silent is the logger of clients without one.
 var silent = zap.NewNop()
 
-func (c *Client) hint(r Refusal) string {
+// hint asks for advice, on a goroutine of its own: who needs the error is told
+// of it even if Hint ends its goroutine.
+func (c *Client) hint(r Refusal) (text string) {
 	if c.opts.Hint == nil {
 		return ""
 	}
-	defer c.recovered("Hint")
-	return strings.TrimSpace(c.opts.Hint(r))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer c.recovered("Hint")
+		text = strings.TrimSpace(c.opts.Hint(r))
+	}()
+	<-done
+	return text
 }

@@ -58,7 +58,9 @@ func TestEndedContext_sendsNothing(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(d.ctx)
 		cancel(errWhy)
 		for name, call := range everyOperation(d) {
-			wantNotSent(t, name, call(ctx), errWhy)
+			err := call(ctx)
+			wantNotSent(t, name, err, errWhy)
+			wantNotSent(t, name, err, context.Canceled)
 		}
 		synctest.Wait()
 		if n := sentOperations(srv); n > 0 {

@@ -5,6 +5,7 @@ package mqtt5
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -352,9 +353,23 @@ func (d *durable) write(batch []*pendingChange) error {
 	if d.broken != nil {
 		return d.broken
 	}
-	var err error
+	return d.commit(changes)
+}
+
+// commit commits changes. A panic of the store is a failure of the store.
+func (d *durable) commit(changes []StoreChange) (err error) {
+	defer d.recovered(&err)
 	d.durability, err = d.store.Commit(changes)
 	return err
+}
+
+// recovered makes a panic of the store the error of a call.
+func (d *durable) recovered(err *error) {
+	if v := recover(); v != nil {
+		p := &PanicError{Callback: "Store", Value: v, Stack: debug.Stack()}
+		d.c.panicked(p)
+		*err = p
+	}
 }
 
 // again keeps what is not a new publish for the next commit: the store must not
@@ -399,16 +414,27 @@ func (d *durable) startLoad(from uint64) {
 	d.load.Add(1)
 	go func() {
 		defer d.load.Done()
-		list, end, err := d.read(from)
-		now := d.c.lock()
-		defer func() { d.c.unlock(now) }()
-		if err != nil {
-			d.c.events.Add(event{value: &StoreFailed{Err: err, Policy: d.opts.OnFailure}})
-			d.c.engine.LoadFailed()
-			return
-		}
-		d.c.engine.Loaded(now, list, end)
+		var list []engine.Restored
+		var end bool
+		err := errStoreGoexit
+		defer func() { d.loaded(list, end, err) }()
+		defer d.recovered(&err)
+		list, end, err = d.read(from)
 	}()
+}
+
+var errStoreGoexit = errors.New("mqtt5: the store ended the goroutine that read it")
+
+// loaded gives the engine what startLoad has read.
+func (d *durable) loaded(list []engine.Restored, end bool, err error) {
+	now := d.c.lock()
+	defer func() { d.c.unlock(now) }()
+	if err != nil {
+		d.c.events.Add(event{value: &StoreFailed{Err: err, Policy: d.opts.OnFailure}})
+		d.c.engine.LoadFailed()
+		return
+	}
+	d.c.engine.Loaded(now, list, end)
 }
 
 // close commits the remaining changes, and waits for that.

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,6 +188,78 @@ func TestDurable_failure(t *testing.T) {
 			}
 		}
 	})
+}
+
+// abortingStore is a store whose calls are aborted.
+type abortingStore struct {
+	mqtt5.Store
+	abort func()
+	armed atomic.Bool
+}
+
+func (s *abortingStore) Commit(changes []mqtt5.StoreChange) (mqtt5.Durability, error) {
+	if s.armed.Load() {
+		s.abort()
+	}
+	return s.Store.Commit(changes)
+}
+
+func (s *abortingStore) Iterate(kind mqtt5.RecordKind, from uint64, yield func(mqtt5.StoreRecord) bool) error {
+	if s.armed.Load() {
+		s.abort()
+	}
+	return s.Store.Iterate(kind, from, yield)
+}
+
+// TestDurable_storeAborts checks that a store that panics, or ends its
+// goroutine, has failed, and that the client goes on.
+func TestDurable_storeAborts(t *testing.T) {
+	for name, abort := range map[string]func(){"panics": func() { panic("store") }, "ends the goroutine": runtime.Goexit} {
+		bubble(t, name+" at a commit", func(t *testing.T) {
+			store := &abortingStore{Store: newMemoryDisk(time.Second).open(), abort: abort}
+			failed := 0
+			d := connected(t, mqtttest.NewServer(t), func(o *mqtt5.ClientOptions) {
+				durable(store)(o)
+				o.OnStoreFailed = func(*mqtt5.StoreFailed) { failed++ }
+			})
+			time.Sleep(time.Minute)
+			store.armed.Store(true)
+			ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
+			defer cancel()
+			_, err := d.Publish(ctx, message(mqtt5.AtLeastOnce, "t", ""))
+			if err == nil || errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, mqtt5.ErrNotSent) {
+				t.Errorf("publish: %v", err)
+			}
+			want(t, "QoS 0", d.publish(ctx, message(mqtt5.AtMostOnce, "t", "")).wait(), nil)
+			want(t, "stop", d.Stop(ctx, nil), nil)
+			want(t, "close", d.Close(), nil)
+			synctest.Wait()
+			if failed == 0 {
+				t.Error("the failure is not reported")
+			}
+		})
+		bubble(t, name+" at reading more", func(t *testing.T) {
+			store := &abortingStore{Store: newMemoryDisk(0).open(), abort: abort}
+			failed := 0
+			srv := mqtttest.NewServer(t)
+			d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+				durable(store)(o)
+				o.Durable.ReturnWhenStored = true
+				o.OnStoreFailed = func(*mqtt5.StoreFailed) { failed++ }
+			})
+			for range 2000 {
+				want(t, "publish", d.publish(d.ctx, message(mqtt5.AtLeastOnce, "t", "")).wait(), nil)
+			}
+			store.armed.Store(true)
+			d.start()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if failed == 0 {
+				t.Error("the failure is not reported")
+			}
+			want(t, "close", d.Close(), nil)
+		})
+	}
 }
 
 func TestDurable_expiry(t *testing.T) {

@@ -45,19 +45,22 @@ func (s *listeners) any() bool {
 // tell calls the handler of the options and the listeners, on the lane of
 // events.
 func tell[E any](c *Client, name string, option func(*E), event *E) {
-	if option != nil {
-		func() {
-			defer c.recovered(name)
-			option(event)
-		}()
-	}
 	c.listeners.mu.RLock()
 	all := c.listeners.all
 	c.listeners.mu.RUnlock()
-	for _, l := range all {
-		func() {
-			defer c.recovered("HandleEvents")
-			l.handle(event)
-		}()
+	defer c.tellAll(all, event) // even if the handler ends the goroutine
+	if option != nil {
+		defer c.recovered(name)
+		option(event)
 	}
+}
+
+// tellAll calls each listener, even if one before it ends the goroutine.
+func (c *Client) tellAll(all []*listener, event any) {
+	if len(all) == 0 {
+		return
+	}
+	defer c.tellAll(all[1:], event)
+	defer c.recovered("HandleEvents")
+	all[0].handle(event)
 }

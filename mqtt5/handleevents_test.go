@@ -4,6 +4,7 @@ package mqtt5_test
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -48,6 +49,29 @@ func TestHandleEvents(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// TestHandleEvents_othersEndTheGoroutine checks that each handler gets each event
+// when those before it end their goroutine, as a failed test does.
+func TestHandleEvents_othersEndTheGoroutine(t *testing.T) {
+	bubble(t, "all events", func(t *testing.T) {
+		d := newDevice(t, mqtttest.NewServer(t), func(o *mqtt5.ClientOptions) {
+			o.OnAttemptingConnect = func(*mqtt5.AttemptingConnect) { runtime.Goexit() }
+			o.OnConnectionSuccess = func(*mqtt5.ConnectionSuccess) { runtime.Goexit() }
+			o.OnDisconnection = func(*mqtt5.Disconnection) { runtime.Goexit() }
+			o.OnStopped = func(*mqtt5.Stopped) { runtime.Goexit() }
+		})
+		var got []string
+		d.HandleEvents(func(any) { runtime.Goexit() })
+		d.HandleEvents(func(event any) { got = append(got, fmt.Sprintf("%T", event)) })
+		d.start()
+		want(t, "stop", d.Stop(d.ctx, nil), nil)
+		synctest.Wait()
+		all := []string{"*mqtt5.AttemptingConnect", "*mqtt5.ConnectionSuccess", "*mqtt5.Disconnection", "*mqtt5.Stopped"}
+		if !slices.Equal(got, all) {
+			t.Errorf("got %q, want %q", got, all)
 		}
 	})
 }

@@ -355,15 +355,19 @@ func TestNil_isAnError(t *testing.T) {
 		d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
 			dial := o.Dial
 			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-				if dials++; dials == 1 {
+				switch dials++; dials {
+				case 1:
 					return nil, nil
+				case 2:
+					var conn *net.TCPConn // never set
+					return conn, nil
 				}
 				return dial(ctx, network, address)
 			}
 		})
 		d.start()
-		if f := d.lastFailure(); f.Err == nil {
-			t.Error("Dial returned neither a connection nor an error, which is no failure")
+		if f := d.lastFailure(); f.Err == nil || f.Attempt != 2 {
+			t.Errorf("Dial returned neither a connection nor an error, and the attempt %d failed with %v", f.Attempt, f.Err)
 		}
 		var invalid *mqtt5.ValidationError
 		check := func(what string, err error) {

@@ -100,8 +100,14 @@ func (c *Client) Messages(ctx context.Context, filter string) (iter.Seq[Message]
 // messages when ctx ends; remaining ones can still be read.
 //
 // A message is acknowledged when it is put in the channel. With
-// [ClientOptions.BorrowPayloads] the messages are clones.
+// [ClientOptions.BorrowPayloads] the messages are clones. Channel fails with a
+// [*ValidationError] if the filter is not valid or size is negative.
 func (c *Client) Channel(ctx context.Context, filter string, size int) (<-chan Message, error) {
+	if size < 0 {
+		v := problems{subject: "Channel"}
+		v.add("size", "is negative", "")
+		return nil, v.err()
+	}
 	ch := make(chan Message, size)
 	remove, err := c.Handle(filter, func(handling context.Context, m Message) {
 		if ctx.Err() != nil {

@@ -228,10 +228,10 @@ func (c *Client) handleFailure(ev *engine.Event) {
 	f := &ConnectionFailure{Err: c.eventError(ev), Connack: connackPacket(ev.Connack), Attempt: ev.Attempt, WillRetry: ev.Retry, Delay: ev.Delay}
 	c.log.Warn("connection attempt failed", zap.String("address", c.opts.Address), zap.Error(f.Err),
 		zap.Int("attempt", f.Attempt), zap.Bool("will_retry", f.WillRetry), zap.Duration("delay", f.Delay))
-	tell(c, "OnConnectionFailure", c.opts.OnConnectionFailure, f)
 	if c.opts.ShouldRetry != nil && ev.Retry {
-		c.askRetry(ev, f)
+		defer c.askRetry(ev, f) // the next attempt waits for it, even if a handler ends the goroutine
 	}
+	tell(c, "OnConnectionFailure", c.opts.OnConnectionFailure, f)
 }
 
 // askRetry asks ShouldRetry. The next attempt waits for the answer, which is

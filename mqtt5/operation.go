@@ -64,9 +64,19 @@ func submittable(ctx context.Context, operation string, packet bool) error {
 		return nilPacket(operation)
 	}
 	if ctx.Err() != nil {
-		return operationError(operation, false, context.Cause(ctx))
+		return operationError(operation, false, contextError(ctx))
 	}
 	return nil
+}
+
+// contextError returns why ctx has ended: its error, and its cause if there is
+// another one.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 func nilPacket(operation string) error {
@@ -198,7 +208,7 @@ func (c *Client) perform(ctx context.Context, now time.Duration, op *engine.Oper
 	}
 	now = c.wait(ctx, w)
 	if !w.completed {
-		c.withdraw(now, w, context.Cause(ctx))
+		c.withdraw(now, w, contextError(ctx))
 	}
 	r, sent = w.result, w.sent
 	c.done(w)

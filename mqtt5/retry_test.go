@@ -63,6 +63,49 @@ func TestShouldRetry_theAttemptWaitsForTheAnswer(t *testing.T) {
 	}
 }
 
+// TestShouldRetry_isAskedWhatever has other user code end the goroutine before
+// ShouldRetry is asked. The next attempt waits for its answer.
+func TestShouldRetry_isAskedWhatever(t *testing.T) {
+	for name, set := range map[string]func(o *mqtt5.ClientOptions){
+		"OnConnectionFailure": func(o *mqtt5.ClientOptions) {
+			o.OnConnectionFailure = func(*mqtt5.ConnectionFailure) { runtime.Goexit() }
+		},
+		"Hint": func(o *mqtt5.ClientOptions) {
+			o.Hint = func(mqtt5.Refusal) string { runtime.Goexit(); return "" }
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			srv := mqtttest.NewServer(t)
+			srv.Script(func(c *mqtttest.Conn) {
+				c.ExpectConnect()
+				c.Send(mqtttest.Connack{ReasonCode: mqtttest.NotAuthorized})
+			})
+			asked := 0
+			failures := 0
+			d := newDevice(t, srv, func(o *mqtt5.ClientOptions) {
+				set(o)
+				o.ShouldRetry = func(r mqtt5.RetryInfo) bool {
+					asked++
+					want(t, "reason", r.Err, mqtt5.ErrConnectionRefused)
+					return true
+				}
+			})
+			d.HandleEvents(func(event any) {
+				if _, ok := event.(*mqtt5.ConnectionFailure); ok {
+					failures++
+				}
+			})
+			want(t, "start", d.Start(), nil)
+			ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
+			defer cancel()
+			want(t, "connection", d.WaitConnected(ctx), nil)
+			if asked != 1 || failures != 1 {
+				t.Errorf("asked %d times, %d failures", asked, failures)
+			}
+		})
+	}
+}
+
 // TestShouldRetry_answerBelongsToItsRun gives the answer when it is too late for
 // it.
 func TestShouldRetry_answerBelongsToItsRun(t *testing.T) {

@@ -11,7 +11,8 @@ import "errors"
 // A store knows nothing of MQTT. It keeps records, each with a kind and a
 // number that is unique within its kind, and applies changes to them in
 // batches. What it returns is either what was committed or an error: it has to
-// detect damage. All methods may be called from any goroutine.
+// detect damage. All methods may be called from any goroutine. A Commit that
+// panics, or ends its goroutine, has failed.
 //
 // Package filestore has the implementation for a local disk.
 type Store interface {

@@ -5,6 +5,7 @@
 package commit
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -144,19 +145,38 @@ func (c *Committer[T]) Close() {
 	<-idle
 }
 
+var errGoexit = errors.New("mqtt5: the goroutine of a commit was ended")
+
 // run writes batches until only lazy changes are left.
 func (c *Committer[T]) run() {
+	writing := false
+	defer func() {
+		if writing { // Write has ended the goroutine
+			go c.run()
+		}
+	}()
 	for {
 		batch, through := c.take()
 		if batch == nil {
 			return
 		}
-		err := c.cfg.Write(batch)
+		writing = true
+		c.write(batch, through)
+		writing = false
+	}
+}
+
+// write writes one batch and reports how that went, even if Write ends the
+// goroutine.
+func (c *Committer[T]) write(batch []T, through uint64) {
+	err := errGoexit
+	defer func() {
 		if err != nil && c.cfg.Again != nil {
 			c.keep(batch)
 		}
 		c.cfg.Done(through, err)
-	}
+	}()
+	err = c.cfg.Write(batch)
 }
 
 // take returns the next batch, or nil and ends the run.

@@ -4,6 +4,7 @@ package commit
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -145,6 +146,29 @@ func TestWrite_failure(t *testing.T) {
 		check(t, "batches", d.batches, [][]int{{1, 2, 3, 4}, {2, 4, 5, 6}, {2, 4, 6, 7}})
 		check(t, "done", d.done, []uint64{4, 6, 7})
 		check(t, "failures", []bool{d.errs[0] != nil, d.errs[1] != nil, d.errs[2] != nil}, []bool{true, true, false})
+	})
+}
+
+// TestWrite_endsTheGoroutine has a write end its goroutine, as a failed test does.
+func TestWrite_endsTheGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		cfg := d.config()
+		write := cfg.Write
+		cfg.Write = func(batch []int) error {
+			if batch[0] == 1 {
+				runtime.Goexit()
+			}
+			return write(batch)
+		}
+		c := New(cfg)
+		c.Add(1)
+		synctest.Wait()
+		c.Add(2)
+		c.Close()
+		check(t, "batches", d.batches, [][]int{{2}})
+		check(t, "done", d.done, []uint64{1, 2})
+		check(t, "failures", []bool{d.errs[0] != nil, d.errs[1] != nil}, []bool{true, false})
 	})
 }
 
