@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,81 @@ func TestDurable_received(t *testing.T) {
 		if ids := disk.ids(mqtt5.RecordReceived); len(ids) != 0 {
 			t.Errorf("received: %v", ids)
 		}
+	})
+}
+
+// TestDurable_refused refuses a QoS 2 message: after a restart another message
+// may have its packet identifier.
+func TestDurable_refused(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(con *mqtttest.Conn) {
+			con.Accept()
+			con.Send(mqtttest.Publish{QoS: 2, Topic: "t", PacketID: 7, Payload: []byte("one")})
+			con.ExpectPacket(mqtttest.Pubrec{PacketID: 7, ReasonCode: mqtttest.QuotaExceeded})
+			con.Hang()
+		})
+		srv.Script(func(con *mqtttest.Conn) {
+			con.Accept(resumed)
+			con.Send(mqtttest.Publish{QoS: 2, Topic: "t", PacketID: 7, Payload: []byte("two")})
+			con.ExpectPacket(mqtttest.Pubrec{PacketID: 7})
+			con.Hang()
+		})
+		disk := newMemoryDisk(time.Second)
+		var handled []string
+		for range 2 {
+			store := disk.open()
+			d := connected(t, srv, func(o *mqtt5.ClientOptions) {
+				durable(store)(o)
+				o.OnMessage = func(_ context.Context, m mqtt5.Message) {
+					handled = append(handled, string(m.Payload))
+					if len(handled) == 1 {
+						ack, err := m.TakeAck()
+						want(t, "take", err, nil)
+						want(t, "reject", ack.Reject(mqtt5.PubackQuotaExceeded, ""), nil)
+					}
+				}
+			})
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			store.kill()
+			d.Close()
+		}
+		if !slices.Equal(handled, []string{"one", "two"}) {
+			t.Errorf("handled %q", handled)
+		}
+	})
+}
+
+// TestDurable_pubcompOfALostConnection loses the connection while a PUBCOMP
+// waits for the store: on the next one only a PUBREL asks for it.
+func TestDurable_pubcompOfALostConnection(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(con *mqtttest.Conn) {
+			con.Accept()
+			con.Send(mqtttest.Publish{QoS: 2, Topic: "t", PacketID: 7, Payload: []byte("x")})
+			con.ExpectPacket(mqtttest.Pubrec{PacketID: 7})
+			con.Send(mqtttest.Pubrel{PacketID: 7})
+			con.Sleep(100 * time.Millisecond)
+			con.Close()
+		})
+		srv.Script(func(con *mqtttest.Conn) {
+			con.Accept(resumed)
+			con.ExpectSilence(20 * time.Second)
+			con.Send(mqtttest.Pubrel{PacketID: 7})
+			con.ExpectPubcomp()
+			con.ExpectSilence(20 * time.Second)
+			con.Hang()
+		})
+		disk := newMemoryDisk(10 * time.Second)
+		d := connected(t, srv, func(o *mqtt5.ClientOptions) {
+			durable(disk.open())(o)
+			o.MinReconnectDelay, o.MaxReconnectDelay = time.Second, time.Second
+			o.OnMessage = func(context.Context, mqtt5.Message) {}
+		})
+		time.Sleep(2 * time.Minute)
+		d.Close()
 	})
 }
 
