@@ -149,7 +149,7 @@ func (p *probe) examine(ctx context.Context, o DiagnoseOptions, client *mqtt5.Cl
 	}
 	select {
 	case success := <-p.connected:
-		p.ok(StageConnect, time.Since(begun), fmt.Sprintf("connected as %q, keep alive %d s", success.Settings.ClientID, success.Settings.ServerKeepAliveSeconds))
+		p.accepted(success.Settings, time.Since(begun))
 	case err := <-p.failed:
 		stage := Explain(err).Stage
 		if stage == StageMQTT || stage == StageOptions {
@@ -157,7 +157,7 @@ func (p *probe) examine(ctx context.Context, o DiagnoseOptions, client *mqtt5.Cl
 		}
 		p.fail(stage, 0, err)
 	case <-ctx.Done():
-		p.fail(StageConnect, 0, context.Cause(ctx))
+		p.abandon(unfinished(ctx), client)
 	}
 	p.clock(ctx)
 	if p.failedAt() != "" {
@@ -168,6 +168,49 @@ func (p *probe) examine(ctx context.Context, o DiagnoseOptions, client *mqtt5.Cl
 	defer cancel()
 	_ = client.Stop(stop, nil)
 }
+
+// accepted notes that the server accepted the connection, and on which terms.
+func (p *probe) accepted(s mqtt5.NegotiatedSettings, took time.Duration) {
+	detail := fmt.Sprintf("connected as %q, keep alive %d s", s.ClientID, s.ServerKeepAliveSeconds)
+	if asked := p.keepAlive; asked != nil && *asked != s.ServerKeepAliveSeconds {
+		p.warn(StageConnect, detail, fmt.Sprintf("the server replaced the keep alive of %d s: AWS IoT Core accepts 30 to 1200 s", *asked))
+		return
+	}
+	p.ok(StageConnect, took, detail)
+}
+
+// abandon ends the attempt, and blames the step that had no result by then.
+func (p *probe) abandon(err error, client *mqtt5.Client) {
+	p.mu.Lock()
+	p.abandoned = err
+	p.mu.Unlock()
+	_ = client.Close() // ends the dial, which then says how far it came
+	select {
+	case <-p.dialed:
+	case <-time.After(time.Second):
+	}
+	if p.failedAt() == "" {
+		p.fail(p.pending(), 0, err)
+	}
+}
+
+// unfinished is the error of the step that was waited for when ctx ended.
+func unfinished(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return &unfinishedError{"no answer before the time for the diagnosis ended", ctx.Err()}
+	}
+	return &unfinishedError{"interrupted before an answer came", ctx.Err()}
+}
+
+// unfinishedError is why a step has no result.
+type unfinishedError struct {
+	text  string
+	cause error
+}
+
+func (e *unfinishedError) Error() string { return "iot: " + e.text }
+
+func (e *unfinishedError) Unwrap() error { return e.cause }
 
 // certificate looks at the client's own certificate.
 func (p *probe) certificate(ctx context.Context) {

@@ -221,7 +221,7 @@ func (c *connector) explainFailure(err error, clientID string) error {
 		} else {
 			e.Hint = "check what the server logs"
 			if c.tls == nil {
-				e.Hint = "check that this port is one without TLS; if it is, check what the server logs"
+				e.Hint = "the port probably requires TLS: leave out WithPlaintext; if it does not, check what the server logs"
 			}
 		}
 	case errors.Is(err, mqtt5.ErrConnackTimeout):

@@ -41,16 +41,19 @@ type probe struct {
 	proxied   bool
 	websocket bool
 	signed    bool
+	keepAlive *uint16 // in seconds, as configured
 
 	connected chan *mqtt5.ConnectionSuccess
 	failed    chan error
+	dialed    chan struct{} // closed after the dial
 
-	mu     sync.Mutex
-	checks map[string]Check
+	mu        sync.Mutex
+	checks    map[string]Check
+	abandoned error // why the diagnosis ended before the attempt did
 }
 
 func newProbe() *probe {
-	return &probe{connected: make(chan *mqtt5.ConnectionSuccess, 1), failed: make(chan error, 1), checks: map[string]Check{}}
+	return &probe{connected: make(chan *mqtt5.ConnectionSuccess, 1), failed: make(chan error, 1), dialed: make(chan struct{}), checks: map[string]Check{}}
 }
 
 // maxSkew is how far the clock may be off before signatures are refused.
@@ -125,6 +128,18 @@ func (p *probe) fail(step string, d time.Duration, err error) {
 	p.set(Check{Step: step, Status: CheckFailed, Detail: err.Error(), Hint: Explain(err).Hint, Duration: d, Err: err})
 }
 
+// pending is the step of connecting that has no result yet.
+func (p *probe) pending() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, step := range p.steps() {
+		if _, known := p.checks[step]; !known && step != StepClock {
+			return step
+		}
+	}
+	return StageConnect
+}
+
 // failedAt is the first step that failed, "" if none did.
 func (p *probe) failedAt() string {
 	p.mu.Lock()
@@ -190,13 +205,22 @@ func (p *probe) through(dial mqtt5.DialFunc) mqtt5.DialFunc {
 
 // above watches all layers together.
 func (p *probe) above(dial mqtt5.DialFunc) mqtt5.DialFunc {
+	var once sync.Once
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		defer once.Do(func() { close(p.dialed) })
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			// What came before the stage that failed has succeeded.
 			stage := Explain(err).Stage
 			if stage == StageUpgrade {
 				p.passed(StageCredentials, StageTLS)
+			}
+			p.mu.Lock()
+			abandoned := p.abandoned
+			p.mu.Unlock()
+			if abandoned != nil {
+				p.fail(stage, 0, abandoned)
+				return conn, err
 			}
 			p.fail(stage, 0, err)
 			return conn, err
@@ -233,6 +257,7 @@ func (p *probe) passed(steps ...string) {
 
 // handlers let the probe see the outcome of the attempt, of which there is one.
 func (p *probe) handlers(o *mqtt5.ClientOptions) {
+	p.keepAlive = o.Connect.KeepAliveSeconds
 	success, failure := o.OnConnectionSuccess, o.OnConnectionFailure
 	o.OnConnectionSuccess = func(s *mqtt5.ConnectionSuccess) {
 		select {

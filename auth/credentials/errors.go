@@ -61,14 +61,11 @@ func (e *Error) Error() string {
 	}
 	// A server's message must not forge lines of a log.
 	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n':
-			return ';'
-		case r < ' ' || r == 0x7f:
+		if r < ' ' || r == 0x7f {
 			return -1
 		}
 		return r
-	}, text)
+	}, strings.ReplaceAll(text, "\n", "; "))
 }
 
 // Unwrap returns the cause.

@@ -63,12 +63,12 @@ func (d *doctor) run(ctx context.Context, args []string) error {
 		t.Options = append(t.Options, iot.WithClientID(id+"-doctor"))
 		note = fmt.Sprintf("examined as %s-doctor, because a device that runs as %s would be thrown out; -take-over connects as %s", id, id, id)
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	limited, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	progress := time.AfterFunc(time.Second, func() {
 		fmt.Fprintf(os.Stderr, "awsiot: examining the connection to %s ...\n", t.Endpoint)
 	})
-	report := iot.Diagnose(ctx, t.Endpoint, t.Method, iot.DiagnoseOptions{Topic: d.topic}, t.Options...)
+	report := iot.Diagnose(limited, t.Endpoint, t.Method, iot.DiagnoseOptions{Topic: d.topic}, t.Options...)
 	progress.Stop()
 	if report.Endpoint == "" {
 		report.Endpoint = t.Endpoint
@@ -96,7 +96,7 @@ func (d *doctor) run(ctx context.Context, args []string) error {
 			return err
 		}
 	} else {
-		p := &page{w: os.Stdout, width: width(), colour: cli.IsTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
+		p := &page{w: os.Stdout, width: cli.Width(os.Stdout), colour: cli.Colours(os.Stdout)}
 		p.report(report, note)
 	}
 	if report.Err() != nil {
@@ -196,12 +196,4 @@ func (p *page) line(status iot.CheckStatus, text string, indent int) {
 		return
 	}
 	fmt.Fprintf(p.w, "%s %s\n", m.mark, strings.TrimRight(body, " "))
-}
-
-// width is that of the terminal, as the shell says it; 100 columns otherwise.
-func width() int {
-	if n, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && n >= 40 {
-		return n
-	}
-	return 100
 }

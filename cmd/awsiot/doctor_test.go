@@ -209,6 +209,14 @@ var setUps = []setUp{
 	{"keep-alive-of-a-second", 0, with(func(t *testing.T, core *iottest.Core) []string {
 		return append(target(t, core, "device"), "-keep-alive", "1s")
 	})},
+	{"silent-server", 1, with(func(t *testing.T, core *iottest.Core) []string {
+		silent := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+		return replace(target(t, core, "device"), "-port", silent, "-timeout", "2s")
+	})},
+	{"server-without-connack", 1, with(func(t *testing.T, core *iottest.Core) []string {
+		silent := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+		return []string{"-endpoint", "localhost", "-port", silent, "-plaintext", "-timeout", "2s"}
+	})},
 	{"ca-is-a-private-key", 1, with(func(t *testing.T, core *iottest.Core) []string {
 		args := target(t, core, "device")
 		return replace(args, "-ca", value(args, "-key"))

@@ -38,6 +38,7 @@ func jobsCommand() *cli.Command {
 			})
 			set.Files("state", "handlers")
 			j.session = defineSession(set)
+			j.thing = true
 			return j.run
 		},
 	}

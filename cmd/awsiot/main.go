@@ -59,8 +59,11 @@ func program() *cli.Program {
 func explain(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "\n  ")
 	e := iot.Explain(err)
-	if errors.Is(err, iot.ErrInvalidOptions) || errors.Is(err, iot.ErrInvalidEndpoint) {
+	switch {
+	case errors.Is(err, iot.ErrInvalidOptions), errors.Is(err, iot.ErrInvalidEndpoint):
 		e.Stage = iot.StepSettings // as the doctor calls it
+	case e.Stage == iot.StageOptions:
+		e.Stage = "" // a packet was wrong, no stage of the connection failed
 	}
 	if e.Hint != "" {
 		text = strings.TrimSuffix(strings.ReplaceAll(text, "; "+e.Hint, ""), "; ")

@@ -122,7 +122,11 @@ type follow struct {
 
 func start(t *testing.T, args ...string) *follow {
 	t.Helper()
-	cmd := command(t, args...)
+	return startCommand(t, command(t, args...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *follow {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -317,7 +321,7 @@ func TestSub_survivesReconnects(t *testing.T) {
 
 // The environment and profiles stand for flags; flags come first.
 func TestConnect_environmentAndProfile(t *testing.T) {
-	core := iottest.Start(t)
+	core := iottest.Start(t, func(o *iottest.Options) { o.PlainTCP = true })
 	dir := t.TempDir()
 	files, err := core.Device(t, "device").WriteFiles(dir)
 	if err != nil {
@@ -329,7 +333,7 @@ func TestConnect_environmentAndProfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := environment("AWS_IOT_ENDPOINT=localhost", fmt.Sprintf("AWS_IOT_PORT=%d", core.Port()), "AWS_IOT_CA="+files.CA, "AWS_IOT_CERT="+files.Cert,
-		"AWS_IOT_KEY="+files.Key, "AWS_IOT_CLIENT_ID=of-the-environment", "AWS_IOT_IDENTITY_POOL_ID=us-east-1:1", "AWS_IOT_PROXY=http://127.0.0.1:1")
+		"AWS_IOT_KEY="+files.Key, "AWS_IOT_CLIENT_ID=of-the-environment", "AWS_IOT_IDENTITY_POOL_ID=us-east-1:1")
 	for _, tt := range []struct {
 		test   string
 		env    []string
@@ -344,7 +348,9 @@ func TestConnect_environmentAndProfile(t *testing.T) {
 		{"profile of the environment", environment("AWS_IOT_PROFILE=" + profile), nil, 0, "connected to localhost"},
 		{"environment over profile", environment("AWS_IOT_CLIENT_ID=mine"), []string{"-profile", profile}, 0, "as mine"},
 		{"no profile", environment(), []string{"-profile", "nobody"}, 2, "there is no profile"},
-		{"wrong value", environment("AWS_IOT_PORT=x"), []string{"-profile", profile}, 2, "AWS_IOT_PORT: parse error"},
+		{"wrong value", environment("AWS_IOT_PORT=x"), []string{"-profile", profile}, 2, "AWS_IOT_PORT: invalid value \"x\": it is a whole number"},
+		{"proxy of the environment", append(env, "AWS_IOT_PROXY=ftp://x"), nil, 1, "scheme of the proxy URL"},
+		{"another connection without TLS", env, []string{"-plaintext", "-port", fmt.Sprint(core.TCPPort())}, 0, "connected to localhost"},
 		{"nothing", environment(), nil, 2, "-endpoint is missing (or AWS_IOT_ENDPOINT)"},
 		{"no method", environment(), []string{"-endpoint", "x"}, 2, "nothing says how to authenticate"},
 	} {
@@ -362,7 +368,15 @@ func TestUsage(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"pubb", "there is no command \"pubb\" (did you mean pub?)"},
 		{"pub -qoz 1", "there is no flag -qoz (did you mean -qos?)"},
-		{"pub -qos x a", "invalid value \"x\" for flag -qos"},
+		{"pub -n 3 a", "there is no flag -n; see"},
+		{"pub -qso 1 a", "there is no flag -qso (did you mean -qos?)"},
+		{"pub -qos x a", "-qos: invalid value \"x\": it is a whole number"},
+		{"pub -timeout 5 a", "-timeout: invalid value \"5\": a time has a unit, such as 30s or 5m"},
+		{"pub -q=maybe a", "-q: invalid value \"maybe\": it is true or false"},
+		{"pub -property x a", "-property: invalid value \"x\": it is not of the form NAME=VALUE"},
+		{"bench -rate x", "-rate: invalid value \"x\": it is a number"},
+		{"bench -size x", "\"x\" is not a size"},
+		{"jobs list -plaintext -endpoint x", "-thing is missing"},
 		{"pub", "the TOPIC is missing"},
 		{"pub a b c", "unexpected argument \"c\""},
 		{"pub a -qos 3", "-qos 3: it is 0, 1 or 2"},
@@ -393,6 +407,11 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	out, _, _ := run(t, "", "pub", "-h")
+	for _, text := range []string{"(default 30s)", "(default 1)"} {
+		if !strings.Contains(out, text) {
+			t.Errorf("no default %q", text)
+		}
+	}
 	for _, heading := range []string{"\nMessage\n", "\nWhere to connect\n", "\nWith AWS credentials (", "\nWho connects\n"} {
 		if !strings.Contains(out, heading) {
 			t.Errorf("no group %q", heading)

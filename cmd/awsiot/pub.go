@@ -98,7 +98,7 @@ func (p *pub) run(ctx context.Context, args []string) (err error) {
 		}
 		err = p.each(ctx, args[0])
 	} else {
-		payload, err := p.payload(args[1:])
+		payload, err := p.payload(ctx, args[1:])
 		if err != nil {
 			return err
 		}
@@ -116,14 +116,14 @@ func (p *pub) run(ctx context.Context, args []string) (err error) {
 }
 
 // payload is the one message.
-func (p *pub) payload(args []string) (payload []byte, err error) {
+func (p *pub) payload(ctx context.Context, args []string) (payload []byte, err error) {
 	switch {
 	case len(args) == 1:
 		payload = []byte(args[0])
 	case p.file != "":
 		payload, err = os.ReadFile(p.file)
 	default:
-		payload, err = io.ReadAll(os.Stdin)
+		payload, err = p.stdin(ctx, "the message")
 	}
 	if err == nil && p.hex {
 		payload, err = p.decode(payload)
@@ -144,6 +144,9 @@ func (p *pub) each(ctx context.Context, topic string) error {
 	type line struct {
 		text []byte
 		err  error
+	}
+	if cli.IsTerminal(os.Stdin) {
+		p.sayf("type a message a line; %s ends it", endOfInput)
 	}
 	lines := make(chan line)
 	go func() {

@@ -41,7 +41,7 @@ func TestShadow(t *testing.T) {
 		t.Errorf("delete: status %d, %q", status, errs)
 	}
 	watch.end()
-	for args, want := range map[string]string{"shadow": "what to do is missing", "shadow fix": `unknown action "fix"`, "shadow update {}": "neither", "shadow get x": "unexpected"} {
+	for args, want := range map[string]string{"shadow": "what to do is missing", "shadow fix": `unknown action "fix"`, "shadow update {}": "neither", "shadow get -plaintext -endpoint x": "-thing is missing", "shadow get x": "unexpected"} {
 		if _, errs, status := run(t, "", strings.Fields(args)...); status != 2 || !strings.Contains(errs, want) {
 			t.Errorf("%s: status %d, %q", args, status, errs)
 		}
@@ -66,22 +66,51 @@ func TestJobs(t *testing.T) {
 	r.end()
 }
 
-// After `source DIR/env` the other commands find the core without flags.
-func TestCore(t *testing.T) {
+// startCore runs `awsiot core`, and returns it and the environment after
+// `source DIR/env`.
+func startCore(t *testing.T, proxyAddr string) (c *follow, env []string) {
+	t.Helper()
 	dir := t.TempDir()
-	c := start(t, "core", "-dir", dir, "-addr", "127.0.0.1:0", "-mtls-addr", "127.0.0.1:0", "-http", "off", "-proxy-addr", "off")
+	c = start(t, "core", "-dir", dir, "-addr", "127.0.0.1:0", "-mtls-addr", "127.0.0.1:0", "-http", "off", "-proxy-addr", proxyAddr)
 	c.next(c.lines, "source ")
 	data, err := os.ReadFile(filepath.Join(dir, "env"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := environment()
+	env = environment()
 	for line := range strings.Lines(string(data)) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "export "); ok {
 			name, value, _ := strings.Cut(v, "=")
 			env = append(env, name+"="+strings.Trim(value, "'"))
 		}
 	}
+	return c, env
+}
+
+// A role alias gets its credentials through the proxy that the connection takes:
+// nothing but the proxy knows the names of the core.
+func TestConnect_credentialsThroughProxy(t *testing.T) {
+	c, env := startCore(t, "127.0.0.1:0")
+	of := func(name string) (value string) {
+		for _, v := range env {
+			if rest, ok := strings.CutPrefix(v, name+"="); ok {
+				value = rest
+			}
+		}
+		return value
+	}
+	env = append(env, "AWS_IOT_PROXY="+of("AWS_IOT_CORE_PROXY"))
+	args := []string{"pub", "a/b", "x", "-method", "role-alias", "-endpoint", of("AWS_IOT_ENDPOINT_NAME"), "-port", "443",
+		"-credentials-endpoint", of("AWS_IOT_CREDENTIALS_ENDPOINT_NAME")}
+	if out, errs, status := runWith(t, env, "", args...); status != 0 || !strings.Contains(errs, "1 byte to a/b: acknowledged") {
+		t.Errorf("status %d, %s%s", status, out, errs)
+	}
+	c.end()
+}
+
+// After `source DIR/env` the other commands find the core without flags.
+func TestCore(t *testing.T) {
+	c, env := startCore(t, "off")
 	if out, errs, status := runWith(t, env, "", "doctor"); status != 0 || !strings.Contains(out, "works") {
 		t.Errorf("doctor: status %d, %s%s", status, out, errs)
 	}

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -23,6 +25,7 @@ type session struct {
 	quiet   bool
 	retry   bool
 	timeout time.Duration
+	thing   bool // the command is about a thing
 
 	client   *mqtt5.Client
 	endpoint string
@@ -32,6 +35,9 @@ type session struct {
 	mu        sync.Mutex
 	connected int
 }
+
+// endOfInput is what ends the input of a terminal.
+var endOfInput = map[bool]string{false: "Ctrl-D", true: "Ctrl-Z and Enter"}[runtime.GOOS == "windows"]
 
 // defineSession defines the flags of commands that connect.
 func defineSession(set *cli.Flags) *session {
@@ -58,6 +64,9 @@ func (s *session) start(options ...iot.Option) error {
 	t, err := s.flags.Target()
 	if err != nil {
 		return err
+	}
+	if s.thing && s.flags.Thing() == "" {
+		return cli.Usagef("-thing is missing: the name of the thing")
 	}
 	s.endpoint = t.Endpoint
 	failed := make(chan error, 1)
@@ -150,6 +159,28 @@ func (s *session) limit(ctx context.Context) (context.Context, context.CancelFun
 func (s *session) sayf(format string, args ...any) {
 	if !s.quiet {
 		fmt.Fprintf(os.Stderr, "awsiot: "+format+"\n", args...)
+	}
+}
+
+// stdin reads standard input to its end, or until ctx ends.
+func (s *session) stdin(ctx context.Context, what string) ([]byte, error) {
+	if cli.IsTerminal(os.Stdin) {
+		s.sayf("type %s, then %s", what, endOfInput)
+	}
+	type input struct {
+		data []byte
+		err  error
+	}
+	read := make(chan input, 1)
+	go func() {
+		data, err := io.ReadAll(os.Stdin)
+		read <- input{data, err}
+	}()
+	select {
+	case in := <-read:
+		return in.data, in.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

@@ -7,8 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"strings"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/cmd/internal/cli"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/shadow"
@@ -31,6 +30,7 @@ func shadowCommand() *cli.Command {
 				set.StringVar(&j.name, "name", "", "`name` of a named shadow (default: the classic one)")
 			})
 			j.session = defineSession(set)
+			j.thing = true
 			return j.run
 		},
 	}
@@ -43,15 +43,18 @@ func (j *shadowJob) run(ctx context.Context, args []string) error {
 	var state struct{ Desired, Reported shadow.Field[json.RawMessage] }
 	switch action := args[0]; {
 	case action == "update" && len(args) <= 2:
-		text, err := operandOrStdin(args[1:])
-		if err != nil {
-			return err
+		text := []byte(strings.Join(args[1:], ""))
+		if len(args) == 1 {
+			var err error
+			if text, err = j.stdin(ctx, "the state"); err != nil {
+				return err
+			}
 		}
 		if err := json.Unmarshal(text, &state); err != nil {
 			return cli.Usagef("STATE is not of the form {\"desired\":{...},\"reported\":{...}}: %v", err)
 		}
 		if state.Desired.IsZero() && state.Reported.IsZero() {
-			return cli.Usagef("STATE has neither \"desired\" nor \"reported\"")
+			return cli.Usagef("STATE has neither \"desired\" nor \"reported\"; it is what a document has below \"state\"")
 		}
 	case action != "get" && action != "delete" && action != "watch" && action != "update":
 		return cli.Usagef("unknown action %q: it is get, update, delete or watch", action)
@@ -127,12 +130,4 @@ func (j *shadowJob) watch(ctx context.Context, s *shadow.Shadow[json.RawMessage]
 func printLine(document []byte) error {
 	_, err := fmt.Println(string(document))
 	return err
-}
-
-// operandOrStdin is the one operand, or what standard input holds.
-func operandOrStdin(args []string) ([]byte, error) {
-	if len(args) == 1 {
-		return []byte(args[0]), nil
-	}
-	return io.ReadAll(os.Stdin)
 }

@@ -98,15 +98,23 @@ func (s *sub) run(ctx context.Context, filters []string) error {
 	case err := <-s.done:
 		return err
 	case <-ctx.Done():
-		return nil
+		return s.short(ctx.Err())
 	case <-timeout:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.n == 0 {
-			return nil
-		}
-		return fmt.Errorf("%d of %d messages came within %v", s.seen, s.n, s.wait)
+		return s.short(nil)
 	}
+}
+
+// short is the error if fewer messages came than -n asks for.
+func (s *sub) short(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.seen >= s.n:
+		return nil
+	case cause != nil:
+		return fmt.Errorf("%d of %d messages came: %w", s.seen, s.n, cause)
+	}
+	return fmt.Errorf("%d of %d messages came within %v", s.seen, s.n, s.wait)
 }
 
 // message prints a message. It runs on the client's goroutine for handlers, so

@@ -53,7 +53,8 @@ func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(fo
 var ErrReported = errors.New("failed")
 
 // Run runs the subcommand that args name and returns the status of the process:
-// 0, 1 if it failed, 2 if the command line is wrong. explain words an error.
+// 0, 1 if it failed, 2 if the command line is wrong, 130 if it ended early
+// because ctx was canceled. explain words an error.
 func (p *Program) Run(ctx context.Context, args []string, explain func(error) string) int {
 	if p.Stdout == nil {
 		p.Stdout = os.Stdout
@@ -99,6 +100,11 @@ func (p *Program) Run(ctx context.Context, args []string, explain func(error) st
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.Stderr, "%s %s: %v; see `%s %s -h`\n", p.Name, c.Name, err, p.Name, c.Name)
 		return 2
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		text := strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+		fmt.Fprintf(p.Stderr, "%s %s: %s\n", p.Name, c.Name, text)
+		return 130
 	}
 	fmt.Fprintf(p.Stderr, "%s %s: %s\n", p.Name, c.Name, explain(err))
 	return 1
@@ -159,21 +165,37 @@ func (p *Program) commandHelp(c *Command, f *Flags) string {
 			} else {
 				fmt.Fprintf(&b, "  %-26s", head)
 			}
-			b.WriteString(wrap(usage, 76-28, strings.Repeat(" ", 28)) + "\n")
+			b.WriteString(wrap(withDefault(usage, fl.DefValue), 76-28, strings.Repeat(" ", 28)) + "\n")
 		}
 	}
 	return b.String()
 }
 
+// withDefault adds the default to the description of a flag that does not
+// describe it, unless it is the zero value.
+func withDefault(usage, value string) string {
+	switch value {
+	case "", "0", "false", "0s":
+		return usage
+	}
+	if strings.Contains(usage, "(default") {
+		return usage
+	}
+	if short, ok := strings.CutSuffix(value, "m0s"); ok {
+		value = short + "m"
+	}
+	return usage + " (default " + value + ")"
+}
+
 // suggest names the candidate that is closest to what was typed, if one is.
 func suggest(typed string, candidates []string, dash string) string {
-	best, least := "", 3
+	best, least := "", min(3, len(typed))
 	for _, c := range candidates {
 		d := distance(typed, c)
 		if strings.HasPrefix(c, typed) && len(typed) > 1 {
 			d = 1
 		}
-		if d < least {
+		if d < least || d == least && best != "" && len(c) == len(typed) && len(best) != len(typed) {
 			best, least = c, d
 		}
 	}

@@ -7,7 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Flags are the flags of a command, in groups.
@@ -82,6 +85,42 @@ func (f *Flags) parse(args []string) (operands []string, err error) {
 	}
 }
 
+// SetValue sets a flag from another source than the command line. [Flags.Given]
+// does not report it.
+func (f *Flags) SetValue(name, value string) error {
+	fl := f.Lookup(name)
+	if err := fl.Value.Set(value); err != nil {
+		return valueError(fl, value, err)
+	}
+	return nil
+}
+
+// valueError says which form the value of a flag has. Flags of this program's own
+// types say so themselves.
+func valueError(fl *flag.Flag, value string, err error) error {
+	g, ok := fl.Value.(flag.Getter)
+	if !ok {
+		return fmt.Errorf("invalid value %q: %w", value, err)
+	}
+	form := ""
+	switch g.Get().(type) {
+	case time.Duration:
+		form = "a time has a unit, such as 30s or 5m"
+	case int:
+		form = "it is a whole number"
+	case float64:
+		form = "it is a number"
+	case bool:
+		form = "it is true or false"
+	default:
+		return fmt.Errorf("invalid value %q: %w", value, err)
+	}
+	return fmt.Errorf("invalid value %q: %s", value, form)
+}
+
+// invalidValue is how package flag words a value that it could not set.
+var invalidValue = regexp.MustCompile(`(?s)^invalid (?:boolean )?value ("(?:[^"\\]|\\.)*") for (?:flag )?-([^:]+): (.*)$`)
+
 // wrong words a mistake in the flags in one line.
 func (f *Flags) wrong(err error) error {
 	text := err.Error()
@@ -89,6 +128,11 @@ func (f *Flags) wrong(err error) error {
 		var names []string
 		f.VisitAll(func(fl *flag.Flag) { names = append(names, fl.Name) })
 		return fmt.Errorf("there is no flag -%s%s", name, suggest(strings.TrimLeft(name, "-"), names, "-"))
+	}
+	if m := invalidValue.FindStringSubmatch(text); m != nil {
+		if value, unquoted := strconv.Unquote(m[1]); unquoted == nil && f.Lookup(m[2]) != nil {
+			return fmt.Errorf("-%s: %w", m[2], valueError(f.Lookup(m[2]), value, errors.New(m[3])))
+		}
 	}
 	return err
 }

@@ -56,8 +56,7 @@ type Flags struct {
 
 // EnvPrefix begins the names of the variables that stand for flags:
 // AWS_IOT_ENDPOINT for -endpoint, AWS_IOT_CLIENT_ID for -client-id. The file that
-// `awsiot core` prints for the shell sets them. -proxy has no variable of its own:
-// the usual ones hold a proxy, with -proxy env.
+// `awsiot core` writes for the shell sets them.
 const EnvPrefix = "AWS_IOT_"
 
 // Variable is the name of the variable that stands for a flag.
@@ -141,9 +140,10 @@ func (f *Flags) CA() string { return f.ca }
 // Plaintext reports whether there is no TLS.
 func (f *Flags) Plaintext() bool { return f.plaintext }
 
-// Thing is the name of the thing: that of -thing, else the client id.
+// Thing is the name of the thing: that of -thing, else that of -client-id, else
+// "".
 func (f *Flags) Thing() string {
-	if f.alias.ThingName != "" {
+	if f.alias.ThingName != "" || !f.named {
 		return f.alias.ThingName
 	}
 	return f.ClientID
@@ -181,14 +181,13 @@ func (f *Flags) complete() error {
 			continue
 		}
 		value, source := os.Getenv(Variable(name)), Variable(name)
-		if value == "" || name == "proxy" {
+		if value == "" {
 			value, source = fromProfile[name], "profile "+f.Profile+": "+name
 		}
 		if value == "" {
 			continue
 		}
-		// Set by the value alone, so that Given keeps its meaning.
-		if err := f.set.Lookup(name).Value.Set(value); err != nil {
+		if err := f.set.SetValue(name, value); err != nil {
 			return cli.Usagef("%s: %v", source, err)
 		}
 	}

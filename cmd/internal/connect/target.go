@@ -11,6 +11,7 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
 	"github.com/gocrt/aws-iot-device-sdk-go/cmd/internal/cli"
+	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/pkcs11"
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
@@ -61,12 +62,16 @@ func (f *Flags) Target() (*Target, error) {
 		if f.password != "" {
 			options = append(options, iot.WithPassword([]byte(f.password)))
 		}
-		if f.cert != "" {
+		if f.cert != "" && !f.withoutIdentity() {
 			options = append(options, iot.WithIdentity(tlsctx.FromPath(f.cert, f.key)))
 		}
 	}
 	return &Target{Endpoint: f.Endpoint, Method: m, Options: options}, nil
 }
+
+// withoutIdentity reports whether -plaintext was typed and the certificate comes
+// from the environment or a profile, which are then for other connections.
+func (f *Flags) withoutIdentity() bool { return f.set.Given("plaintext") && !f.set.Given("cert") }
 
 // inferred are the flags that imply a method, in the order in which they do. A
 // certificate comes last among those on the command line, because other methods
@@ -179,10 +184,14 @@ func (f *Flags) provider() (*credentials.Provider, error) {
 		f.alias.HTTP = h
 		return credentials.NewX509(f.alias)
 	}
-	if f.awsProfile != "" {
-		return credentials.NewProfile(credentials.ProfileOptions{Name: f.awsProfile})
+	viaProxy, err := f.viaProxy()
+	if err != nil {
+		return nil, err
 	}
-	return credentials.NewDefault(credentials.DefaultOptions{})
+	if f.awsProfile != "" {
+		return credentials.NewProfile(credentials.ProfileOptions{Name: f.awsProfile, HTTP: viaProxy})
+	}
+	return credentials.NewDefault(credentials.DefaultOptions{HTTP: viaProxy})
 }
 
 // http is how credentials are fetched. A private CA is added to those of the
@@ -196,5 +205,25 @@ func (f *Flags) http(identity tlsctx.Identity) (credentials.HTTPOptions, error) 
 	if err != nil {
 		return credentials.HTTPOptions{}, err
 	}
-	return credentials.HTTPOptions{TLS: ctx.Config}, nil
+	h, err := f.viaProxy()
+	h.TLS = ctx.Config
+	return h, err
+}
+
+// viaProxy reaches the sources of credentials as -proxy says.
+func (f *Flags) viaProxy() (h credentials.HTTPOptions, err error) {
+	var d *proxy.Dialer
+	switch f.proxy {
+	case "":
+		return h, nil
+	case "env":
+		d, err = proxy.FromEnvironment(proxy.Options{})
+	default:
+		d, err = proxy.New(proxy.Options{URL: f.proxy})
+	}
+	if err != nil {
+		return h, err
+	}
+	h.Dial = d.DialContext
+	return h, nil
 }

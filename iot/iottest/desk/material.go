@@ -138,7 +138,7 @@ func (m *Material) writeEnv(d *Desk) error {
 		{"AWS_IOT_CA", m.CA},
 		{"AWS_IOT_CERT", m.Cert},
 		{"AWS_IOT_KEY", m.Files.Key},
-		{"AWS_IOT_PROXY", d.ProxyURL},
+		{"AWS_IOT_CORE_PROXY", d.ProxyURL},
 		{"AWS_IOT_CONTROL", d.ConsoleURL},
 		{"AWS_IOT_IDENTITY_POOL_ID", m.IdentityPoolID},
 		{"AWS_IOT_ROLE_ALIAS", m.RoleAlias},
