@@ -3,11 +3,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
@@ -122,4 +125,34 @@ func TestCore(t *testing.T) {
 	if want := fmt.Sprintf("127.0.0.1:%s is taken: choose another address with -addr", taken); status != 1 || !strings.Contains(errs, want) {
 		t.Errorf("status %d, %q, want %q", status, errs, want)
 	}
+}
+
+// The commands of the page about this program work as printed.
+func TestGuide(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "awsiot.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "\n```sh\n")
+	block, _, ok := strings.Cut(rest, "\n```\n")
+	if !ok {
+		t.Fatal("no block of commands")
+	}
+	path, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, env := startCore(t, "off")
+	env = append(env, "PATH="+filepath.Dir(path)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	for line := range strings.Lines(block) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		cmd := exec.CommandContext(ctx, "sh", "-c", line)
+		cmd.Env = env
+		cmd.WaitDelay = time.Second // for what sh has started
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s%v\n%s", line, err, out)
+		}
+		cancel()
+	}
+	c.end()
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/modfile"
@@ -21,20 +22,53 @@ import (
 // Pack writes each module to the folder out, at the given version, in the
 // layout of https://go.dev/ref/mod#goproxy-protocol. A path or file URL of out
 // is then an element of GOPROXY. The version must be in canonical form, as v0.1.0.
+// The modules require each other at this version, whatever their go.mod says.
 func Pack(out, version string, dirs ...string) error {
-	for _, dir := range dirs {
-		if err := pack(out, version, dir); err != nil {
+	mods := make([][]byte, len(dirs))
+	var siblings []string
+	for i, dir := range dirs {
+		var err error
+		if mods[i], err = os.ReadFile(filepath.Join(dir, "go.mod")); err != nil {
+			return fmt.Errorf("modproxy: packing %s: %w", dir, err)
+		}
+		siblings = append(siblings, modfile.ModulePath(mods[i]))
+	}
+	for i, dir := range dirs {
+		mod, err := requireAt(version, mods[i], siblings)
+		if err == nil {
+			err = pack(out, version, dir, mod)
+		}
+		if err != nil {
 			return fmt.Errorf("modproxy: packing %s: %w", dir, err)
 		}
 	}
 	return nil
 }
 
-func pack(out, version, dir string) error {
-	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+// requireAt returns the go.mod with the siblings required at the version.
+func requireAt(version string, mod []byte, siblings []string) ([]byte, error) {
+	file, err := modfile.Parse("go.mod", mod, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	changed := false
+	for _, r := range file.Require {
+		if slices.Contains(siblings, r.Mod.Path) && r.Mod.Version != version {
+			if err := file.AddRequire(r.Mod.Path, version); err != nil {
+				return nil, err
+			}
+			changed = true
+		}
+	}
+	if !changed {
+		return mod, nil
+	}
+	return file.Format()
+}
+
+// pack packs one module. The go.mod in its archive is that of the folder: the go
+// command reads requirements from the .mod file alone.
+func pack(out, version, dir string, mod []byte) error {
 	m := module.Version{Path: modfile.ModulePath(mod), Version: version}
 	if err := module.Check(m.Path, m.Version); err != nil {
 		return err

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shadow
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
+)
+
+func TestMirror_override(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept})
+		defer m.Close()
+		b.set(`{"desired":{"on":true}}`)
+		b.must(m.WaitSynced(b.Context()))
+		b.conn.Disconnect(mqtt5.ErrConnectionLost)
+		synctest.Wait()
+		b.must(m.Override(lamp{On: Value(false)})) // somebody pressed the button
+		b.set(`{"desired":{"on":true,"level":1}}`)
+		b.conn.Connect(false)
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"level":1,"on":false}`, `{"level":1,"on":false}`)
+		b.called(&c, `{"on":true}`, `{"level":1}`)
+	})
+}
+
+// A shadow that was deleted leaves its old deltas behind.
+func TestMirror_deltaOfADeletedShadow(t *testing.T) {
+	r := replica{}
+	r.gotDocument(parsedDocument{version: 7, delta: parsedDelta{version: 7}})
+	r.gotDocument(parsedDocument{})
+	if stale := r.gotDelta(parsedDelta{state: object{"a": "1"}, version: 6}); !stale {
+		t.Error("an old delta was taken")
+	}
+	if stale := r.gotDelta(parsedDelta{state: object{"a": "2"}, version: 8}); stale {
+		t.Error("the delta of the next shadow was dropped")
+	}
+	r.gotDocument(parsedDocument{version: 1}) // created again after more than 48 hours
+	if stale := r.gotDelta(parsedDelta{state: object{"a": "3"}, version: 2}); stale {
+		t.Error("the delta of a shadow with new numbers was dropped")
+	}
+}
+
+// Somebody else writes what the device reports; the version of the next update
+// shows it.
+func TestMirror_foreignReport(t *testing.T) {
+	run(t, func(b *bench) {
+		m := b.mirror(MirrorOptions[lamp]{})
+		defer m.Close()
+		b.must(m.Report(lamp{On: Value(true)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.set(`{"reported":{"on":false,"color":"red"}}`)
+		b.must(m.Report(lamp{Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{}`, `{"color":"red","level":1,"on":true}`)
+	})
+}
+
+// Others write so often that no version is right for long.
+func TestMirror_alwaysConflicts(t *testing.T) {
+	run(t, func(b *bench) {
+		b.set(`{"desired":{"on":true}}`)
+		b.service.reject = func(operation string, payload []byte) int {
+			if operation == "update" && strings.Contains(string(payload), `"version"`) {
+				return 409
+			}
+			return 0
+		}
+		m := b.mirror(MirrorOptions[lamp]{})
+		defer m.Close()
+		b.must(m.Report(lamp{Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"on":true}`, `{"level":1}`)
+	})
+}
+
+// A document from before a gap does not cover what was missed in it.
+func TestMirror_documentFromBeforeAGap(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		old := make(chan func(), 1)
+		b.conn.OnPublish(func(p *mqtt5.PublishPacket) error {
+			topic, payload := p.Topic, p.Payload
+			select {
+			case old <- func() { b.service.handle(topic, payload) }: // the first get takes its time
+			default:
+				b.service.handle(topic, payload)
+			}
+			return nil
+		})
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept})
+		defer m.Close()
+		synctest.Wait()
+		answer := <-old
+		b.service.mu.Lock()
+		b.service.shadow(simulated).exists = true
+		b.service.mu.Unlock()
+		old <- func() {}                        // later requests are answered at once
+		b.conn.Emit(&mqtt5.ConnectionSuccess{}) // the session is lost, and the request with it
+		b.service.set(simulated, `{"desired":{"on":true}}`)
+		answer()
+		b.must(m.WaitSynced(b.Context()))
+		b.called(&c, `{"on":true}`)
+	})
+}
+
+// A delta from before an override knows nothing of it.
+func TestMirror_deltaFromBeforeAnOverride(t *testing.T) {
+	r := replica{}
+	r.gotDocument(parsedDocument{version: 4, delta: parsedDelta{version: 4}})
+	r.local, r.override = object{"a": "mine"}, object{"a": "mine"}
+	u, _ := r.nextUpdate(true)
+	r.beginUpdate(u)
+	r.updateAccepted(6)
+	r.gotDelta(parsedDelta{state: object{"a": "theirs", "b": "2"}, version: 5})
+	if open := r.nextApply(); !equal(open, object{"b": "2"}) {
+		t.Errorf("to be applied: %s", encode(open))
+	}
+	r.gotDelta(parsedDelta{state: object{"a": "theirs"}, version: 7})
+	if open := r.nextApply(); !equal(open, object{"a": "theirs"}) {
+		t.Errorf("to be applied: %s", encode(open))
+	}
+}
+
+// A desired change that the device has overridden meanwhile is not applied.
+func TestMirror_overrideWins(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept})
+		defer m.Close()
+		b.must(m.Report(lamp{Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.conn.Disconnect(mqtt5.ErrConnectionLost)
+		synctest.Wait()
+		b.must(m.Override(lamp{Level: Value(5)}))
+		b.set(`{"desired":{"level":9}}`)
+		b.conn.Connect(false)
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"level":5}`, `{"level":5}`)
+		b.called(&c)
+	})
+}
+
+func TestMirror_removals(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept, Removals: true})
+		defer m.Close()
+		b.set(`{"desired":{"on":true,"color":"red"}}`)
+		b.must(m.WaitSynced(b.Context()))
+		b.set(`{"desired":{"color":null}}`)
+		synctest.Wait()
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"on":true}`, `{"on":true}`)
+		b.conn.Disconnect(mqtt5.ErrConnectionLost)
+		synctest.Wait()
+		b.set(`{"desired":null}`)
+		b.conn.Connect(false)
+		synctest.Wait()
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{}`, `{}`)
+		b.called(&c, `{"color":"red","on":true}`, `{"color":null}`, `{"on":null}`)
+	})
+}
+
+func TestMirror_repairsAfterDeletion(t *testing.T) {
+	run(t, func(b *bench) {
+		var c calls
+		m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept})
+		defer m.Close()
+		b.must(m.Report(lamp{On: Value(true), Level: Value(1)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.service.handle(simulated+"/delete", nil)
+		synctest.Wait()
+		b.must(m.Report(lamp{Level: Value(2)}))
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{}`, `{"level":2,"on":true}`)
+	})
+}
