@@ -142,7 +142,7 @@ func TestBench_methods(t *testing.T) {
 // Without a server there is one inside the program, and a summary for people.
 func TestBench_ownServer(t *testing.T) {
 	out, errs, status := run(t, "", "bench", "-n", "300")
-	if status != 0 || !strings.Contains(errs, "measuring with an AWS IoT Core inside this program") {
+	if status != 0 || !strings.Contains(errs, "measuring with an embedded AWS IoT Core") {
 		t.Errorf("exit status %d, %q", status, errs)
 	}
 	for _, want := range []string{`flow +300 messages in`, `QoS 1, 256 bytes, 1 client, PublishAsync`, `received +300`, `latency +p50 \S+, p90`,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command agent is a device program for the field: commands, telemetry that waits
-// while the network is away, a request, a log, and an end that loses nothing.
+// Command agent is a device program for the field: commands, telemetry that is
+// queued during an outage, a request, a log, and an end that loses nothing.
 package main
 
 import (
@@ -36,10 +36,9 @@ func main() {
 func run(ctx context.Context, log *slog.Logger, thing, endpoint string, m iot.Method, options ...iot.Option) error {
 	client, err := iot.NewClient(endpoint, m, append([]iot.Option{
 		iot.WithClientID(thing),
-		iot.WithSlog(log),
+		iot.WithSlog(log), // a first failure to connect is a warning there
 		iot.WithKeepAlive(time.Minute),
 		iot.WithSession(mqtt5.SessionRejoinPostSuccess, time.Hour), // the server keeps commands for an hour
-		iot.WithOnConnectionFailure(func(f *mqtt5.ConnectionFailure) { log.Warn("not connected", "error", f.Err) }),
 	}, options...)...)
 	if err != nil {
 		return err
@@ -47,11 +46,10 @@ func run(ctx context.Context, log *slog.Logger, thing, endpoint string, m iot.Me
 	defer client.Close()
 
 	// Commands are handled one at a time, and answered without waiting.
-	_, err = client.Handle("agents/"+thing+"/commands/+", func(_ context.Context, m mqtt5.Message) {
+	if _, err := client.Handle("agents/"+thing+"/commands/+", func(_ context.Context, m mqtt5.Message) {
 		log.Info("command", "topic", m.Topic, "payload", string(m.Payload))
 		client.PublishAsync(&mqtt5.PublishPacket{Topic: "agents/" + thing + "/done", Payload: m.Payload, QoS: mqtt5.AtLeastOnce}, nil)
-	})
-	if err != nil {
+	}); err != nil {
 		return err
 	}
 	requests, err := request.New(client, request.Options{Timeout: 30 * time.Second})
@@ -61,17 +59,7 @@ func run(ctx context.Context, log *slog.Logger, thing, endpoint string, m iot.Me
 	if err := client.Start(); err != nil {
 		return err
 	}
-	if _, err := client.Subscribe(ctx, &mqtt5.SubscribePacket{Subscriptions: []mqtt5.Subscription{
-		{TopicFilter: "agents/" + thing + "/commands/+", QoS: mqtt5.AtLeastOnce},
-	}}); err != nil {
-		return err
-	}
-	answer, err := requests.Call(ctx, "agents/configuration", []byte(thing))
-	if err != nil {
-		log.Warn("no configuration, the defaults stay", "error", err)
-	} else {
-		log.Info("configuration", "payload", string(answer.Payload))
-	}
+	go begin(ctx, log, client, requests, thing) // waits for the connection; telemetry does not
 	telemetry(ctx, log, client, thing)
 
 	// What is queued gets ten seconds to leave.
@@ -80,18 +68,30 @@ func run(ctx context.Context, log *slog.Logger, thing, endpoint string, m iot.Me
 	return client.Stop(end, nil)
 }
 
+// begin subscribes to the commands and requests the configuration.
+func begin(ctx context.Context, log *slog.Logger, client *mqtt5.Client, requests *request.Client, thing string) {
+	commands := mqtt5.Subscription{TopicFilter: "agents/" + thing + "/commands/+", QoS: mqtt5.AtLeastOnce}
+	if _, err := client.Subscribe(ctx, &mqtt5.SubscribePacket{Subscriptions: []mqtt5.Subscription{commands}}); err != nil {
+		log.Error("no commands", "error", err)
+	}
+	if answer, err := requests.Call(ctx, "agents/configuration", []byte(thing)); err != nil {
+		log.Warn("no configuration, the defaults stay", "error", err)
+	} else {
+		log.Info("configuration", "payload", string(answer.Payload))
+	}
+}
+
 // telemetry publishes every second; the client queues what cannot leave now.
 func telemetry(ctx context.Context, log *slog.Logger, client *mqtt5.Client, thing string) {
 	for tick := time.NewTicker(time.Second); ; {
 		select {
 		case now := <-tick.C:
-			payload := fmt.Appendf(nil, `{"at":%q}`, now.UTC().Format(time.RFC3339))
-			client.PublishAsync(&mqtt5.PublishPacket{Topic: "agents/" + thing + "/telemetry", Payload: payload, QoS: mqtt5.AtLeastOnce},
-				func(_ *mqtt5.PublishResult, err error) {
-					if err != nil {
-						log.Warn("telemetry is lost", "error", err)
-					}
-				})
+			packet := &mqtt5.PublishPacket{Topic: "agents/" + thing + "/telemetry", Payload: fmt.Appendf(nil, `{"at":%q}`, now.UTC().Format(time.RFC3339)), QoS: mqtt5.AtLeastOnce}
+			client.PublishAsync(packet, func(_ *mqtt5.PublishResult, err error) {
+				if err != nil {
+					log.Warn("telemetry is lost", "error", err)
+				}
+			})
 		case <-ctx.Done():
 			return
 		}

@@ -20,30 +20,8 @@ func main() {
 	files := app.CertFlags()
 
 	app.Run(func(ctx context.Context) (err error) {
-		session := app.NewSession()
-		cable := app.Cable()
-		offline, back := make(chan struct{}, 1), make(chan struct{}, 1)
-		options := append(app.Options(), session.Options()...)
-		options = append(options,
-			iot.WithDialer(cable.DialContext),
-			iot.WithSession(mqtt5.SessionRejoinPostSuccess, time.Hour),
-			iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
-				o.OfflineQueuePolicy = mqtt5.FailQoS0PublishOnDisconnect // the default: QoS 1 waits, QoS 0 does not
-				o.MaxQueuedOperations = 1000
-				o.QueueFullPolicy = mqtt5.RejectWhenFull
-				o.MinReconnectDelay, o.MaxReconnectDelay = 200*time.Millisecond, time.Second
-				lost, connected, giveUp := o.OnDisconnection, o.OnConnectionSuccess, o.ShouldRetry
-				o.OnDisconnection = func(d *mqtt5.Disconnection) {
-					lost(d)
-					offer(offline)
-				}
-				o.OnConnectionSuccess = func(s *mqtt5.ConnectionSuccess) {
-					connected(s)
-					offer(back)
-				}
-				// Failures are meant to happen once the cable is out.
-				o.ShouldRetry = func(r mqtt5.RetryInfo) bool { return cable.Unplugged() || giveUp(r) }
-			}))
+		session, network := app.NewSession(), &network{cable: app.Cable(), lost: make(chan struct{}, 1), back: make(chan struct{}, 1)}
+		options := append(append(app.Options(), session.Options()...), network.options()...)
 		client, err := files.Client(options...)
 		if err != nil {
 			return err
@@ -52,32 +30,23 @@ func main() {
 		if err := session.Connect(ctx, client); err != nil {
 			return err
 		}
-		<-back
+		<-network.back
 		if err := session.Subscribe(ctx, client, app.Topic); err != nil {
 			return err
 		}
 
 		app.Printf("Unplugging the network.")
-		cable.Unplug()
-		if err := wait(ctx, offline); err != nil {
+		network.cable.Unplug()
+		if err := wait(ctx, network.lost); err != nil {
 			return err
 		}
-		results := make(chan error, app.Count)
-		for i := 1; i <= app.Count; i++ {
-			client.PublishAsync(&mqtt5.PublishPacket{
-				Topic: app.Topic, Payload: fmt.Appendf(nil, "%s [%d]", app.Message, i), QoS: mqtt5.AtLeastOnce,
-			}, func(_ *mqtt5.PublishResult, err error) { results <- err })
+		results, err := publishOffline(ctx, app, client)
+		if err != nil {
+			return err
 		}
-		app.Printf("Published %d messages without a network; %d operations wait.", app.Count, client.Stats().QueuedOperations)
-		_, err = client.Publish(ctx, &mqtt5.PublishPacket{Topic: app.Topic, QoS: mqtt5.AtMostOnce})
-		app.Printf("A message with QoS 0 does not wait: %v", err)
-		if !errors.Is(err, mqtt5.ErrOfflinePolicy) {
-			return fmt.Errorf("the message with QoS 0 was not refused: %w", err)
-		}
-
 		app.Printf("Plugging the network in again.")
-		cable.Plug()
-		if err := wait(ctx, back); err != nil {
+		network.cable.Plug()
+		if err := wait(ctx, network.back); err != nil {
 			return err
 		}
 		for range app.Count {
@@ -96,6 +65,54 @@ func main() {
 		}
 		return session.Unsubscribe(ctx, client, app.Topic)
 	})
+}
+
+// network is a network that can be unplugged, and signals of the client about it.
+type network struct {
+	cable      *sample.Cable
+	lost, back chan struct{}
+}
+
+func (n *network) options() []iot.Option {
+	return []iot.Option{
+		iot.WithDialer(n.cable.DialContext),
+		iot.WithSession(mqtt5.SessionRejoinPostSuccess, time.Hour),
+		iot.WithClientOptions(func(o *mqtt5.ClientOptions) {
+			o.OfflineQueuePolicy = mqtt5.FailQoS0PublishOnDisconnect // the default: QoS 1 waits, QoS 0 does not
+			o.MaxQueuedOperations = 1000
+			o.QueueFullPolicy = mqtt5.RejectWhenFull
+			o.MinReconnectDelay, o.MaxReconnectDelay = 200*time.Millisecond, time.Second
+			lost, connected, giveUp := o.OnDisconnection, o.OnConnectionSuccess, o.ShouldRetry
+			o.OnDisconnection = func(d *mqtt5.Disconnection) {
+				lost(d)
+				offer(n.lost)
+			}
+			o.OnConnectionSuccess = func(s *mqtt5.ConnectionSuccess) {
+				connected(s)
+				offer(n.back)
+			}
+			// Failures are meant to happen once the cable is out.
+			o.ShouldRetry = func(r mqtt5.RetryInfo) bool { return n.cable.Unplugged() || giveUp(r) }
+		}),
+	}
+}
+
+// publishOffline publishes while there is no network: messages with QoS 1 wait,
+// one with QoS 0 is refused. Each publish that waits has a result later.
+func publishOffline(ctx context.Context, app *sample.App, client *mqtt5.Client) (results <-chan error, err error) {
+	outcomes := make(chan error, app.Count)
+	for i := 1; i <= app.Count; i++ {
+		client.PublishAsync(&mqtt5.PublishPacket{
+			Topic: app.Topic, Payload: fmt.Appendf(nil, "%s [%d]", app.Message, i), QoS: mqtt5.AtLeastOnce,
+		}, func(_ *mqtt5.PublishResult, err error) { outcomes <- err })
+	}
+	app.Printf("Published %d messages without a network; %d operations wait.", app.Count, client.Stats().QueuedOperations)
+	_, err = client.Publish(ctx, &mqtt5.PublishPacket{Topic: app.Topic, QoS: mqtt5.AtMostOnce})
+	app.Printf("A message with QoS 0 does not wait: %v", err)
+	if !errors.Is(err, mqtt5.ErrOfflinePolicy) {
+		return nil, fmt.Errorf("the message with QoS 0 was not refused: %w", err)
+	}
+	return outcomes, nil
 }
 
 // offer signals an event without waiting for the receiver.

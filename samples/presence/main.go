@@ -8,7 +8,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/gocrt/aws-iot-device-sdk-go/iot"
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/events"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/samples/internal/sample"
@@ -65,8 +64,9 @@ func main() {
 // local lets another client come and go.
 func local(ctx context.Context, app *sample.App, files *sample.CertFlags, changes <-chan *events.Presence) error {
 	const guest = "guest"
+	app.ClientID = guest
 	other := app.NewSession()
-	client, err := files.Client(append(append(app.Options(), other.Options()...), iot.WithClientID(guest))...)
+	client, err := files.Client(append(app.Options(), other.Options()...)...)
 	if err != nil {
 		return err
 	}

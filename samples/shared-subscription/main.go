@@ -23,79 +23,107 @@ func main() {
 	group := flag.String("group", "sample-group", "`name` of the group of subscribers")
 
 	app.Run(func(ctx context.Context) (err error) {
-		filter := "$share/" + *group + "/" + app.Topic
-		var mu sync.Mutex
-		count := map[string]int{}
-		all := make(chan struct{})
-
-		var stop []func() error
+		received := &tally{count: map[string]int{}, want: app.Count, all: make(chan struct{})}
+		base := app.ClientID
+		var members []*member
 		defer func() {
-			for _, f := range stop {
-				err = errors.Join(err, f())
+			for _, m := range members {
+				err = errors.Join(err, m.session.Stop(m.client))
 			}
 		}()
-
-		var subscribers []*mqtt5.Client
-		var sessions []*sample.Session
-		base := app.ClientID
 		for _, name := range []string{"-1", "-2", "-publisher"} {
 			app.ClientID = base + name
-			id := app.ClientID
-			session := app.NewSession()
-			options := append(app.Options(), session.Options()...)
-			options = append(options, iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) {
-				mu.Lock()
-				defer mu.Unlock()
-				count[id]++
-				total := 0
-				for _, n := range count {
-					total += n
-				}
-				app.Printf("%s received %d of %d: %s", id, total, app.Count, m.Payload)
-				if total == app.Count {
-					close(all)
-				}
-			}))
-			client, err := files.Client(options...)
+			m, err := connect(ctx, app, files, received)
 			if err != nil {
 				return err
 			}
-			stop = append(stop, func() error { return session.Stop(client) })
-			if err := session.Connect(ctx, client); err != nil {
-				return err
-			}
-			subscribers, sessions = append(subscribers, client), append(sessions, session)
+			members = append(members, m)
 		}
-		publisher := subscribers[2]
-		for i := range 2 {
-			if err := sessions[i].Subscribe(ctx, subscribers[i], filter); err != nil {
+		subscribers, publisher := members[:2], members[2]
+
+		filter := "$share/" + *group + "/" + app.Topic
+		for _, m := range subscribers {
+			if err := m.session.Subscribe(ctx, m.client, filter); err != nil {
 				return err
 			}
 		}
 		for i := 1; i <= app.Count; i++ {
-			if err := sessions[2].Publish(ctx, publisher, app.Topic, fmt.Sprintf("%s [%d]", app.Message, i)); err != nil {
+			if err := publisher.session.Publish(ctx, publisher.client, app.Topic, fmt.Sprintf("%s [%d]", app.Message, i)); err != nil {
 				return err
 			}
 		}
-		if app.Count > 0 {
-			timeout := time.NewTimer(sample.Timeout)
-			defer timeout.Stop()
-			select {
-			case <-all:
-			case <-timeout.C:
-				return fmt.Errorf("not all messages came within %v: check that a policy allows iot:Receive on topic/%s", sample.Timeout, app.Topic)
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+		if err := received.wait(ctx, app.Topic); err != nil {
+			return err
 		}
-		mu.Lock()
-		app.Printf("%s-1 got %d messages and %s-2 got %d.", base, count[base+"-1"], base, count[base+"-2"])
-		mu.Unlock()
-		for i := range 2 {
-			if err := sessions[i].Unsubscribe(ctx, subscribers[i], filter); err != nil {
+		app.Printf("%s-1 got %d messages and %s-2 got %d.", base, received.of(base+"-1"), base, received.of(base+"-2"))
+		for _, m := range subscribers {
+			if err := m.session.Unsubscribe(ctx, m.client, filter); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// member is a connected client.
+type member struct {
+	client  *mqtt5.Client
+	session *sample.Session
+}
+
+// connect makes a client with the client id of the app and connects it.
+func connect(ctx context.Context, app *sample.App, files *sample.CertFlags, received *tally) (*member, error) {
+	id, session := app.ClientID, app.NewSession()
+	options := append(append(app.Options(), session.Options()...), iot.WithOnMessage(func(_ context.Context, m mqtt5.Message) {
+		app.Printf("%s received %d of %d: %s", id, received.add(id), app.Count, m.Payload)
+	}))
+	client, err := files.Client(options...)
+	if err != nil {
+		return nil, err
+	}
+	if err := session.Connect(ctx, client); err != nil {
+		return nil, errors.Join(err, session.Stop(client))
+	}
+	return &member{client, session}, nil
+}
+
+// tally counts what each client has received.
+type tally struct {
+	mu    sync.Mutex
+	count map[string]int
+	total int
+	want  int
+	all   chan struct{} // closed when want messages have come
+}
+
+func (t *tally) add(id string) (total int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count[id]++
+	if t.total++; t.total == t.want {
+		close(t.all)
+	}
+	return t.total
+}
+
+func (t *tally) of(id string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count[id]
+}
+
+func (t *tally) wait(ctx context.Context, topic string) error {
+	if t.want == 0 {
+		return nil
+	}
+	timeout := time.NewTimer(sample.Timeout)
+	defer timeout.Stop()
+	select {
+	case <-t.all:
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("not all messages came within %v: check that a policy allows iot:Receive on topic/%s", sample.Timeout, topic)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

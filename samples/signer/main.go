@@ -20,7 +20,7 @@ import (
 func main() {
 	app := sample.New("signer", "Connects with a private key behind a crypto.Signer, subscribes, publishes and receives.")
 	cert := flag.String("cert", "", "PEM `file` with the certificate of the device")
-	key := flag.String("key", "", "PEM `file` with its private key, which plays the hardware")
+	key := flag.String("key", "", "PEM `file` with its private key, which stands for the hardware")
 
 	app.Main(func(_ context.Context, options []iot.Option) (client *mqtt5.Client, err error) {
 		if app.Local() {

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot"
@@ -16,12 +15,10 @@ import (
 
 func main() {
 	app := sample.New("windows-store", "Connects with a certificate in a Windows certificate store, subscribes, publishes and receives.")
+	app.Remote = "a certificate in a store is for a server that knows it"
 	store := flag.String("store", "", `path of the certificate, CurrentUser\MY\<thumbprint>`)
 
 	app.Main(func(_ context.Context, options []iot.Option) (*mqtt5.Client, error) {
-		if app.Local() {
-			return nil, errors.New("-endpoint and -store are missing: a certificate in a store is for a server that knows it")
-		}
 		if err := app.Require("store"); err != nil {
 			return nil, err
 		}

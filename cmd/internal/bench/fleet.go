@@ -62,7 +62,7 @@ func (b *bench) startCore() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(os.Stderr, "awsiot: no -endpoint or -host: measuring with an AWS IoT Core inside this program")
+	fmt.Fprintln(os.Stderr, "awsiot: no -endpoint or -host: measuring with an embedded AWS IoT Core")
 	b.target = &connect.Target{
 		Endpoint: core.Endpoint(),
 		Method:   iot.MTLSFromBytes(device.CertPEM(), device.KeyPEM()),

@@ -74,7 +74,7 @@ func run(t *testing.T, stdin string, command string, args ...string) (stdout, st
 // pubSub is what samples print whose point is how they connect.
 func pubSub(more ...string) []string {
 	return append(more,
-		`No -endpoint given: started an AWS IoT Core inside this program`,
+		`No -endpoint given: started an embedded AWS IoT Core`,
 		`Event: attempting to connect to (\S+-ats.iot.us-east-1.amazonaws.com|localhost)`,
 		`Event: connected \(success`,
 		`Subscribed to sdk/samples/\S+: granted QoS 1`,
@@ -211,7 +211,7 @@ func TestSamples_mistakes(t *testing.T) {
 		{"proxy", []string{"-endpoint", "127.0.0.1", "-port", "1", "-cert", file, "-key", file, "-proxy", "ftp://user:hush@x"}, `scheme`},
 		{"pkcs11", []string{"-endpoint", "127.0.0.1"}, `-library is missing`},
 		{"pkcs11", []string{"-endpoint", "127.0.0.1", "-library", file}, `failed at stage TLS: .*x\.pem`},
-		{"windows-store", nil, `-endpoint and -store are missing`},
+		{"windows-store", nil, `-endpoint is missing: a certificate in a store`},
 		{"windows-store", []string{"-endpoint", "broker.invalid"}, `needs -store`},
 		{"windows-store", []string{"-endpoint", "broker.invalid", "-store", `CurrentUser\MY\A11F8A9B5DF5B98BA3508FBCA575D09570E0D2C6`}, `failed at stage TLS: .*no Windows certificate store`},
 		{"x509", []string{"-proxy", "ftp://user:hush@x"}, `failed at stage options: .*scheme of the proxy URL.*use http, https, socks5`},
@@ -313,7 +313,7 @@ func TestSamples_interrupt(t *testing.T) {
 	out, interrupt := start(t, "x509", "-count", "0")
 	until(t, out, `Received: .*\[1\]`)
 	rest, status := interrupt()
-	if status != 0 || !strings.Contains(rest, "Event: disconnected: mqtt5: stop was requested") || !strings.Contains(rest, "Event: stopped") {
+	if status != 0 || !strings.Contains(rest, "Event: disconnected, as requested") || !strings.Contains(rest, "Event: stopped") {
 		t.Errorf("exit status %d\n%s", status, rest)
 	}
 }

@@ -45,6 +45,9 @@ type App struct {
 	Count    int
 	Verbose  bool
 
+	// Remote says why the sample needs an -endpoint; empty if it does not.
+	Remote string
+
 	// Core is the embedded AWS IoT Core; nil if there is an -endpoint.
 	Core *iottest.Core
 
@@ -57,7 +60,7 @@ type App struct {
 // before it calls Main or Run.
 func New(name, summary string) *App {
 	a := &App{Name: name, allowed: []string{"client-id", "topic", "message", "count", "verbose", "proxy"}}
-	flag.StringVar(&a.Endpoint, "endpoint", "", "host `name` of the AWS IoT data endpoint; without it the sample starts an AWS IoT Core of its own inside this program")
+	flag.StringVar(&a.Endpoint, "endpoint", "", "host `name` of the AWS IoT data endpoint; without it the sample starts an embedded AWS IoT Core")
 	flag.IntVar(&a.Port, "port", 0, "`port` of the endpoint (default 443)")
 	flag.StringVar(&a.CA, "ca", "", "PEM `file` with the CA of the endpoint (default: the CAs of the system)")
 	flag.StringVar(&a.Proxy, "proxy", "", "`URL` of a proxy: http, https or socks5, with user:password@ if needed; \"env\" takes the one in the environment")
@@ -120,6 +123,9 @@ func (a *App) begin() error {
 	if a.Endpoint != "" {
 		return nil
 	}
+	if a.Remote != "" {
+		return fmt.Errorf("-endpoint is missing: %s", a.Remote)
+	}
 	var lost []string
 	flag.Visit(func(f *flag.Flag) {
 		if !slices.Contains(a.allowed, f.Name) {
@@ -144,7 +150,7 @@ func (a *App) StartCore() error {
 		// A proxy does not know the name that the core stands for.
 		a.Endpoint, a.Port = "localhost", core.Port()
 	}
-	a.Printf("No -endpoint given: started an AWS IoT Core inside this program, which plays %s.", core.Endpoint())
+	a.Printf("No -endpoint given: started an embedded AWS IoT Core as %s.", core.Endpoint())
 	return nil
 }
 
@@ -202,9 +208,10 @@ func (a *App) Require(flags ...string) error {
 // Options are the options of all samples: client identifier, lifecycle events,
 // and how to reach the server.
 func (a *App) Options() []iot.Option {
+	id := a.ClientID
 	options := append(a.NetworkOptions(),
 		iot.WithOnAttemptingConnect(func(e *mqtt5.AttemptingConnect) {
-			a.Printf("Event: attempting to connect to %s as %s (attempt %d)", a.Endpoint, a.ClientID, e.Attempt)
+			a.Printf("Event: attempting to connect to %s as %s (attempt %d)", a.Endpoint, id, e.Attempt)
 		}),
 		iot.WithOnConnectionSuccess(func(e *mqtt5.ConnectionSuccess) {
 			a.Printf("Event: connected (%v, session present: %v, keep alive: %d s)", e.Connack.ReasonCode, e.Settings.RejoinedSession, e.Settings.ServerKeepAliveSeconds)
@@ -213,6 +220,10 @@ func (a *App) Options() []iot.Option {
 			a.Printf("Event: connection failed: %s", oneLine(e.Err))
 		}),
 		iot.WithOnDisconnection(func(e *mqtt5.Disconnection) {
+			if errors.Is(e.Err, mqtt5.ErrStopRequested) {
+				a.Printf("Event: disconnected, as requested")
+				return
+			}
 			a.Printf("Event: disconnected: %s", oneLine(e.Err))
 		}),
 		iot.WithOnStopped(func(*mqtt5.Stopped) { a.Printf("Event: stopped") }),
