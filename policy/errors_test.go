@@ -126,6 +126,7 @@ func TestDocsErrors(t *testing.T) {
 var textsOfOthers = []string{
 	"unknown authority", "bad certificate", "certificate required", "no application protocol",
 	"first record does not look like a TLS handshake", "connection refused", "no such host",
+	"handshake failure", "no such file or directory", "i/o timeout", "network is unreachable", "connection reset by peer", "context deadline exceeded",
 	"not allowed in FIPS 140-only mode", "login session has expired, please reauthenticate",
 }
 

@@ -51,7 +51,7 @@ func (c *Context) hint(serverName string, err error) string {
 		return "the server does not speak TLS on this port: check the port (1883 is MQTT without TLS)"
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, errReset) {
-		return "the server hung up during the handshake: check host and port, the server name (SNI), and whether the port expects an application protocol (ALPN)"
+		return "the server closed the connection during the handshake: check host and port, whether the port has TLS, the server name (SNI), and the application protocol (ALPN)"
 	}
 	return ""
 }
@@ -65,7 +65,7 @@ func (c *Context) verifyHint(serverName string, v *tls.CertificateVerificationEr
 	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(v.Err, &unknown):
-		s := fmt.Sprintf("the server showed %s, whose chain ends with issuer %q, and that is not among %s: ",
+		s := fmt.Sprintf("the certificate of the server, %s, has a chain that ends with issuer %q, which is not among %s: ",
 			describe(leaf), top.Issuer.String(), c.roots.describe())
 		if missing := c.roots.missing(top.RawIssuer); missing != "" {
 			return s + missing
@@ -75,7 +75,7 @@ func (c *Context) verifyHint(serverName string, v *tls.CertificateVerificationEr
 		}
 		return s + "give the CA that issued it with CAFile or CAPEM (a given CA replaces the system's; AddSystemCAs keeps both)"
 	case errors.As(v.Err, &name):
-		return fmt.Sprintf("the server showed a certificate for %s: check the endpoint, or set ServerName", validNames(leaf))
+		return fmt.Sprintf("the certificate of the server is for %s: check the endpoint, or set ServerName", validNames(leaf))
 	case errors.As(v.Err, &invalid) && invalid.Reason == x509.Expired:
 		cert := invalid.Cert
 		if cert == nil {
@@ -86,7 +86,7 @@ func (c *Context) verifyHint(serverName string, v *tls.CertificateVerificationEr
 	case errors.As(v.Err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return fmt.Sprintf("certificate %s was not issued for a server", describe(leaf))
 	}
-	return fmt.Sprintf("the server showed %s issued by %q", describe(leaf), leaf.Issuer.String())
+	return fmt.Sprintf("the certificate of the server is %s, issued by %q", describe(leaf), leaf.Issuer.String())
 }
 
 // validNames lists what a certificate may be used for.
