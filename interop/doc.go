@@ -7,11 +7,11 @@
 // ejabberd and the embedded AWS IoT Core of package iottest; over TCP, TLS,
 // mutual TLS and WebSocket, directly and through HTTP and SOCKS5 proxies. A
 // relay between client and broker cuts and stalls connections where a case asks
-// for it. What a broker does not offer, or gets wrong, is told by the fields of
+// for it. What a broker does not offer, or gets wrong, is described by the fields of
 // broker.
 //
 // Clients in JavaScript, in testdata/node, are driven by tests: the service clients of
-// the AWS IoT Device SDK for JavaScript v2 judge the device services of the
+// the AWS IoT Device SDK for JavaScript v2 test the device services of the
 // embedded core.
 //
 // On Debian the programs are in the packages mosquitto, ejabberd, squid, tinyproxy,

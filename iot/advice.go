@@ -90,8 +90,8 @@ func endpointHint(e *EndpointError) string {
 	return describeEndpoint
 }
 
-// packetHint tells rules of the service, which may differ for an account, from
-// those of MQTT.
+// packetHint distinguishes rules of the service, which may differ for an
+// account, from those of MQTT.
 func packetHint(e *mqtt5.ValidationError) string {
 	if slices.ContainsFunc(e.Problems, func(p mqtt5.Problem) bool { return strings.Contains(p.ID, "AWS IoT Core") }) {
 		return "it was not sent, because AWS IoT Core would refuse it; if the quota of your account is higher, raise it in Limits with WithClientOptions"

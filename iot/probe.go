@@ -281,7 +281,7 @@ func (p *probe) handlers(o *mqtt5.ClientOptions) {
 }
 
 // clock compares the clock with that of the server, which an HTTP answer on
-// the same port tells. A server that gives none leaves the step out.
+// the same port carries. Without such an answer the step is left out.
 func (p *probe) clock(ctx context.Context) {
 	if p.tls == nil || p.port == portMTLS {
 		return
@@ -294,7 +294,7 @@ func (p *probe) clock(ctx context.Context) {
 	}
 	server, err := p.serverTime(ctx)
 	if err != nil {
-		p.set(Check{Step: StepClock, Status: CheckNotReached, Detail: "the server does not tell its time"})
+		p.set(Check{Step: StepClock, Status: CheckNotReached, Detail: "the server sends no time"})
 		return
 	}
 	skew := time.Since(server).Round(time.Second)
@@ -305,14 +305,14 @@ func (p *probe) clock(ctx context.Context) {
 	detail := fmt.Sprintf("%v %s the server", skew.Abs(), direction)
 	switch {
 	case skew.Abs() <= 2*time.Second:
-		p.ok(StepClock, 0, "as the server's")
+		p.ok(StepClock, 0, "agrees with the server's")
 	case skew.Abs() <= maxSkew:
 		p.ok(StepClock, 0, detail)
 	case p.signed:
 		p.set(Check{Step: StepClock, Status: CheckFailed, Detail: detail, Hint: "set the clock, for example by NTP: signatures are refused beyond " + maxSkew.String(),
 			Err: fmt.Errorf("iot: the clock is %s", detail)})
 	default:
-		p.warn(StepClock, detail, "set the clock, for example by NTP: certificates are judged by it")
+		p.warn(StepClock, detail, "set the clock, for example by NTP: the validity of certificates is checked with it")
 	}
 }
 

@@ -83,7 +83,7 @@ func (c *Client) startDelivery() {
 	go c.start.deliver()
 }
 
-// NewClient returns a client that is at rest. It fails with a
+// NewClient returns a stopped client. It fails with a
 // [*ValidationError] if the options are not valid. With a store it reads the
 // session from there, and fails with the error of the store or with
 // [ErrStoreMismatch].
@@ -191,12 +191,12 @@ func (c *Client) Start() error {
 // to complete, until ctx ends; new ones are refused meanwhile. What is left
 // then fails with [ErrStopRequested].
 //
-// Stop returns nil once the client is at rest and [ClientOptions.OnStopped] has
+// Stop returns nil once the client has stopped and [ClientOptions.OnStopped] has
 // returned; a call from a handler of the client does not wait for OnStopped. It
 // returns the error of ctx if that ends earlier; the client then ends the connection at
 // once, and the context of handlers that are still running ends. A Start during
 // the stop keeps its effect in any case. A nil packet stands for a normal
-// disconnection. Stopping a client at rest does nothing.
+// disconnection. Stopping a stopped client does nothing.
 func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	var disconnect *wire.Disconnect
 	if packet != nil {

@@ -15,6 +15,6 @@
 // messages of a connection follow its OnConnectionSuccess. Handlers may block,
 // and may call the client and wait for its operations.
 //
-// The package knows nothing of AWS. Package iot of this SDK builds clients for
+// The package is independent of AWS. Package iot of this SDK builds clients for
 // AWS IoT Core with each of its ways to authenticate.
 package mqtt5

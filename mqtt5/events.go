@@ -48,7 +48,7 @@ type Disconnection struct {
 	Delay     time.Duration
 }
 
-// Stopped: the client is at rest after [Client.Stop], [Client.Close], or the
+// Stopped: the client has stopped after [Client.Stop], [Client.Close], or the
 // refusal of [ClientOptions.ShouldRetry].
 type Stopped struct {
 	// Err is nil after Stop and Close; otherwise why the client stopped by

@@ -8,7 +8,7 @@ import "errors"
 // publishes of QoS 1 and 2 that are not done, the QoS 2 state of both
 // directions, and who the session belongs to.
 //
-// A store knows nothing of MQTT. It keeps records, each with a kind and a
+// A store is independent of MQTT. It keeps records, each with a kind and a
 // number that is unique within its kind, and applies changes to them in
 // batches. What it returns is either what was committed or an error: it has to
 // detect damage. All methods may be called from any goroutine. A Commit that

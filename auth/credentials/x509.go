@@ -123,7 +123,7 @@ func retryable(err error) bool {
 	return !errors.As(err, &hook) && !errors.As(err, &verify) && !errors.As(err, &syntax) && !alerted(err)
 }
 
-// alerted tells a TLS alert from the server, such as that it wants another
+// alerted recognizes a TLS alert from the server, such as that it wants another
 // certificate. Package crypto/tls marks it only by the operation.
 func alerted(err error) bool {
 	var op *net.OpError

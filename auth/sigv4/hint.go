@@ -84,7 +84,7 @@ func damagedParts(c Credentials) string {
 }
 
 // Hint is the function [Hint] with the clock, host, region and identity of the
-// signer's latest signature filled in where r does not tell them. A signer
+// signer's latest signature filled in where r does not have them. A signer
 // that serves several endpoints at once should be given Host and Region.
 func (s *Signer) Hint(r Refusal) string {
 	if r.Now.IsZero() {

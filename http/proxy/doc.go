@@ -3,7 +3,7 @@
 // Package proxy reaches hosts through an HTTP or SOCKS5 proxy.
 //
 // A [Dialer] is one layer of a connection: its DialContext opens a connection
-// to the proxy with the layer below (plain TCP unless told otherwise), asks the
+// to the proxy with the layer below (plain TCP by default), asks the
 // proxy for a tunnel to the address, and returns the tunnel as a net.Conn. What
 // runs inside (TLS, WebSocket, MQTT, HTTP) is the business of the layer above,
 // so the same dialer serves an MQTT client and an [net/http.Transport]:

@@ -30,7 +30,7 @@ var (
 // connection must be read from to stay healthy; Read never waits for a write.
 // Write and WriteBuffers send their bytes in binary frames of up to 16 KiB, one
 // if they fit, and the answers to pings go between two frames. None of them
-// allocates memory in the steady state, and a connection at rest holds no
+// allocates memory in the steady state, and an idle connection holds no
 // buffers.
 //
 // All methods may be called concurrently. Deadlines work as net.Conn

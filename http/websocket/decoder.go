@@ -86,7 +86,7 @@ func (d *decoder) headerSize() int {
 	return 2
 }
 
-// begin judges a header and begins its frame.
+// begin validates a header and begins its frame.
 func (d *decoder) begin() error {
 	first, length := d.header[0], int64(d.header[1]&^maskBit)
 	switch length {

@@ -73,7 +73,7 @@ func (d *Dialer) String() string { return d.opts.String() }
 func (d *Dialer) Format(s fmt.State, _ rune) { _, _ = fmt.Fprint(s, d.String()) }
 
 // DialContext connects to the WebSocket server at address, a host and a port.
-// network is handed to the layer below. The connection is a [*Conn]. The errors
+// network is passed to the layer below. The connection is a [*Conn]. The errors
 // are [*Error] and [*UpgradeError].
 //
 // The context bounds all stages, each of which has a deadline of its own as

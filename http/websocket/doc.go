@@ -4,10 +4,11 @@
 // 6455).
 //
 // A [Dialer] is one layer of a connection: its DialContext opens a connection
-// with the layer below (plain TCP, or a tunnel through a proxy), adds TLS unless told
-// otherwise, performs the upgrade, and returns a net.Conn. The stream goes in
-// binary frames whose borders mean nothing; one Write is one frame up to 16 KiB, and
-// several beyond that, so that answers to pings go in between.
+// with the layer below (plain TCP, or a tunnel through a proxy), adds TLS unless
+// configured otherwise, performs the upgrade, and returns a net.Conn. The
+// stream goes in binary frames whose borders mean nothing; one Write is one
+// frame up to 16 KiB, and several beyond that, so that answers to pings go in
+// between.
 //
 // # Handshake
 //

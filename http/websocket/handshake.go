@@ -95,7 +95,7 @@ func (h *handshake) exchange(r *http.Request) error {
 	return fmt.Errorf("%w: too many informational responses", ErrMalformedResponse)
 }
 
-// check judges a 101 answer by RFC 6455 section 4.1.
+// check verifies a 101 answer by RFC 6455 section 4.1.
 func (h *handshake) check(subprotocols []string) error {
 	header := h.resp.Header
 	switch {

@@ -57,7 +57,7 @@ type Path struct {
 	// Location is where the store is.
 	Location Location
 	// Store is the name of the store. Certificates with private keys are in MY,
-	// which Windows shows as "Personal".
+	// which Windows displays as "Personal".
 	Store string
 	// Thumbprint is the SHA-1 hash of the certificate in DER form.
 	Thumbprint [sha1.Size]byte

@@ -6,7 +6,7 @@
 // A [Group] owns a few loops. A [Loop] is one goroutine that runs tasks in the
 // order in which they were posted and owns one heap of timers. Something that
 // lives long, such as a client, is pinned to a loop and keeps a [Timer] by
-// value; at rest it costs one heap entry and neither a goroutine nor a runtime
+// value; idle, it costs one heap entry and neither a goroutine nor a runtime
 // timer. A [Gate], shared by the loops of a group, bounds how many connection
 // attempts run at a time.
 //

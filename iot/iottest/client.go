@@ -119,7 +119,7 @@ func notConnect(br *bufio.Reader, err error) string {
 		return ""
 	}
 	if rest, _ := br.Peek(min(br.Buffered(), 512)); bytes.Contains(rest, []byte("HTTP/1.")) || bytes.HasPrefix(rest, []byte("T /")) {
-		return "an HTTP request on a port for MQTT: HTTPS and WebSockets need ALPN http/1.1 or none on the port that plays 443"
+		return "an HTTP request on a port for MQTT: HTTPS and WebSockets need ALPN http/1.1 or none on the port that stands for 443"
 	}
 	return "the first packet is no CONNECT: " + err.Error()
 }

@@ -16,7 +16,7 @@ import (
 type IdentityPool struct {
 	// ID of the pool, such as "us-east-1:1b2c...". Made up when empty.
 	ID string
-	// Authenticate judges the logins of a request, provider name to token; nil
+	// Authenticate verifies the logins of a request, provider name to token; nil
 	// lets everybody in, guests too.
 	Authenticate func(logins map[string]string) error
 	// Lifetime of the credentials, one hour when zero.
@@ -122,7 +122,7 @@ func (c *Core) getCredentialsForIdentity(req *cognitoRequest, tr *transport) (an
 	}}, nil
 }
 
-// judge judges the logins of a request.
+// judge verifies the logins of a request.
 func (p *IdentityPool) judge(logins map[string]string) *cognitoError {
 	if p.Authenticate == nil {
 		return nil

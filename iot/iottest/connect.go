@@ -35,7 +35,7 @@ type ClientInfo struct {
 	RemoteAddr string
 
 	// How it came.
-	Port        string      // "443", "8883" or "1883": the port that the listener plays
+	Port        string      // "443", "8883" or "1883": the port that the listener stands for
 	TLSVersion  uint16      // as in crypto/tls, 0 without TLS
 	ALPN        string      // negotiated protocol
 	ServerName  string      // SNI

@@ -196,7 +196,7 @@ func New(o Options) (*Core, error) {
 	}
 	c.wg.Go(func() { _ = c.web.Serve(c.webConns) })
 	for _, p := range c.ports {
-		c.accept(p.ln, p.plays)
+		c.accept(p.ln, p.service)
 	}
 	return c, nil
 }
@@ -221,9 +221,9 @@ func (c *Core) open() error {
 	if c.server, err = c.rootCA.serverCertificate(names, now); err != nil {
 		return err
 	}
-	c.ports = []*port{{plays: portHTTPS, addr: o.Addr}, {plays: portMTLS, addr: o.MTLSAddr}}
+	c.ports = []*port{{service: portHTTPS, addr: o.Addr}, {service: portMTLS, addr: o.MTLSAddr}}
 	if o.PlainTCP {
-		c.ports = append(c.ports, &port{plays: portPlain, addr: o.TCPAddr})
+		c.ports = append(c.ports, &port{service: portPlain, addr: o.TCPAddr})
 	}
 	return c.openPorts()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package iottest is an AWS IoT Core inside the process: for tests and samples
-// that need no AWS account, in the manner of net/http/httptest.
+// Package iottest is an in-process emulation of AWS IoT Core: for tests and
+// samples that need no AWS account, in the manner of net/http/httptest.
 //
 //	core := iottest.Start(t)              // ends with the test
 //	device := core.Device(t, "my-thing")  // a certificate the core knows
@@ -61,7 +61,7 @@
 //   - Client ids that begin with '$' are refused; an assigned client id begins with "$GEN/" and so cannot be used again.
 //   - The filter "a/#" does not select "a". Retained messages go to subscriptions without wildcards only, and not to
 //     shared ones.
-//   - QoS 1 messages for a session that is away are kept until it expires, QoS 0 messages are not. Messages that were
+//   - QoS 1 messages for a disconnected session are kept until it expires, QoS 0 messages are not. Messages that were
 //     not acknowledged come again with another packet id and without DUP. A session is not resumed by the other version
 //     of MQTT.
 //   - UNSUBACK says success whether or not there was a subscription. PUBACK never says "no matching subscribers".

@@ -20,7 +20,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
 )
 
-// webClient reaches the core by the names it plays.
+// webClient reaches the core by the names it stands for.
 func webClient(c *iottest.Core, d *iottest.Device, alpn ...string) *http.Client {
 	cfg := &tls.Config{RootCAs: c.CAPool(), NextProtos: alpn}
 	if d != nil {

@@ -52,7 +52,7 @@ const (
 	// says why.
 	Dropped
 	// EventsDropped: [Options.OnEvent] was so far behind that Count events were
-	// not handed to it.
+	// not passed to it.
 	EventsDropped
 	// CredentialsIssued: temporary credentials were issued; AccessKeyID names
 	// them, Source the endpoint.

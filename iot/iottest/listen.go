@@ -177,10 +177,10 @@ func (c *Core) looksLikeHTTP(conn net.Conn, tr *transport) (first []byte, ok boo
 	if first[0] >= 'A' && first[0] <= 'Z' {
 		return first, true
 	}
-	err := errors.New("iottest: neither HTTP nor MQTT on the port that plays 443")
+	err := errors.New("iottest: neither HTTP nor MQTT on the port that stands for 443")
 	if first[0] == packets.Connect<<4 {
-		err = errors.New("iottest: MQTT without ALPN on the port that plays 443: offer ALPN " + ALPNMQTTCA +
-			" (client certificate) or " + ALPNMQTT + " (custom authorizer), or use the port that plays 8883")
+		err = errors.New("iottest: MQTT without ALPN on the port that stands for 443: offer ALPN " + ALPNMQTTCA +
+			" (client certificate) or " + ALPNMQTT + " (custom authorizer), or use the port that stands for 8883")
 	}
 	c.emit(Event{Type: RequestRefused, Conn: tr.raw.id, Err: err})
 	return nil, false

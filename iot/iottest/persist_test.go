@@ -148,7 +148,7 @@ func TestPort_taken(t *testing.T) {
 	defer ln.Close()
 	dir := t.TempDir()
 	_, err = iottest.New(iottest.Options{MTLSAddr: ln.Addr().String(), Dir: dir})
-	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "plays 8883") {
+	if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "stands for 8883") {
 		t.Errorf("%v", err)
 	}
 	restart(t, nil, dir) // nothing of the failed start is left

@@ -15,21 +15,21 @@ import (
 // and the actual one from then on; ln is guarded by Core.mu once the core runs,
 // and nil while the port is closed.
 type port struct {
-	plays string // "443", "8883" or "1883"
-	addr  string
-	ln    net.Listener
+	service string // the port of AWS IoT Core that it stands for: "443", "8883" or "1883"
+	addr    string
+	ln      net.Listener
 }
 
 // PortError says which port could not be opened.
 type PortError struct {
-	Plays string // "443", "8883" or "1883"
-	Addr  string // the address that was asked for
-	Err   error
+	Port string // the port of AWS IoT Core that it stands for: "443", "8883" or "1883"
+	Addr string // the address that was asked for
+	Err  error
 }
 
 // Error names the port, its address and the cause.
 func (e *PortError) Error() string {
-	return fmt.Sprintf("iottest: the port that plays %s cannot be opened on %s: %v", e.Plays, e.Addr, e.Err)
+	return fmt.Sprintf("iottest: the port that stands for %s cannot be opened on %s: %v", e.Port, e.Addr, e.Err)
 }
 
 // Unwrap returns the cause, for instance [syscall.EADDRINUSE].
@@ -48,7 +48,7 @@ func (c *Core) openPorts() error {
 				_ = q.ln.Close()
 				q.ln = nil
 			}
-			return &PortError{Plays: p.plays, Addr: p.addr, Err: err}
+			return &PortError{Port: p.service, Addr: p.addr, Err: err}
 		}
 		p.ln = ln
 		opened = append(opened, p)
@@ -95,17 +95,17 @@ func (c *Core) Listen() error {
 		return err
 	}
 	for _, p := range closed {
-		c.accept(p.ln, p.plays)
+		c.accept(p.ln, p.service)
 	}
 	return nil
 }
 
 // portAddr is the address of a port; it does not change while the port is closed.
-func (c *Core) portAddr(plays string) string {
+func (c *Core) portAddr(service string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.ports {
-		if p.plays == plays {
+		if p.service == service {
 			return p.addr
 		}
 	}

@@ -430,7 +430,7 @@ type service struct {
 
 // Subscribe calls handle for each message on a topic that the filter selects,
 // one at a time and in order, on a goroutine of the core. It is how a test
-// plays a service behind the broker, such as the shadow of a thing. The
+// stands for a service behind the broker, such as the shadow of a thing. The
 // function it returns ends the subscription.
 func (c *Core) Subscribe(filter string, handle func(*Message)) (cancel func()) {
 	svc := &service{filter: filter, handle: handle}

@@ -19,7 +19,7 @@ type Role struct {
 	ARN string
 	// ExternalID, when not empty, must be given by AssumeRole.
 	ExternalID string
-	// WebIdentity judges the token of AssumeRoleWithWebIdentity; nil refuses all.
+	// WebIdentity verifies the token of AssumeRoleWithWebIdentity; nil refuses all.
 	WebIdentity func(token string) error
 	// Policies are the AWS IoT policies of the credentials, as JSON documents;
 	// without any they allow everything.

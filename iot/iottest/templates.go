@@ -27,7 +27,7 @@ type ProvisioningTemplate struct {
 	Policies []string
 	// Thing has the type and the attributes of new things.
 	Thing Thing
-	// DeviceConfiguration is handed to the device.
+	// DeviceConfiguration is sent to the device.
 	DeviceConfiguration map[string]string
 	// Disabled templates do not exist for devices.
 	Disabled bool

@@ -72,7 +72,7 @@ type Execution struct {
 	LastUpdatedAt Time              `json:"lastUpdatedAt"`
 	// VersionNumber increases with each update of this execution, from 1.
 	VersionNumber int64 `json:"versionNumber"`
-	// ExecutionNumber tells the runs of one job on one thing apart, from 1.
+	// ExecutionNumber counts the runs of one job on one thing, from 1.
 	ExecutionNumber int64 `json:"executionNumber"`
 	// ApproximateSecondsBeforeTimedOut is nil if no time-out applies.
 	ApproximateSecondsBeforeTimedOut *int64 `json:"approximateSecondsBeforeTimedOut"`

@@ -31,7 +31,7 @@ const (
 type record struct {
 	JobID           string `json:"jobId"`
 	ExecutionNumber int64  `json:"executionNumber"`
-	// QueuedAt tells an execution from that of a deleted job with the same id.
+	// QueuedAt distinguishes an execution from that of a deleted job with the same id.
 	QueuedAt   int64             `json:"queuedAt"`
 	Phase      phase             `json:"phase"`
 	Attempts   int               `json:"attempts"`

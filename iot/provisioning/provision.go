@@ -23,11 +23,11 @@ type Options struct {
 	Parameters map[string]string
 	// Store keeps the progress. Required.
 	Store Store
-	// NewClaim makes a client, at rest, that connects with the claim. With a
+	// NewClaim makes a stopped client that connects with the claim. With a
 	// trusted user it fetches the claim, which is valid for five minutes only.
 	// Required.
 	NewClaim func(ctx context.Context) (*mqtt5.Client, error)
-	// NewDevice makes a client, at rest, that connects with the new identity.
+	// NewDevice makes a stopped client that connects with the new identity.
 	// Required.
 	NewDevice func(ctx context.Context, identity *Identity) (*mqtt5.Client, error)
 	// Key is a key that is never stored, such as one of package pkcs11. It has to

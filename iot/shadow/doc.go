@@ -13,7 +13,7 @@
 //	document, err := lamp.Get(ctx)
 //
 // The type parameter is the type of the user's state. Fields of type [Field]
-// tell an absent field, null and a value apart; [json.RawMessage] as the whole
+// distinguish an absent field, null and a value; [json.RawMessage] as the whole
 // type gives the JSON itself.
 //
 // # Mirror

@@ -26,7 +26,7 @@ var ErrMirrorClosed = errors.New("shadow: mirror closed")
 // it.
 type Desired[S any] struct {
 	// State has the fields that change; the others are absent. Fields of type
-	// [Field] tell null, which is a removal, from absent.
+	// [Field] distinguish null, which is a removal, from absent.
 	State S
 	// JSON is the change as JSON, with null for removed fields.
 	JSON json.RawMessage

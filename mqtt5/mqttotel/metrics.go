@@ -25,7 +25,7 @@ type MetricsOptions struct {
 	// hardly more, and not twice as much. The readers of MeterProvider have
 	// to have it, too. Nil: it is an instrument of MeterProvider as all others.
 	Producer *Producer
-	// Attributes are added to every metric, to tell groups of clients apart.
+	// Attributes are added to every metric, to distinguish groups of clients.
 	// Each different set of values is a time series more for every metric.
 	Attributes []attribute.KeyValue
 }

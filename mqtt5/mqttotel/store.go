@@ -17,7 +17,7 @@ import (
 // on a bad flash card.
 var commits = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
 
-// stores counts what the stores of durable clients are told.
+// stores counts the operations on the stores of durable clients.
 type stores struct {
 	commit  metric.Float64Histogram
 	changes metric.Int64Counter

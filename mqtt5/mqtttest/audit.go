@@ -39,7 +39,7 @@ func newSessionAudit() *sessionAudit {
 }
 
 // audit follows one connection and finds what the client may not do there,
-// although each packet is well-formed by itself. It judges what the client does
+// although each packet is well-formed by itself. It checks what the client does
 // by what the server has really sent, which a hostile script may make anything.
 // The server's auditMu guards it, for two connections may share a session.
 type audit struct {

@@ -80,8 +80,8 @@ func (l list) Set(s string) error {
 // Flags defines a flag for each field.
 func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Dir, "dir", c.Dir, "`folder` for certificates, credentials and state, which survive a restart (default: a temporary one, removed at the end)")
-	fs.StringVar(&c.Addr, "addr", DefaultAddr, "`address` of the port that plays 443")
-	fs.StringVar(&c.MTLSAddr, "mtls-addr", DefaultMTLSAddr, "`address` of the port that plays 8883")
+	fs.StringVar(&c.Addr, "addr", DefaultAddr, "`address` of the port that stands for 443")
+	fs.StringVar(&c.MTLSAddr, "mtls-addr", DefaultMTLSAddr, "`address` of the port that stands for 8883")
 	fs.StringVar(&c.TCPAddr, "tcp-addr", c.TCPAddr, "`address` of a port for MQTT without TLS, which lets everybody in (default: none)")
 	fs.StringVar(&c.HTTPAddr, "http", DefaultHTTPAddr, "loopback `address` of the console and the control API, or off")
 	fs.StringVar(&c.ProxyAddr, "proxy-addr", DefaultProxyAddr, "loopback `address` of an HTTP proxy that takes the names of AWS to the core, or off")

@@ -90,7 +90,7 @@ func portHint(err error) error {
 	if !errors.As(err, &p) || !errors.Is(err, syscall.EADDRINUSE) {
 		return err
 	}
-	flag := map[string]string{"443": "-addr", "8883": "-mtls-addr", "1883": "-tcp-addr"}[p.Plays]
+	flag := map[string]string{"443": "-addr", "8883": "-mtls-addr", "1883": "-tcp-addr"}[p.Port]
 	return taken(p.Addr, flag, err)
 }
 
