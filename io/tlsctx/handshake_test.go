@@ -278,7 +278,7 @@ func TestHandshake_noTLS(t *testing.T) {
 	_, err = connect(t, c, answer(t, "\x20\x02\x00\x05 and more"))
 	wantHandshakeError(t, err, "does not speak TLS")
 	_, err = connect(t, c, answer(t, ""))
-	wantHandshakeError(t, err, "hung up", "ALPN")
+	wantHandshakeError(t, err, "closed the connection during the handshake", "ALPN")
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("no EOF in %v", err)
 	}
