@@ -152,6 +152,10 @@ func TestShadow_cost(t *testing.T) {
 		<-byHand
 		return nil
 	}
+	// What came before must not count: the first get, and two subscriptions.
+	eventually(t, "the core saw the preparations", func() bool {
+		return m.of("device", iottest.Subscribed) >= 2 && m.of("device", iottest.Delivered) >= 1
+	})
 	costs := []*cost{
 		m.measure(t, "plain round trip", "device", n, func() []time.Duration { return inParallel(t, n, 1, roundTrip) }),
 		m.measure(t, "shadow get by hand", "device", n, func() []time.Duration { return inParallel(t, n, 1, getByHand) }),
