@@ -3,12 +3,17 @@
 package request_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
@@ -101,6 +106,20 @@ func TestRequest_validation(t *testing.T) {
 		run(t, request.Options{}, func(r *rig) {
 			r.start("a")
 			r.log("SUBSCRIBE a", "PUBLISH ask")
+		})
+	})
+	t.Run("rrc_submit_request_operation_failure_empty_request", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			var payload []byte
+			r.conn.OnPublish(func(p *mqtt5.PublishPacket) error {
+				payload = p.Payload
+				r.conn.Deliver("a", []byte("answer"))
+				return nil
+			})
+			r.do(&request.Request{Topic: "ask", Replies: []request.Reply{{Topic: "a"}}, Correlation: request.Uncorrelated{}}).answered("a", "answer")
+			if len(payload) != 0 {
+				r.Errorf("payload %q", payload)
+			}
 		})
 	})
 	t.Run("rrc_submit_streaming_operation_failure_invalid_subscription_topic_filter", func(t *testing.T) {
@@ -273,6 +292,40 @@ func TestStream(t *testing.T) {
 			r.conn.Deliver("topic/1", []byte("2"))
 			first.heard("established", "1")
 			second.heard("established", "1", "2")
+		},
+		// The native client passes these properties to streams, too, since it takes
+		// filters with wildcards for them.
+		"wildcards and properties": func(r *rig) {
+			var mu sync.Mutex
+			var got []mqtt5.PublishPacket
+			if _, err := r.client.Stream(request.StreamOptions{Filter: "things/+/events/#", OnMessage: func(_ context.Context, m mqtt5.Message) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, m.PublishPacket)
+			}}); err != nil {
+				r.Fatal(err)
+			}
+			synctest.Wait()
+			want := []mqtt5.PublishPacket{
+				{Topic: "things/a/events", Payload: []byte("1"), QoS: mqtt5.AtLeastOnce},
+				{
+					Topic: "things/b/events/x/y", Payload: []byte("2"), QoS: mqtt5.AtMostOnce, ContentType: mqtt5.Ptr("text/plain"),
+					MessageExpirySeconds: mqtt5.Ptr[uint32](7), UserProperties: []mqtt5.UserProperty{{Name: "n", Value: "v"}, {Name: "n", Value: "w"}},
+				},
+			}
+			for _, p := range want {
+				if !r.conn.DeliverPacket(p) {
+					r.Errorf("%s was not delivered", p.Topic)
+				}
+			}
+			r.conn.Deliver("things/a/b/events", nil)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if diff := cmp.Diff(want, got); diff != "" {
+				r.Errorf("messages (-want +got):\n%s", diff)
+			}
+			r.log("SUBSCRIBE things/+/events/#")
 		},
 		"rrc_streaming_operation_success_starting_offline": func(r *rig) {
 			r.offline()
