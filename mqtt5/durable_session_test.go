@@ -176,6 +176,33 @@ func TestDurable_pubcompOfALostConnection(t *testing.T) {
 	})
 }
 
+// TestDurable_pubcompBeforePubrel gets a PUBCOMP while the PUBREL waits for the
+// store.
+func TestDurable_pubcompBeforePubrel(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(con *mqtttest.Conn) {
+			con.Accept()
+			p := con.ExpectPublish(mqtttest.QoS(2))
+			con.Send(mqtttest.Pubrec{PacketID: p.PacketID}, mqtttest.Pubcomp{PacketID: p.PacketID})
+			con.ExpectDisconnectWith(mqtttest.ProtocolError)
+		})
+		srv.Script(func(con *mqtttest.Conn) {
+			con.Accept(resumed)
+			p := con.ExpectPubrel()
+			con.Send(mqtttest.Pubcomp{PacketID: p.PacketID})
+			con.Hang()
+		})
+		disk := newMemoryDisk(time.Second)
+		d := connected(t, srv, durable(disk.open()))
+		want(t, "publish", d.publish(d.ctx, message(mqtt5.ExactlyOnce, "t", "x")).wait(), nil)
+		if n := d.Stats().ProtocolErrors; n != 1 {
+			t.Errorf("%d protocol errors", n)
+		}
+		d.Close()
+	})
+}
+
 // TestDurable_filters restarts when the server has lost the session.
 func TestDurable_filters(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
