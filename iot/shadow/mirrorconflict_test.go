@@ -3,6 +3,7 @@
 package shadow
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,32 @@ func TestMirror_override(t *testing.T) {
 		b.has(`{"level":1,"on":false}`, `{"level":1,"on":false}`)
 		b.called(&c, `{"on":true}`, `{"level":1}`)
 	})
+}
+
+// A copy of the last delta arrives after the shadow was deleted, in the life
+// after a crash during its application. It must not be applied again.
+func TestReplica_deltaAgainAfterDeletion(t *testing.T) {
+	t.Parallel()
+	wanted := func() object { return object{"level": json.Number("47")} }
+	before, after := &replica{}, &replica{}
+	before.askedForDocument()
+	before.gotDocument(parsedDocument{})
+	before.gotDelta(parsedDelta{state: wanted(), version: 5})
+	before.beginApply(before.nextApply())
+	if err := after.load(target{}, before.save(target{})); err != nil {
+		t.Fatal(err)
+	}
+	after.askedForDocument()
+	after.gotDocument(parsedDocument{})
+	if changes := after.nextApply(); changes != nil {
+		t.Fatalf("applies %v of a shadow that does not exist", changes)
+	}
+	if !after.gotDelta(parsedDelta{state: wanted(), version: 5}) {
+		t.Errorf("a copy of an old delta is applied: %v", after.nextApply())
+	}
+	if after.gotDelta(parsedDelta{state: wanted(), version: 6}) {
+		t.Error("the delta of the shadow that was created again is taken for an old one")
+	}
 }
 
 // A shadow that was deleted leaves its old deltas behind.

@@ -43,6 +43,7 @@ type replica struct {
 	overriddenAt int64
 
 	synced       bool
+	deleted      bool  // since wanted, which is empty then
 	version      int64 // highest version seen since the last document
 	lastDelta    int64 // version of wanted
 	lastAccepted int64 // version of the last accepted update of this replica
@@ -66,7 +67,7 @@ func (r *replica) gotDelta(d parsedDelta) (stale bool) {
 		}
 		return false
 	}
-	if d.version < r.lastDelta {
+	if d.version < r.lastDelta || d.version == r.lastDelta && r.deleted {
 		return true
 	}
 	r.take(d)
@@ -77,7 +78,7 @@ func (r *replica) take(d parsedDelta) {
 	if d.version < r.overriddenAt {
 		d.state = without(d.state, r.overridden)
 	}
-	r.wanted, r.wantedMeta, r.lastDelta = d.state, d.meta, d.version
+	r.wanted, r.wantedMeta, r.lastDelta, r.deleted = d.state, d.meta, d.version, false
 	r.version = max(r.version, d.version)
 }
 
@@ -105,11 +106,11 @@ func (r *replica) gotDocument(d parsedDocument) {
 		r.version = r.sinceGet // the delta that is newer than the document stays
 	} else {
 		// A shadow that is created again goes on with the old version, mostly; so
-		// deltas from before it was deleted stay old.
+		// deltas from before it was deleted are old, a copy of the last one, too.
 		last := r.lastDelta
 		r.take(d.delta)
 		if d.version == 0 {
-			r.lastDelta = last
+			r.lastDelta, r.deleted = last, true
 		}
 	}
 	r.settled = pick(r.settled, []object{d.desired}, func(_ any, along []any) bool { return along[0] != nil })
