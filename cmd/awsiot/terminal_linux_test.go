@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal opens a terminal of so many columns: what it shows, and the side
-// of the program.
+// openTerminal opens a pseudoterminal with that many columns. What the program
+// writes to program can be read from screen.
 func openTerminal(t *testing.T, columns uint16) (screen, program *os.File) {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

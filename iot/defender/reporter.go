@@ -86,10 +86,10 @@ func New(requests *request.Client, thing string, options Options) (*Reporter, er
 }
 
 // Run reports until ctx ends or the connection is closed for good, and returns
-// the reason. The first report is sent
-// after a random part of the interval, so that a fleet which is switched on at
-// once does not report at once. The traffic of a report that the service
-// rejected, or never got, is part of the next one.
+// the reason. The first report is sent after a random part of the interval, so
+// that a fleet which is switched on at once does not report at once. The
+// traffic of a report that the service rejected, or never got, is part of the
+// next one.
 func (r *Reporter) Run(ctx context.Context) error {
 	wait := rand.N(r.options.Interval)
 	for {

@@ -89,8 +89,8 @@ type PayloadError struct {
 	Err error
 }
 
-// errNoState: a delta without a state says nothing about what is wanted. It must
-// not be taken for one without differences.
+// errNoState reports a delta without a state. Such a delta must not be taken for
+// one without differences.
 var errNoState = errors.New("the state is missing")
 
 // Error returns the topic and the cause, not the payload.

@@ -123,7 +123,7 @@ func TestStream_hostileMessages(t *testing.T) {
 	})
 }
 
-// Whatever arrives, a mirror does not lose a desired change, and goes on.
+// A mirror goes on and loses no desired change, whatever arrives.
 func TestMirror_hostileMessages(t *testing.T) {
 	run(t, func(b *bench) {
 		b.set(`{"desired":{"level":1}}`)

@@ -105,7 +105,7 @@ func TestMirror_alwaysConflicts(t *testing.T) {
 	})
 }
 
-// A document from before a gap does not cover what was missed in it.
+// A document that was read before deltas were lost does not replace them.
 func TestMirror_documentFromBeforeAGap(t *testing.T) {
 	run(t, func(b *bench) {
 		var c calls
