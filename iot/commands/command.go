@@ -61,13 +61,15 @@ func nameOf(c *Command) string {
 }
 
 // name calls Options.Name. A command at which it panics has no name.
-func (x *Executor) name(c *Command) string {
-	defer func() {
-		if p := recover(); p != nil {
-			x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: fmt.Errorf("commands: Options.Name panicked: %v", p)})
-		}
-	}()
-	return x.options.Name(c)
+func (x *Executor) name(c *Command) (name string) {
+	err := protect("Options.Name", func() error {
+		name = x.options.Name(c)
+		return nil
+	})
+	if err != nil {
+		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: fmt.Errorf("commands: %w", err)})
+	}
+	return name
 }
 
 // newCommand reads what a message says.

@@ -76,7 +76,11 @@ func (x *Executor) handle(ctx context.Context, c *Command) (final update, done b
 			<-progress
 		}()
 	}
-	result, err := protect(handlerCtx, handler, c)
+	var result Result
+	err := protect("the handler", func() (err error) {
+		result, err = handler(handlerCtx, c)
+		return err
+	})
 	return x.final(handlerCtx, result, err), true
 }
 
@@ -114,21 +118,22 @@ func (x *Executor) final(ctx context.Context, result Result, err error) update {
 	}
 }
 
-// protect runs a handler. A panic or a call of runtime.Goexit becomes an error.
-func protect(ctx context.Context, handler Handler, c *Command) (result Result, err error) {
+// protect calls code of the user. A panic or a call of runtime.Goexit becomes an
+// error without a stack: its text becomes the reason of the status.
+func protect(name string, call func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err = errors.New("the handler called runtime.Goexit")
+		err = errors.New(name + " called runtime.Goexit")
 		defer func() {
 			if p := recover(); p != nil {
-				result, err = nil, fmt.Errorf("the handler panicked: %v", p)
+				err = fmt.Errorf("%s panicked: %v", name, p)
 			}
 		}()
-		result, err = handler(ctx, c)
+		err = call()
 	}()
 	<-done
-	return result, err
+	return err
 }
 
 // report sends a final status until the service has judged it.

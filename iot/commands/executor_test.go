@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -427,14 +428,18 @@ func TestExecutor_closed(t *testing.T) {
 // TestExecutor_name has names that cannot be read: the command is rejected.
 func TestExecutor_name(t *testing.T) {
 	const unknown = ` {"status":"REJECTED","statusReason":{"reasonCode":"UNKNOWN_COMMAND","reasonDescription":"this device does not know the command \"\""}}`
-	bubble(t, "panic", func(t *testing.T) {
-		s := newService(t)
-		o := commands.Options{Handlers: map[string]commands.Handler{"x": returns(nil, nil).Default}, Name: func(*commands.Command) string { panic("of the test") }}
-		r := start(t, s, o)
-		s.send("a", "/json", `{"command":"x"}`, 60)
-		s.want("a" + unknown)
-		r.wantEvents("ready", "error a", "received a", "reported a REJECTED")
-	})
+	for cause, end := range map[string]func(){"panic": func() { panic("of the test") }, "Goexit": runtime.Goexit} {
+		bubble(t, cause, func(t *testing.T) {
+			s := newService(t)
+			r := start(t, s, commands.Options{
+				Handlers: map[string]commands.Handler{"x": returns(nil, nil).Default},
+				Name:     func(*commands.Command) string { end(); return "x" },
+			})
+			s.send("a", "/json", `{"command":"x"}`, 60)
+			s.want("a" + unknown)
+			r.wantEvents("ready", "error a", "received a", "reported a REJECTED")
+		})
+	}
 	bubble(t, "other types", func(t *testing.T) {
 		s := newService(t)
 		start(t, s, commands.Options{Handlers: map[string]commands.Handler{"x": returns(nil, nil).Default}})
