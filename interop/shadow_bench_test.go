@@ -27,13 +27,18 @@ var shadowCost = flag.Int("shadow-cost", 200, "how many shadows TestShadow_cost 
 
 // cost is what a number of calls took.
 type cost struct {
-	name  string
-	times []time.Duration
+	name     string
+	call     func() error
+	parallel int
+	times    []time.Duration
 	// Packets of the client for each call, as the core saw them.
 	publishes, subscribes, unsubscribes, received float64
 }
 
-func (c *cost) percentile(p int) time.Duration { return c.times[(len(c.times)-1)*p/100] }
+func (c *cost) percentile(p int) time.Duration {
+	slices.Sort(c.times)
+	return c.times[(len(c.times)-1)*p/100]
+}
 
 // meter counts the packets that the core sees of each client.
 type meter struct {
@@ -56,25 +61,25 @@ func (m *meter) of(client string, t iottest.EventType) int {
 	return m.counts[client][t]
 }
 
-// measure makes n calls, some of them at a time.
-func (m *meter) measure(t *testing.T, name, client string, n int, calls func() []time.Duration) *cost {
+// measure adds n calls of a client to their cost.
+func (m *meter) measure(t *testing.T, c *cost, client string, n int, calls func() []time.Duration) {
 	t.Helper()
 	types := []iottest.EventType{iottest.Published, iottest.Subscribed, iottest.Unsubscribed, iottest.Delivered}
 	var before [4]int
 	for i, kind := range types {
 		before[i] = m.of(client, kind)
 	}
-	c := &cost{name: name, times: calls()}
-	slices.Sort(c.times)
-	if len(c.times) != n {
-		t.Fatalf("%s: %d calls", name, len(c.times))
+	earlier := float64(len(c.times))
+	times := calls()
+	if len(times) != n {
+		t.Fatalf("%s: %d calls", c.name, len(times))
 	}
+	c.times = append(c.times, times...)
 	// Events come a little later than what they are about.
 	eventually(t, "the core saw all calls", func() bool { return m.of(client, iottest.Delivered)-before[3] >= n })
 	for i, per := range []*float64{&c.publishes, &c.subscribes, &c.unsubscribes, &c.received} {
-		*per = float64(m.of(client, types[i])-before[i]) / float64(n)
+		*per = (*per*earlier + float64(m.of(client, types[i])-before[i])) / float64(len(c.times))
 	}
-	return c
 }
 
 // inParallel runs n calls on some goroutines and returns their times.
@@ -148,6 +153,10 @@ func TestShadow_cost(t *testing.T) {
 	}
 	ask := []byte(`{"clientToken":"` + request.NewToken() + `"}`)
 	getByHand := func() error {
+		select {
+		case <-byHand: // of another get
+		default:
+		}
 		client.PublishAsync(&mqtt5.PublishPacket{Topic: "$aws/things/lamp/shadow/get", Payload: ask, QoS: mqtt5.AtLeastOnce}, nil)
 		<-byHand
 		return nil
@@ -157,11 +166,30 @@ func TestShadow_cost(t *testing.T) {
 		return m.of("device", iottest.Subscribed) >= 2 && m.of("device", iottest.Delivered) >= 1
 	})
 	costs := []*cost{
-		m.measure(t, "plain round trip", "device", n, func() []time.Duration { return inParallel(t, n, 1, roundTrip) }),
-		m.measure(t, "shadow get by hand", "device", n, func() []time.Duration { return inParallel(t, n, 1, getByHand) }),
-		m.measure(t, "shadow get", "device", n, func() []time.Duration { return inParallel(t, n, 1, get) }),
-		m.measure(t, "shadow get, 10 at a time", "device", n, func() []time.Duration { return inParallel(t, n, 10, get) }),
+		{name: "plain round trip", call: roundTrip, parallel: 1},
+		{name: "shadow get by hand", call: getByHand, parallel: 1},
+		{name: "shadow get", call: get, parallel: 1},
+		{name: "shadow get, 10 at a time", call: get, parallel: 10},
 	}
+	// In turn, so that other work of the machine disturbs all of them.
+	const rounds = 20
+	for range rounds {
+		for _, one := range costs {
+			m.measure(t, one, "device", n/rounds, func() []time.Duration { return inParallel(t, n/rounds, one.parallel, one.call) })
+		}
+	}
+	c.Delay("device", time.Millisecond)
+	distant := []*cost{
+		{name: "plain round trip, 1 ms away", call: roundTrip},
+		{name: "shadow get, 1 ms away", call: get},
+	}
+	for range rounds {
+		for _, one := range distant {
+			m.measure(t, one, "device", n/rounds, func() []time.Duration { return inParallel(t, n/rounds, 1, one.call) })
+		}
+	}
+	c.Delay("device", 0)
+	costs = append(costs, distant...)
 	for _, c := range costs {
 		if c.publishes != 1 || c.received != 1 || c.subscribes != 0 || c.unsubscribes != 0 {
 			t.Errorf("%s: %+v", c.name, c)
@@ -171,7 +199,9 @@ func TestShadow_cost(t *testing.T) {
 		node := serviceClients(t, c, c.Device(t, "native"), 5)
 		n := min(n, 300) // it takes its time
 		for _, parallel := range []int{1, 10} {
-			costs = append(costs, m.measure(t, fmt.Sprintf("native client, %d at a time", parallel), "native", n, func() []time.Duration {
+			native := &cost{name: fmt.Sprintf("native client, %d at a time", parallel)}
+			costs = append(costs, native)
+			m.measure(t, native, "native", n, func() []time.Duration {
 				var got struct{ Times []float64 }
 				node.must("bench", object{"n": n, "parallel": parallel, "service": "shadow", "method": "getShadow",
 					"request": object{"thingName": "lamp"}}, &got)
@@ -180,7 +210,7 @@ func TestShadow_cost(t *testing.T) {
 					times = append(times, time.Duration(us*float64(time.Microsecond)))
 				}
 				return times
-			}))
+			})
 		}
 	}
 	var out strings.Builder
