@@ -56,6 +56,12 @@ type Stopped struct {
 	Err error
 }
 
+// Closed: [Client.Close] has ended the client for good, whether it had stopped
+// before or not. It is the last event, and only the handlers of
+// [Client.HandleEvents] get it: it is for code that depends on a client which
+// others close.
+type Closed struct{}
+
 // Resubscription is the outcome for the filters that
 // [ClientOptions.Resubscribe] subscribed to again.
 type Resubscription struct {

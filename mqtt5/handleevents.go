@@ -17,8 +17,8 @@ type listener struct{ handle func(event any) }
 
 // HandleEvents calls handler with each lifecycle event from now on: an
 // [*AttemptingConnect], [*ConnectionSuccess], [*ConnectionFailure],
-// [*Disconnection], [*Resubscription] or [*Stopped], which belongs to all
-// handlers and must not be modified. It is called like the lifecycle handlers of
+// [*Disconnection], [*Resubscription], [*Stopped] or [*Closed], which belongs to
+// all handlers and must not be modified. It is called like the lifecycle handlers of
 // [ClientOptions], after the one for the same event, and before the messages of
 // the connection. remove ends that; an event that is being handled is not
 // affected. Several handlers are called in the order in which they were added.

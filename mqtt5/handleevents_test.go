@@ -50,6 +50,16 @@ func TestHandleEvents(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
+		for range 2 {
+			if err := client.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		want = append(want, "second *mqtt5.Closed")
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	})
 }
 

@@ -144,6 +144,8 @@ func (c *Client) heard(ev *engine.Event) bool {
 		return o.OnDisconnection != nil || logs(zap.InfoLevel)
 	case engine.EventResubscribed:
 		return o.OnResubscribe != nil || logs(zap.WarnLevel)
+	case engine.EventClosed:
+		return false // only listeners are told
 	default:
 		return o.OnStopped != nil || logs(zap.InfoLevel)
 	}
@@ -221,6 +223,8 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 	case engine.EventStopped:
 		c.log.Info("stopped", zap.Error(ev.Err))
 		tell(c, "OnStopped", c.opts.OnStopped, &Stopped{Err: ev.Err})
+	case engine.EventClosed:
+		tell(c, "", nil, &Closed{})
 	}
 }
 

@@ -409,20 +409,26 @@ func TestExecutor_refused(t *testing.T) {
 
 // TestExecutor_closed: an executor ends with its connection.
 func TestExecutor_closed(t *testing.T) {
-	bubble(t, "connection", func(t *testing.T) {
-		s := newService(t)
-		r := start(t, s, returns(nil, nil))
-		_ = s.Close()
-		select {
-		case err := <-r.ended:
-			if !errors.Is(err, mqtt5.ErrClosed) {
-				t.Error(err)
+	for _, stops := range []bool{false, true} {
+		bubble(t, fmt.Sprintf("connection, stopped before: %v", stops), func(t *testing.T) {
+			s := newService(t)
+			r := start(t, s, returns(nil, nil))
+			if stops {
+				s.Stop()
+				synctest.Wait()
 			}
-			r.ended <- err
-		case <-time.After(time.Hour):
-			t.Error("the executor does not end")
-		}
-	})
+			_ = s.Close()
+			select {
+			case err := <-r.ended:
+				if !errors.Is(err, mqtt5.ErrClosed) {
+					t.Error(err)
+				}
+				r.ended <- err
+			case <-time.After(time.Hour):
+				t.Error("the executor does not end")
+			}
+		})
+	}
 }
 
 // TestExecutor_name has names that cannot be read: the command is rejected.

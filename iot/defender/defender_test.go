@@ -278,6 +278,15 @@ func TestRun(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	bubble(t, "the connection is stopped, and closed then", func(t *testing.T) {
+		r, s := newReporter(t, defender.Options{Read: func() (*defender.Metrics, error) { return full(), nil }})
+		time.AfterFunc(time.Hour-time.Minute, s.Stop)
+		time.AfterFunc(time.Hour, func() { _ = s.Close() })
+		begin := time.Now()
+		if err := r.Run(context.Background()); !errors.Is(err, mqtt5.ErrClosed) || time.Since(begin) > 2*time.Hour {
+			t.Error(time.Since(begin), err)
+		}
+	})
 	bubble(t, "a day", func(t *testing.T) {
 		var ids []int64
 		r, s := newReporter(t, defender.Options{Read: func() (*defender.Metrics, error) { return full(), nil }, Interval: time.Hour, OnReport: func(id int64, err error) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/jobs"
@@ -138,8 +139,9 @@ func TestRunner_closed(t *testing.T) {
 		end func(s *service)
 		err error
 	}{
-		"connection": {func(s *service) { _ = s.Close() }, mqtt5.ErrClosed},
-		"requests":   {func(s *service) { _ = s.requests.Close(context.Background()) }, request.ErrClosed},
+		"connection":         {func(s *service) { _ = s.Close() }, mqtt5.ErrClosed},
+		"connection at rest": {func(s *service) { s.Stop(); synctest.Wait(); _ = s.Close() }, mqtt5.ErrClosed},
+		"requests":           {func(s *service) { _ = s.requests.Close(context.Background()) }, request.ErrClosed},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := newService(t)

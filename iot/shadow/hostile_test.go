@@ -183,10 +183,17 @@ func TestMirror_panicWhileApplying(t *testing.T) {
 
 // Nothing is left to try when the connection was closed for good.
 func TestMirror_closedConnection(t *testing.T) {
+	t.Run("at once", func(t *testing.T) { testClosedConnection(t, func(*bench) {}) })
+	t.Run("at rest", func(t *testing.T) { testClosedConnection(t, func(b *bench) { b.conn.Stop() }) })
+}
+
+func testClosedConnection(t *testing.T, before func(*bench)) {
 	run(t, func(b *bench) {
 		var errs failures
 		m := b.mirror(MirrorOptions[lamp]{OnError: errs.add})
 		defer m.Close()
+		synctest.Wait()
+		before(b)
 		synctest.Wait()
 		b.conn.Close()
 		time.Sleep(24 * time.Hour)

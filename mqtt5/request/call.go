@@ -88,9 +88,6 @@ func (c *Client) Do(ctx context.Context, req *Request) (mqtt5.Message, error) {
 	answer, err := c.run(ctx, k)
 	c.mu.Lock()
 	stage, sent := k.stage, k.published
-	if stage == StageConnect && errors.Is(err, ErrTimeout) && c.connectionClosed() {
-		err = mqtt5.ErrClosed // a connection at rest reports nothing when it is closed
-	}
 	c.end(k)
 	c.mu.Unlock()
 	if err != nil {

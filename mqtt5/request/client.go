@@ -181,6 +181,7 @@ func (c *Client) handleEvent(event any) {
 		c.restored(ev)
 	case *mqtt5.Stopped:
 		c.disconnected(ev.Err)
+	case *mqtt5.Closed:
 		c.connectionClosed()
 	}
 }

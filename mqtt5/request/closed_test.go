@@ -5,7 +5,6 @@ package request_test
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,39 +44,29 @@ func TestClosed_connection(t *testing.T) {
 	})
 }
 
-// restingConn is a connection whose end is not reported, as that of a
-// [*mqtt5.Client] that was stopped before.
-type restingConn struct {
-	*requesttest.Conn
-	closed atomic.Bool
-}
-
-func (c *restingConn) State() mqtt5.State {
-	if c.closed.Load() {
-		return mqtt5.StateClosed
-	}
-	return mqtt5.StateStopped
-}
-
+// A client that was stopped before it is closed has no connection to lose.
 func TestClosed_connectionAtRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		conn := &restingConn{Conn: requesttest.New()}
-		defer conn.Close()
+		conn := requesttest.New()
 		client, err := request.New(conn, request.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer client.Close(context.Background())
-		r := &rig{t, conn.Conn, client}
+		r := &rig{t, conn, client}
+		conn.Stop()
 		f, l := r.start("a"), r.listen("b")
-		conn.closed.Store(true)
-		time.Sleep(time.Hour)
+		f.pending()
+		begin := time.Now()
+		conn.Close()
 		f.failed(mqtt5.ErrClosed, request.StageConnect)
 		l.heard("halted")
-		begin := time.Now()
+		if err := l.stream.WaitEstablished(t.Context()); !errors.Is(err, mqtt5.ErrClosed) {
+			t.Errorf("WaitEstablished: %v", err)
+		}
 		r.start("a").failed(mqtt5.ErrClosed, request.StageQueue)
 		if d := time.Since(begin); d != 0 {
-			t.Errorf("a request on a closed connection failed after %v", d)
+			t.Errorf("that took %v", d)
 		}
 
 		late, err := request.New(conn, request.Options{})

@@ -24,9 +24,9 @@ type Connection interface {
 // EventSource is a [Connection] that reports its lifecycle after it was built.
 type EventSource interface {
 	// HandleEvents calls handler with each lifecycle event: a
-	// [*mqtt5.ConnectionSuccess], [*mqtt5.Disconnection], [*mqtt5.Stopped] or
-	// [*mqtt5.Resubscription]; others are ignored. Events arrive one at a time
-	// and in order, those of a connection before its messages. handler does not
-	// block. remove ends the calls.
+	// [*mqtt5.ConnectionSuccess], [*mqtt5.Disconnection], [*mqtt5.Stopped],
+	// [*mqtt5.Resubscription] or [*mqtt5.Closed]; others are ignored. Events
+	// arrive one at a time and in order, those of a connection before its
+	// messages. handler does not block. remove ends the calls.
 	HandleEvents(handler func(event any)) (remove func())
 }

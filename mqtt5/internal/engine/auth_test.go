@@ -144,6 +144,13 @@ func TestServerThatDoesNotConvince(t *testing.T) {
 		r.e.RejectServer(r.now, ErrAuthentication)
 		r.wrote("DISCONNECT 0x80")
 	})
+	t.Run("is left once", func(t *testing.T) {
+		r := connacked(t)
+		r.stop(r.now, nil, 0)
+		r.wrote("DISCONNECT 0x0")
+		r.e.RejectServer(r.now, ErrAuthentication)
+		r.wrote("")
+	})
 	t.Run("is left when nobody says so", func(t *testing.T) {
 		r := connacked(t)
 		r.pass(5 * time.Second)

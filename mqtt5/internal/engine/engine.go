@@ -131,8 +131,8 @@ type Result struct {
 type EventKind uint8
 
 // The lifecycle events. Each Connecting is followed by exactly one Succeeded or
-// Failed, each Succeeded by exactly one Disconnected, and a stop ends with one
-// Stopped.
+// Failed, each Succeeded by exactly one Disconnected, a stop ends with one
+// Stopped, and the engine with Closed.
 const (
 	EventConnecting EventKind = iota + 1
 	EventSucceeded
@@ -140,6 +140,7 @@ const (
 	EventDisconnected
 	EventStopped
 	EventResubscribed // the round of SUBSCRIBEs for a lost session has ended
+	EventClosed
 )
 
 // Event is a lifecycle event.

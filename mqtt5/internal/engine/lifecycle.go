@@ -389,6 +389,7 @@ func (e *Engine) enterStopped(now time.Duration) {
 	}
 	if e.closed {
 		e.state = Closed
+		e.sink.Notify(&Event{Kind: EventClosed})
 		return
 	}
 	if e.desired {

@@ -79,9 +79,14 @@ func TestCloseFromEveryState(t *testing.T) {
 			if op != nil {
 				r.failed(op, ErrClosed)
 			}
-			want := state != Stopped && state != Closed
-			if stopped := len(r.events) > 0 && r.events[len(r.events)-1].Kind == EventStopped; stopped != want {
-				t.Errorf("events %v", r.kinds())
+			last := []EventKind{EventStopped, EventClosed}
+			if state == Stopped || state == Closed {
+				last = last[1:]
+			}
+			kinds := r.kinds()
+			equal(t, "last events", kinds[max(0, len(kinds)-len(last)):], last)
+			if n := r.count(EventStopped) + r.count(EventClosed); n != len(last) {
+				t.Errorf("events %v", kinds)
 			}
 			if err := r.e.Submit(r.now, r.newPublish("a", 1)); err != ErrClosed {
 				t.Errorf("Submit: %v", err)

@@ -518,6 +518,8 @@ func (s *simulation) Notify(ev *Event) {
 		s.stopping = false
 		s.inbox.succeeded = false
 		s.attempt = 0
+	case EventClosed: // nothing follows it
+		after = 0
 	}
 	if s.phase != after {
 		s.fail("event %d after event %d", ev.Kind, s.phase)

@@ -18,6 +18,7 @@ import (
 type Conn struct {
 	mu        sync.Mutex
 	changed   *sync.Cond
+	stopped   bool
 	closed    bool
 	up        bool
 	filters   map[string]bool // at the server
@@ -59,16 +60,32 @@ func New() *Conn {
 	return c
 }
 
-// Close ends the connection for good and its goroutines. It reports
-// [*mqtt5.Disconnection] and [*mqtt5.Stopped] first.
+// Stop ends the connection as [mqtt5.Client.Stop] does. It reports
+// [*mqtt5.Disconnection] and [*mqtt5.Stopped]. Connect starts it again.
+func (c *Conn) Stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop(mqtt5.ErrStopRequested)
+}
+
+func (c *Conn) stop(cause error) {
+	if c.stopped {
+		return
+	}
+	c.disconnect(&mqtt5.Disconnection{Err: cause})
+	c.stopped = true
+	c.report(&mqtt5.Stopped{})
+}
+
+// Close ends the connection for good and its goroutines. It reports what Stop
+// does, unless that was called, and [*mqtt5.Closed].
 func (c *Conn) Close() error {
-	c.Disconnect(mqtt5.ErrClosed)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closed {
+		c.stop(mqtt5.ErrClosed)
 		c.closed = true
-		c.events = append(c.events, &mqtt5.Stopped{})
-		c.changed.Broadcast()
+		c.report(&mqtt5.Closed{})
 	}
 	return nil
 }
@@ -125,11 +142,19 @@ func (c *Conn) hold(packet string, held bool) {
 func (c *Conn) Disconnect(cause error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.disconnect(&mqtt5.Disconnection{Err: cause, WillRetry: true})
+}
+
+func (c *Conn) disconnect(event *mqtt5.Disconnection) {
 	if c.up {
 		c.up = false
-		c.events = append(c.events, &mqtt5.Disconnection{Err: cause, WillRetry: true})
-		c.changed.Broadcast()
+		c.report(event)
 	}
+}
+
+func (c *Conn) report(event any) {
+	c.events = append(c.events, event)
+	c.changed.Broadcast()
 }
 
 // Connect connects again. With rejoined the server still has the session, with
@@ -140,26 +165,24 @@ func (c *Conn) Connect(rejoined bool) {
 	if c.up || c.closed {
 		return
 	}
-	c.up = true
+	c.up, c.stopped = true, false
 	if !rejoined {
 		clear(c.filters)
 		c.kept = nil
 	}
 	c.messages = append(c.messages, c.kept...)
 	c.kept = nil
-	c.events = append(c.events, &mqtt5.ConnectionSuccess{
+	c.report(&mqtt5.ConnectionSuccess{
 		Connack:  &mqtt5.ConnackPacket{SessionPresent: rejoined},
 		Settings: mqtt5.NegotiatedSettings{RejoinedSession: rejoined},
 	})
-	c.changed.Broadcast()
 }
 
 // Emit reports a lifecycle event to the listeners.
 func (c *Conn) Emit(event any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.events = append(c.events, event)
-	c.changed.Broadcast()
+	c.report(event)
 }
 
 // Deliver sends a message to the client if it is subscribed to the topic, and
@@ -215,7 +238,7 @@ func (c *Conn) ResetLog() {
 	c.log = nil
 }
 
-// State returns StateConnected, StateWaiting or StateClosed.
+// State returns StateConnected, StateWaiting, StateStopped or StateClosed.
 func (c *Conn) State() mqtt5.State {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -224,6 +247,8 @@ func (c *Conn) State() mqtt5.State {
 		return mqtt5.StateClosed
 	case c.up:
 		return mqtt5.StateConnected
+	case c.stopped:
+		return mqtt5.StateStopped
 	}
 	return mqtt5.StateWaiting
 }
