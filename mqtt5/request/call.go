@@ -258,11 +258,12 @@ func (k *call) pause(ctx context.Context, d time.Duration) {
 }
 
 // ready reports whether the call may publish: there is a connection, the server
-// has its subscriptions and it is its turn.
+// has its subscriptions and it is its turn. Until the first two are true the call
+// leaves its turn to others.
 func (c *Client) ready(k *call) (bool, error) {
 	if c.link == nil {
 		k.stage = StageConnect
-		c.leaveQueue(k)
+		c.giveTurn(k)
 		if k.req.Offline == FailOffline {
 			return false, ErrOffline
 		}
@@ -271,7 +272,7 @@ func (c *Client) ready(k *call) (bool, error) {
 	for _, s := range k.lease.subs {
 		if s.state != subscriptionActive {
 			k.stage = StageSubscribe
-			c.leaveQueue(k)
+			c.giveTurn(k)
 			return false, nil
 		}
 	}

@@ -148,12 +148,12 @@ func (c *Client) endClaim(k *call) {
 		return
 	}
 	k.claim.call = nil
-	if k.published && !k.claim.answered {
-		k.claim.freeAt = time.Now().Add(c.opts.LateWindow)
-	}
 	if !k.published {
 		s.forget(k.claim)
 	} else {
+		if !k.claim.answered {
+			k.claim.freeAt = time.Now().Add(c.opts.LateWindow)
+		}
 		s.ended = append(s.ended, k.claim)
 		for len(s.ended) > maxEnded {
 			oldest := s.ended[0]

@@ -5,6 +5,8 @@ package request
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -95,7 +97,6 @@ type Client struct {
 
 	// link is the present connection; nil while there is none.
 	link         *link
-	session      uint64 // number of the server's session
 	removeEvents func()
 
 	calls  map[*call]struct{}
@@ -171,7 +172,6 @@ func (c *Client) handleEvent(event any) {
 		c.disconnected(mqtt5.ErrConnectionLost)
 		c.link = newLink()
 		if !ev.Settings.RejoinedSession {
-			c.session++
 			c.loseSubscriptions()
 		}
 		c.connected()
@@ -271,14 +271,15 @@ func (c *Client) unsubscribeAll(ctx context.Context, link *link, filters []strin
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(link.ctx, func() { cancel(context.Cause(link.ctx)) })()
-	for len(filters) > 0 {
-		n := min(len(filters), filtersPerPacket)
-		if _, err := c.conn.Unsubscribe(ctx, &mqtt5.UnsubscribePacket{TopicFilters: filters[:n]}); err != nil {
-			return err
+	var failed error
+	for batch := range slices.Chunk(filters, filtersPerPacket) {
+		ack, err := c.conn.Unsubscribe(ctx, &mqtt5.UnsubscribePacket{TopicFilters: batch})
+		failed = errors.Join(failed, err)
+		if err != nil && ack == nil { // else the server may accept the others
+			break
 		}
-		filters = filters[n:]
 	}
-	return nil
+	return failed
 }
 
 // Stats count what a client did since it was made, and what it holds now.
@@ -315,9 +316,9 @@ func (c *Client) Stats() Stats {
 
 // retryDelay returns the jittered delay after the n-th failure in a row, from 1.
 func (c *Client) retryDelay(n int) time.Duration {
-	d := c.opts.MinRetryDelay << min(n-1, 20)
-	if d <= 0 || d > c.opts.MaxRetryDelay {
-		d = c.opts.MaxRetryDelay
+	d := c.opts.MinRetryDelay
+	for ; n > 1 && d < c.opts.MaxRetryDelay; n-- {
+		d += min(d, c.opts.MaxRetryDelay-d)
 	}
 	return jitter(d)
 }

@@ -86,29 +86,19 @@ func (c *Client) admitAfter(q *quota, d time.Duration) {
 
 // giveTurn ends the turn of a call, or its wait for it.
 func (c *Client) giveTurn(k *call) {
-	if !k.limited() {
+	q := c.quotas[k.req.Quota.Name]
+	if !k.limited() || q == nil {
 		return
 	}
-	q := c.quotaOf(k)
 	if k.turn {
 		k.turn = false
 		q.inFlight--
 	}
-	c.leaveQueue(k)
+	q.queue = slices.DeleteFunc(q.queue, func(other *call) bool { return other == k })
 	q.admit()
 	if q.inFlight == 0 && len(q.queue) == 0 && q.failures == 0 {
 		q.stop()
 		delete(c.quotas, k.req.Quota.Name)
-	}
-}
-
-// leaveQueue ends the wait of a call for its turn.
-func (c *Client) leaveQueue(k *call) {
-	if q := c.quotas[k.req.Quota.Name]; q != nil {
-		if i := slices.Index(q.queue, k); i >= 0 {
-			q.queue = slices.Delete(q.queue, i, i+1)
-			q.admit()
-		}
 	}
 }
 

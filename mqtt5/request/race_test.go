@@ -4,6 +4,7 @@ package request_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +19,7 @@ import (
 // slowConn is a connection whose first SUBSCRIBE or PUBLISH takes its time.
 type slowConn struct {
 	*requesttest.Conn
-	subscribe, publish func(ctx context.Context) error // of the first one; nil: no delay
+	subscribe, unsubscribe, publish func(ctx context.Context) error // of the first one; nil: no delay
 }
 
 func (c *slowConn) Subscribe(ctx context.Context, p *mqtt5.SubscribePacket) (*mqtt5.SubackPacket, error) {
@@ -27,6 +28,14 @@ func (c *slowConn) Subscribe(ctx context.Context, p *mqtt5.SubscribePacket) (*mq
 		return &mqtt5.SubackPacket{ReasonCodes: make([]mqtt5.SubackReasonCode, len(p.Subscriptions))}, f(ctx)
 	}
 	return c.Conn.Subscribe(ctx, p)
+}
+
+func (c *slowConn) Unsubscribe(ctx context.Context, p *mqtt5.UnsubscribePacket) (*mqtt5.UnsubackPacket, error) {
+	if f := c.unsubscribe; f != nil {
+		c.unsubscribe = nil
+		return nil, f(ctx)
+	}
+	return c.Conn.Unsubscribe(ctx, p)
 }
 
 func (c *slowConn) Publish(ctx context.Context, p *mqtt5.PublishPacket) (*mqtt5.PublishResult, error) {
@@ -66,6 +75,61 @@ func TestRace_subackOfTheLastSession(t *testing.T) {
 		l.heard()
 		r.conn.Release("SUBSCRIBE")
 		l.heard("established")
+		r.log("SUBSCRIBE a")
+	})
+}
+
+// Nor does the failure of a SUBSCRIBE of the last connection, which may be known
+// after the next SUBSCRIBE was sent.
+func TestRace_failureOfTheLastSession(t *testing.T) {
+	runSlow(t, func(r *rig, slow *slowConn) {
+		late := make(chan struct{})
+		slow.subscribe = func(context.Context) error { <-late; return mqtt5.ErrConnectionLost }
+		l := r.listen("a")
+		r.offline()
+		r.conn.Hold("SUBSCRIBE")
+		r.online(false)
+		close(late)
+		l.close()
+		r.conn.Release("SUBSCRIBE")
+		r.log("SUBSCRIBE a", "UNSUBSCRIBE a")
+	})
+}
+
+// An UNSUBSCRIBE that failed is repeated, also if the failure is known after the
+// next connection.
+func TestRace_failedUnsubscribe(t *testing.T) {
+	runSlow(t, func(r *rig, slow *slowConn) {
+		late := make(chan struct{})
+		slow.unsubscribe = func(context.Context) error { <-late; return mqtt5.ErrConnectionLost }
+		r.listen("a").close()
+		r.offline()
+		r.online(true)
+		r.log("SUBSCRIBE a")
+		close(late)
+		r.log("SUBSCRIBE a", "UNSUBSCRIBE a")
+	})
+}
+
+// A request that has to subscribe again leaves its turn to others meanwhile.
+func TestRace_turnOfARequestThatSubscribesAgain(t *testing.T) {
+	run(t, request.Options{}, func(r *rig) {
+		limited := func(filter string) *flight {
+			req := on(filter)
+			req.Topic, req.Idempotent, req.Quota = "ask "+filter, true, request.Quota{Name: "s", InFlight: 1}
+			return r.do(req)
+		}
+		r.start("b").release()
+		limited("a")
+		limited("b")
+		r.log("SUBSCRIBE b", "PUBLISH ask", "SUBSCRIBE a", "PUBLISH ask a")
+		r.offline()
+		r.conn.RefuseSubscribe("a", slices.Repeat([]mqtt5.SubackReasonCode{mqtt5.SubackQuotaExceeded}, 100)...)
+		r.online(false)
+		time.Sleep(time.Second)
+		if !r.sent("PUBLISH ask b") {
+			r.Errorf("the other request waits for the subscription of the first: %q", r.conn.Log())
+		}
 	})
 }
 

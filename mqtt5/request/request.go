@@ -91,8 +91,8 @@ func (r *Request) validate() error {
 		return invalid("the request names no reply topic")
 	case r.Correlation == nil:
 		return invalid("the request has no correlation")
-	case !reflect.TypeOf(r.Correlation).Comparable():
-		return invalid("the type of the correlation is not comparable")
+	case !reflect.ValueOf(r.Correlation).Comparable():
+		return invalid("the correlation is not comparable")
 	case r.Timeout < 0:
 		return invalid("the time-out is negative")
 	case r.Offline > FailOffline:

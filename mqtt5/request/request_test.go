@@ -87,6 +87,7 @@ func TestRequest_validation(t *testing.T) {
 		"offline policy":        func(r *request.Request) { r.Offline = 9 },
 		"quota":                 func(r *request.Request) { r.Quota.InFlight = -1 },
 		"correlation":           func(r *request.Request) { r.Correlation = uncomparable{} },
+		"correlation inside":    func(r *request.Request) { r.Correlation = perhaps{[]int{}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			run(t, request.Options{}, func(r *rig) {
@@ -136,6 +137,11 @@ func TestRequest_validation(t *testing.T) {
 type uncomparable struct{ _ []int }
 
 func (uncomparable) Token(*mqtt5.Message) (string, bool) { return "", false }
+
+// perhaps is comparable if what it holds is.
+type perhaps struct{ held any }
+
+func (perhaps) Token(*mqtt5.Message) (string, bool) { return "", false }
 
 func TestRequest_answers(t *testing.T) {
 	for name, test := range map[string]func(r *rig){

@@ -224,9 +224,10 @@ func (s *Stream) push(it item) {
 	}
 }
 
+// overflow notes a dropped message. The queue is not empty.
 func (s *Stream) overflow() {
-	if last := len(s.queue) - 1; last >= 0 && s.queue[last].message == nil && s.queue[last].event.Kind == StreamOverflowed {
-		s.queue[last].event.Dropped++
+	if last := &s.queue[len(s.queue)-1]; last.message == nil && last.event.Kind == StreamOverflowed {
+		last.event.Dropped++
 		return
 	}
 	s.queue = append(s.queue, item{event: StreamEvent{Kind: StreamOverflowed, Dropped: 1}})

@@ -44,6 +44,7 @@ const (
 type subscription struct {
 	filter  string
 	state   subscriptionState
+	via     *link // the connection of the packet in flight
 	calls   map[*call]struct{}
 	streams []*Stream
 	lastUse uint64 // when it became idle
@@ -76,19 +77,22 @@ type lease struct {
 
 // enqueueLease queues a lease for room. It fails if there can never be any.
 func (c *Client) enqueueLease(l *lease) error {
-	others := 0
+	others := make(map[string]bool) // filters of streams
 	for _, s := range c.byFilter {
-		if len(s.streams) > 0 && !slices.Contains(l.filters, s.filter) {
-			others++
+		if len(s.streams) > 0 {
+			others[s.filter] = true
 		}
 	}
 	for _, q := range c.subscriptions.queue {
-		if q.stream != nil && c.byFilter[q.filters[0]] == nil && !slices.Contains(l.filters, q.filters[0]) {
-			others++
+		if q.stream != nil {
+			others[q.filters[0]] = true
 		}
 	}
-	if others+len(l.filters) > c.opts.MaxSubscriptions {
-		return fmt.Errorf("%w: %d of %d are used by streams", ErrNoCapacity, others, c.opts.MaxSubscriptions)
+	for _, f := range l.filters {
+		delete(others, f)
+	}
+	if len(others)+len(l.filters) > c.opts.MaxSubscriptions {
+		return fmt.Errorf("%w: %d of %d are used by streams", ErrNoCapacity, len(others), c.opts.MaxSubscriptions)
 	}
 	c.subscriptions.queue = append(c.subscriptions.queue, l)
 	c.grantRoom()
@@ -239,16 +243,16 @@ func (c *Client) unsubscribe(s *subscription) {
 	if c.link == nil || c.closed || s.state != subscriptionActive && s.state != subscriptionLost {
 		return
 	}
-	s.state = subscriptionUnsubscribing
-	l, session := c.link, c.session
+	l := c.link
+	s.state, s.via = subscriptionUnsubscribing, l
 	c.closing.Add(1)
 	go func() {
 		defer c.closing.Done()
 		ack, err := c.conn.Unsubscribe(l.ctx, &mqtt5.UnsubscribePacket{TopicFilters: []string{s.filter}})
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.closed || s.state != subscriptionUnsubscribing || c.session != session {
-			return
+		if c.closed || s.state != subscriptionUnsubscribing || s.via != l {
+			return // the session was lost meanwhile
 		}
 		switch {
 		case err == nil:
@@ -261,6 +265,9 @@ func (c *Client) unsubscribe(s *subscription) {
 			s.pinned = true
 		default: // it may have happened
 			s.state = subscriptionLost
+			if s.unwanted && !s.used() && c.link != l {
+				c.unsubscribe(s)
+			}
 		}
 		c.grantRoom()
 	}()
@@ -284,7 +291,7 @@ func (c *Client) subscribeNow() {
 			}
 			continue
 		}
-		s.state = subscriptionSubscribing
+		s.state, s.via = subscriptionSubscribing, c.link
 		due = append(due, s)
 	}
 	slices.SortFunc(due, func(a, b *subscription) int {
@@ -295,7 +302,7 @@ func (c *Client) subscribeNow() {
 	})
 	for batch := range slices.Chunk(due, filtersPerPacket) {
 		c.closing.Add(1)
-		go c.subscribe(c.link, c.session, batch)
+		go c.subscribe(c.link, batch)
 	}
 	if !next.IsZero() {
 		c.subscribeAfter(next.Sub(now))
@@ -315,7 +322,7 @@ func (c *Client) subscribeAfter(d time.Duration) {
 }
 
 // subscribe sends one SUBSCRIBE and takes its outcome.
-func (c *Client) subscribe(l *link, session uint64, batch []*subscription) {
+func (c *Client) subscribe(l *link, batch []*subscription) {
 	defer c.closing.Done()
 	packet := &mqtt5.SubscribePacket{}
 	for _, s := range batch {
@@ -329,11 +336,11 @@ func (c *Client) subscribe(l *link, session uint64, batch []*subscription) {
 		return
 	}
 	for i, s := range batch {
-		if s.state != subscriptionSubscribing {
+		if s.state != subscriptionSubscribing || s.via != l {
 			continue // the session was lost meanwhile
 		}
 		switch {
-		case ack != nil && i < len(ack.ReasonCodes) && !ack.ReasonCodes[i].Failed() && c.session == session:
+		case ack != nil && i < len(ack.ReasonCodes) && !ack.ReasonCodes[i].Failed():
 			c.subscribed(s)
 		case ack != nil && i < len(ack.ReasonCodes) && ack.ReasonCodes[i].Failed():
 			c.refused(s, subscribeError(s.filter, ack, i, err), retryable(ack.ReasonCodes[i]))
@@ -492,7 +499,7 @@ func (c *Client) drop(err error) (filters []string) {
 		for _, stream := range s.streams {
 			stream.halt(err)
 		}
-		if s.state > subscriptionLost {
+		if s.state != subscriptionNone {
 			filters = append(filters, filter)
 		}
 		s.remove()

@@ -4,7 +4,10 @@ package request_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
@@ -174,6 +177,14 @@ func TestSubscriptions_budget(t *testing.T) {
 			r.start("c").failed(request.ErrNoCapacity, request.StageQueue)
 			r.listen("b") // shares
 			r.log("SUBSCRIBE a", "SUBSCRIBE b")
+		},
+		"streams that share a filter need room for one": func(r *rig) {
+			r.start("a")
+			r.start("b")
+			for range 2 {
+				r.listen("c").heard()
+			}
+			r.start("d").pending()
 		},
 		"rrsm_acquire_multi_no_capacity_event_stream": func(r *rig) {
 			r.listen("a")
@@ -407,7 +418,63 @@ func TestSubscriptions_close(t *testing.T) {
 			l.heard("halted")
 			r.log()
 		},
+		// What the server may have is unsubscribed, too.
+		"after an UNSUBSCRIBE without an answer": func(r *rig) {
+			r.conn.Hold("UNSUBSCRIBE")
+			r.listen("a").close()
+			r.offline()
+			r.conn.Release("UNSUBSCRIBE")
+			if err := r.client.Close(r.Context()); !errors.Is(err, request.ErrOffline) {
+				r.Errorf("error %v", err)
+			}
+		},
+		"before the connection has subscribed again": func(r *rig) {
+			r.start("a").release()
+			r.offline()
+			r.online(false)
+			r.conn.ResetLog()
+			if err := r.client.Close(r.Context()); err != nil {
+				r.Error(err)
+			}
+			r.log("UNSUBSCRIBE a")
+		},
+		"a refusal does not end it": func(r *rig) {
+			var filters []string
+			for n := range 9 {
+				filters = append(filters, fmt.Sprint(n))
+			}
+			r.start(filters...)
+			r.conn.RefuseUnsubscribe("0", mqtt5.UnsubackNotAuthorized)
+			r.conn.ResetLog()
+			ackError(r.T, r.client.Close(r.Context()))
+			r.log("UNSUBSCRIBE 0 1 2 3 4 5 6 7", "UNSUBSCRIBE 8")
+		},
 	} {
 		t.Run(name, func(t *testing.T) { run(t, request.Options{}, test) })
+	}
+}
+
+// The delay after refusals stays within its limits, however many there were.
+func TestSubscriptions_retryDelay(t *testing.T) {
+	for name, tt := range map[string]struct {
+		low, high time.Duration
+		after     time.Duration
+		want      int
+	}{
+		"doubles":      {time.Second, 8 * time.Second, 7 * time.Second, 4}, // at 0, 0.5 to 1, 1.5 to 3, 3.5 to 7 s
+		"is limited":   {time.Second, 2 * time.Second, 2001 * time.Second, 1002},
+		"is very long": {1<<44 + 1, 0, 100 << 44, 101},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, request.Options{MinRetryDelay: tt.low, MaxRetryDelay: tt.high}, func(r *rig) {
+				r.conn.RefuseSubscribe("a", slices.Repeat([]mqtt5.SubackReasonCode{mqtt5.SubackQuotaExceeded}, 5000)...)
+				r.listen("a")
+				time.Sleep(tt.after)
+				synctest.Wait()
+				if n := len(r.conn.Log()); n < tt.want || n > 2*tt.want {
+					r.Errorf("%d SUBSCRIBEs, want %d to %d", n, tt.want, 2*tt.want)
+				}
+			})
+		})
 	}
 }
