@@ -41,7 +41,8 @@ type Download struct {
 	Refresh func(ctx context.Context) (string, error)
 	// MaxBytes is the largest size that is accepted. 0: 1 GiB.
 	MaxBytes int64
-	// Attempts is how many attempts in a row may bring no byte. 0: 5.
+	// Attempts is after how many attempts in a row that brought no further byte
+	// the download fails. 0: 5.
 	Attempts int
 	// Mode is the mode of the file. 0: 0600.
 	Mode os.FileMode
@@ -54,6 +55,7 @@ type Download struct {
 const (
 	defaultMaxBytes = 1 << 30
 	defaultAttempts = 5
+	defaultMode     = 0o600
 )
 
 // Fetch downloads a file and verifies its hash. Lost connections are resumed
@@ -82,10 +84,8 @@ func Fetch(ctx context.Context, d Download) error {
 	if err != nil {
 		return err
 	}
-	if d.Mode != 0 {
-		if err := os.Chmod(part, d.Mode); err != nil {
-			return err
-		}
+	if err := os.Chmod(part, d.Mode); err != nil {
+		return err
 	}
 	if err := os.Rename(part, d.Path); err != nil {
 		return err
@@ -100,6 +100,9 @@ func (d *Download) check() (want []byte, err error) {
 	d.MaxBytes = min(d.MaxBytes, math.MaxInt64-1) // one more byte is read
 	if d.Attempts == 0 {
 		d.Attempts = defaultAttempts
+	}
+	if d.Mode == 0 {
+		d.Mode = defaultMode
 	}
 	if d.Client == nil {
 		d.Client = http.DefaultClient
@@ -161,9 +164,11 @@ func (t *transfer) fetch(ctx context.Context, want []byte) error {
 // run makes attempts until all of the content is there.
 func (t *transfer) run(ctx context.Context) error {
 	refreshed := false
+	most := t.have
 	for failures := 0; ; {
-		before := t.have
 		err := t.attempt(ctx)
+		progress := t.have > most
+		most = max(most, t.have)
 		var final finalError
 		switch {
 		case ctx.Err() != nil:
@@ -173,10 +178,13 @@ func (t *transfer) run(ctx context.Context) error {
 		case errors.As(err, &final):
 			return fmt.Errorf("%w: %w", ErrDownload, final.error)
 		case errors.Is(err, errRefused):
-			if t.Refresh == nil || refreshed && t.have == before {
+			if t.Refresh == nil || refreshed && !progress {
 				return fmt.Errorf("%w: %w", ErrDownload, err)
 			}
 			if t.URL, err = t.Refresh(ctx); err != nil {
+				if ctx.Err() != nil {
+					err = context.Cause(ctx)
+				}
 				return fmt.Errorf("%w: new URL: %w", ErrDownload, err)
 			}
 			if err := t.checkURL(t.URL); err != nil {
@@ -185,13 +193,14 @@ func (t *transfer) run(ctx context.Context) error {
 			refreshed = true
 			continue
 		}
-		if t.have > before {
+		failures++
+		if progress {
 			failures, refreshed = 0, false
 		}
-		if failures++; failures >= t.Attempts {
+		if failures >= t.Attempts {
 			return fmt.Errorf("%w: %w", ErrDownload, err)
 		}
-		wait := time.NewTimer(backoff(failures))
+		wait := time.NewTimer(backoff(max(1, failures)))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
@@ -206,6 +215,8 @@ func (t *transfer) attempt(ctx context.Context) error {
 	if err != nil {
 		return finalError{errors.New("the URL is not valid")}
 	}
+	// A transport that asks for gzip by itself would decompress the content.
+	req.Header.Set("Accept-Encoding", "identity")
 	if t.have > 0 {
 		req.Header.Set("Range", "bytes="+strconv.FormatInt(t.have, 10)+"-")
 	}

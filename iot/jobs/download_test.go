@@ -84,6 +84,11 @@ func TestFetch(t *testing.T) {
 		"other content":             {edit: func(d *jobs.Download) { d.SHA256 = hash("x") }, err: jobs.ErrHash},
 		"other content, resumed":    {part: "x", edit: func(d *jobs.Download) { d.SHA256 = hash("x") }, err: jobs.ErrHash},
 		"too large":                 {edit: func(d *jobs.Download) { d.MaxBytes = 1000 }, err: jobs.ErrDownload, text: "larger than 1000 bytes"},
+		"gives up, further bytes":   {first: []http.HandlerFunc{half, status(500)}, edit: func(d *jobs.Download) { d.Attempts = 1 }, err: jobs.ErrDownload, text: "500"},
+		"further bytes":             {first: []http.HandlerFunc{status(500), half, status(500)}, edit: func(d *jobs.Download) { d.Attempts = 2 }},
+		"no further bytes":          {first: []http.HandlerFunc{half, bytes(10), bytes(20)}, edit: func(d *jobs.Download) { d.Attempts = 2 }, err: jobs.ErrDownload},
+		"no range at the beginning": {first: []http.HandlerFunc{status(416)}, err: jobs.ErrDownload, text: "416"},
+		"stored compressed":         {first: []http.HandlerFunc{storedCompressed}, edit: func(d *jobs.Download) { d.Attempts = 1 }},
 		"gives up":                  {first: []http.HandlerFunc{status(500), status(500)}, edit: func(d *jobs.Download) { d.Attempts = 1 }, err: jobs.ErrDownload, text: "500"},
 		"no hash":                   {edit: func(d *jobs.Download) { d.SHA256 = "" }, err: jobs.ErrInvalidArgument},
 		"no path":                   {edit: func(d *jobs.Download) { d.Path = "" }, err: jobs.ErrInvalidArgument},
@@ -126,6 +131,59 @@ func TestFetch(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// bytes sends n bytes from the beginning and breaks the connection.
+func bytes(n int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "262144")
+		_, _ = w.Write([]byte(content[:n]))
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// storedCompressed sends an object that was uploaded with a content encoding: its
+// bytes, whatever the client accepts.
+func storedCompressed(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Encoding", "gzip")
+	_, _ = w.Write([]byte(content))
+}
+
+func TestFetch_defaults(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+	}))
+	t.Cleanup(s.Close)
+	d := jobs.Download{URL: s.URL, Path: filepath.Join(t.TempDir(), "f"), SHA256: hash(content), AllowHTTP: true}
+	if err := os.WriteFile(d.Path+".part", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := jobs.Fetch(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(d.Path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info.Mode(), err)
+	}
+	if err := os.MkdirAll(filepath.Join(d.Path+"2", "taken"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.Path += "2"
+	if err := jobs.Fetch(t.Context(), d); err == nil {
+		t.Error("a directory was replaced")
+	}
+}
+
+func TestFetch_canceledWhileRefreshing(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("stop")
+	s := bucket(t, status(403))
+	err := jobs.Fetch(ctx, jobs.Download{
+		URL: s.URL, Path: filepath.Join(t.TempDir(), "f"), SHA256: hash(""), Client: s.Client(),
+		Refresh: func(ctx context.Context) (string, error) { cancel(stop); return "", ctx.Err() },
+	})
+	if !errors.Is(err, stop) || !errors.Is(err, jobs.ErrDownload) {
+		t.Error(err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Write replaces the content of a file. When it returns nil, the content is on
@@ -51,12 +52,7 @@ func writeTemporary(dir, base string, data []byte, mode fs.FileMode) (string, er
 // Read returns the content of a file of at most limit bytes. It also removes
 // temporary files that a crash during Write left beside it.
 func Read(name string, limit int64) ([]byte, error) {
-	left, err := filepath.Glob(filepath.Join(escape(filepath.Dir(name)), "."+escape(filepath.Base(name))+".*.tmp"))
-	if err == nil {
-		for _, l := range left {
-			_ = os.Remove(l) // harmless if it stays
-		}
-	}
+	removeTemporary(filepath.Dir(name), filepath.Base(name))
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -72,6 +68,25 @@ func Read(name string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// removeTemporary removes the files that writeTemporary made for base, and not
+// those for a name that base is the beginning of. Harmless if one stays.
+func removeTemporary(dir, base string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), "."+base+".")
+		if !ok {
+			continue
+		}
+		number, ok = strings.CutSuffix(number, ".tmp")
+		if ok && number != "" && strings.Trim(number, "0123456789") == "" {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
 // Remove deletes a file durably. A file that does not exist is no error.
 func Remove(name string) error {
 	if err := os.Remove(name); err != nil {
@@ -81,18 +96,4 @@ func Remove(name string) error {
 		return err
 	}
 	return SyncDir(filepath.Dir(name))
-}
-
-// escape quotes the characters that have a meaning in a pattern of filepath.Glob.
-func escape(name string) string {
-	var out []rune
-	for _, r := range name {
-		switch r {
-		case '*', '?', '[':
-			out = append(out, '[', r, ']')
-		default:
-			out = append(out, r)
-		}
-	}
-	return string(out)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -58,6 +59,23 @@ func TestRead_afterCrash(t *testing.T) {
 		t.Error(err)
 	}
 	wantFiles(t, dir)
+}
+
+// TestRead_whileAnotherIsWritten leaves the temporary file of another file alone,
+// though its name begins with that of the file.
+func TestRead_whileAnotherIsWritten(t *testing.T) {
+	dir := t.TempDir()
+	other := []string{".state.json.123.tmp", ".state.tmp", ".state..tmp", "state.123.tmp"}
+	for _, name := range other {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Read(filepath.Join(dir, "state"), 100); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	slices.Sort(other)
+	wantFiles(t, dir, other...)
 }
 
 func TestRemove(t *testing.T) {
