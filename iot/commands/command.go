@@ -46,6 +46,9 @@ func (c *Command) Progress(ctx context.Context, code, description string) error 
 //
 // The context ends at the deadline, with the cause [ErrExpired]; a handler that
 // returns an error then ends with TIMED_OUT. It also ends with the executor.
+//
+// If a result or a reason is too large for a message, or the service does not
+// accept it, the status is reported without it.
 type Handler func(ctx context.Context, c *Command) (Result, error)
 
 // nameOf finds the name of a command in the field "command" of its payload.

@@ -24,20 +24,22 @@ const (
 )
 
 // execute runs the handler of a command, unless it has run before, and reports
-// the final status.
-func (x *Executor) execute(ctx context.Context, c *Command) {
+// the final status. It returns false if the executor ended before the handler
+// began.
+func (x *Executor) execute(ctx context.Context, c *Command) (done bool) {
 	if known, ok := x.memory.find(c.ExecutionID); ok && known.Final != nil {
 		x.report(ctx, c, *known.Final, 1)
-		return
+		return true
 	}
 	final, done := x.handle(ctx, c)
 	if !done {
-		return
+		return false
 	}
 	if err := x.memory.finish(c.ExecutionID, final); err != nil {
 		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: err})
 	}
 	x.report(ctx, c, final, maxReports)
+	return true
 }
 
 // handle returns the final status. It is false if the executor ended before the
@@ -136,7 +138,8 @@ func protect(name string, call func() error) (err error) {
 	return err
 }
 
-// report sends a final status until the service has judged it.
+// report sends a final status until the service has judged it. If the reason or
+// the result is what cannot be sent or accepted, it sends the status without them.
 func (x *Executor) report(ctx context.Context, c *Command, u update, attempts int) {
 	for failures := 1; ; failures++ {
 		err := x.send(ctx, c.ExecutionID, c.Format, u)
@@ -147,6 +150,11 @@ func (x *Executor) report(ctx context.Context, c *Command, u update, attempts in
 			failures = attempts
 		}
 		var rejected *RejectedError
+		if unacceptable(err) && (u.Reason != nil || u.Result != nil) {
+			x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: err})
+			u = update{Status: u.Status}
+			continue
+		}
 		if err == nil || errors.As(err, &rejected) && !rejected.Temporary() {
 			if err := x.memory.reported(c.ExecutionID); err != nil {
 				x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: err})
@@ -157,11 +165,22 @@ func (x *Executor) report(ctx context.Context, c *Command, u update, attempts in
 			return
 		}
 		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: err})
-		if errors.As(err, &rejected) && !rejected.Temporary() || failures >= attempts || errors.Is(err, request.ErrClosed) || errors.Is(err, mqtt5.ErrClosed) {
+		if errors.As(err, &rejected) && !rejected.Temporary() || unacceptable(err) || failures >= attempts || errors.Is(err, request.ErrClosed) || errors.Is(err, mqtt5.ErrClosed) {
 			return
 		}
 		_ = sleep(ctx, minRetryDelay+rand.N(min(maxRetryDelay, minRetryDelay<<min(failures, 10))))
 	}
+}
+
+// unacceptable reports whether an error is about what a status says: a packet
+// that is too large, or a payload that the service does not like.
+func unacceptable(err error) bool {
+	var invalid *mqtt5.ValidationError
+	if errors.As(err, &invalid) {
+		return true
+	}
+	var rejected *RejectedError
+	return errors.As(err, &rejected) && (rejected.Code == CodeInvalidRequest || rejected.Code == CodeInvalidJSON)
 }
 
 // send reports a status and waits for the answer.

@@ -188,8 +188,14 @@ func (x *Executor) receive(m mqtt5.Message, f Format) {
 	} else {
 		x.event(Event{Type: EventReceived, ExecutionID: c.ExecutionID})
 	}
+	x.enqueue(c, first) // a duplicate has its status reported again
+}
+
+// enqueue lets a command wait for a handler. If there is no room, one that is not
+// known yet is rejected.
+func (x *Executor) enqueue(c *Command, first bool) {
 	select {
-	case x.queue <- c: // a duplicate has its status reported again
+	case x.queue <- c:
 	default:
 		x.event(Event{Type: EventError, ExecutionID: c.ExecutionID, Err: errors.New("commands: too many commands wait")})
 		if first {
@@ -235,7 +241,9 @@ func (x *Executor) work(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case c := <-x.queue:
-			x.execute(ctx, c)
+			if !x.execute(ctx, c) {
+				x.enqueue(c, true) // for the next Run
+			}
 		}
 	}
 }

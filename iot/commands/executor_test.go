@@ -300,6 +300,67 @@ func TestExecutor_duplicates(t *testing.T) {
 	})
 }
 
+// Commands that wait when the executor ends run when it runs again.
+func TestExecutor_runsAgain(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t)
+		const n = 32
+		ran := 0
+		o := all(func(ctx context.Context, _ *commands.Command) (commands.Result, error) {
+			ran++
+			if ran == 1 {
+				<-ctx.Done()
+			}
+			return nil, nil
+		})
+		x, err := commands.New(s.requests, commands.Thing("thermostat"), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() { _ = x.Run(ctx); close(ended) }()
+			synctest.Wait()
+			for i := range n {
+				s.send(fmt.Sprint(i), "/json", `{}`, 60)
+			}
+			synctest.Wait()
+			time.Sleep(10 * time.Second)
+			cancel()
+			<-ended
+		}
+		if ran != n {
+			t.Errorf("%d of %d commands ran", ran, n)
+		}
+	})
+}
+
+// An error event has an error, and each error has an event.
+func TestExecutor_events(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t)
+		var errs []error
+		o := all(func(context.Context, *commands.Command) (commands.Result, error) {
+			time.Sleep(5 * time.Second)
+			return nil, nil
+		})
+		r := start(t, s, o, func(e commands.Event) {
+			if e.Type == commands.EventError {
+				errs = append(errs, e.Err)
+			}
+		})
+		s.send("a", "/json", `{}`, 60)
+		time.Sleep(10 * time.Second)
+		s.send("no id", "/json", `{}`, 60)
+		synctest.Wait()
+		r.wantEvents("ready", "received a", "reported a SUCCEEDED", "error")
+		if len(errs) != 1 || !errors.Is(errs[0], commands.ErrInvalidPayload) {
+			t.Error(errs)
+		}
+	})
+}
+
 func TestExecutor_reports(t *testing.T) {
 	for fault, tt := range map[string]struct {
 		faults int
@@ -329,6 +390,38 @@ func TestExecutor_reports(t *testing.T) {
 			}
 		})
 	}
+	for name, failure := range map[string]error{
+		"too large for a message": &mqtt5.ValidationError{Subject: "PublishPacket", Problems: []mqtt5.Problem{{Field: "packet", Rule: "is too large"}}},
+		"not accepted":            nil,
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newService(t)
+			s.OnPublish(func(p *mqtt5.PublishPacket) error {
+				if len(p.Payload) < 1000 {
+					s.fault = nil
+				} else if s.fault = func(int) string { return commands.CodeInvalidRequest }; failure != nil {
+					return failure
+				}
+				return s.handle(p)
+			})
+			r := start(t, s, returns(commands.Result{"r": commands.String(strings.Repeat("x", 1000))}, nil))
+			s.send("a", "/json", `{}`, 60)
+			s.want(`a {"status":"SUCCEEDED"}`)
+			r.wantEvents("ready", "received a", "error a", "reported a SUCCEEDED")
+		})
+	}
+	bubble(t, "never accepted", func(t *testing.T) {
+		s := newService(t)
+		s.fault = func(int) string { return commands.CodeInvalidRequest }
+		r := start(t, s, returns(nil, commands.Fail("X", "y")))
+		s.send("a", "/json", `{}`, 60)
+		time.Sleep(long)
+		s.want()
+		r.wantEvents("ready", "received a", "error a", "error a")
+		if s.n != 2 {
+			t.Errorf("%d attempts", s.n)
+		}
+	})
 	bubble(t, "offline", func(t *testing.T) {
 		s := newService(t)
 		start(t, s, all(func(context.Context, *commands.Command) (commands.Result, error) {

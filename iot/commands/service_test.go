@@ -100,7 +100,7 @@ type running struct {
 	events []string
 }
 
-func start(t *testing.T, s *service, o commands.Options) *running {
+func start(t *testing.T, s *service, o commands.Options, also ...func(commands.Event)) *running {
 	t.Helper()
 	r := &running{t: t, ended: make(chan error, 1)}
 	o.OnEvent = func(e commands.Event) {
@@ -114,6 +114,9 @@ func start(t *testing.T, s *service, o commands.Options) *running {
 			text += " " + string(e.Status)
 		}
 		r.events = append(r.events, text)
+		for _, f := range also {
+			f(e)
+		}
 	}
 	x, err := commands.New(s.requests, commands.Thing("thermostat"), o)
 	if err != nil {

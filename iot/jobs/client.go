@@ -149,6 +149,9 @@ func (c *Client) execution(ctx context.Context, k call, body any) (*Execution, e
 	if !jobIDs.MatchString(answer.Execution.JobID) { // nothing could be reported about it
 		return nil, fmt.Errorf("%w: job id %.80q", ErrInvalidPayload, answer.Execution.JobID)
 	}
+	if answer.Execution.Status == "" { // neither over nor in progress
+		return nil, fmt.Errorf("%w: the execution of %q has no status", ErrInvalidPayload, answer.Execution.JobID)
+	}
 	return answer.Execution, nil
 }
 
@@ -194,19 +197,15 @@ func throttled(m *mqtt5.Message) bool {
 	return json.Unmarshal(m.Payload, &r) == nil && r.Code == RequestThrottled
 }
 
-// withToken encodes a request, with the token in it.
+// withToken encodes a request, with a token of letters and digits in it.
 func withToken(body any, token string) ([]byte, error) {
 	payload, err := json.Marshal(body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
 	}
-	field, err := json.Marshal(token)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
-	}
-	payload = append(payload[:len(payload)-1], `,"clientToken":`...)
+	payload = append(payload[:len(payload)-1], `,"clientToken":"`+token+`"}`...)
 	if string(payload[:2]) == "{," {
 		payload = append([]byte{'{'}, payload[2:]...)
 	}
-	return append(append(payload, field...), '}'), nil
+	return payload, nil
 }

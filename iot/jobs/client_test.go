@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -180,8 +181,33 @@ func TestClient_rejected(t *testing.T) {
 }
 
 // TestClient_filters counts the subscriptions that calls for many jobs need.
+// An update whose answer is lost with the session is not sent again: the second
+// one would meet another version.
+func TestClient_updateIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		s.create("a", work)
+		s.fault = func(string) string { return "answer" }
+		c := s.client(t)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := c.Update(t.Context(), "a", &jobs.UpdateRequest{Status: jobs.InProgress})
+			ended <- err
+		}()
+		synctest.Wait()
+		s.Disconnect(mqtt5.ErrConnectionLost)
+		s.Connect(false)
+		if err := <-ended; !errors.Is(err, request.ErrSubscriptionLost) || !errors.Is(err, mqtt5.ErrOutcomeUnknown) {
+			t.Error(err)
+		}
+		if len(s.updates) != 1 {
+			t.Errorf("%d updates", len(s.updates))
+		}
+	})
+}
+
 func TestClient_filters(t *testing.T) {
-	c, conn := answering(t, "", "/accepted", `{"clientToken":"TOKEN","execution":{"jobId":"a"}}`)
+	c, conn := answering(t, "", "/accepted", `{"clientToken":"TOKEN","execution":{"jobId":"a","status":"QUEUED"}}`)
 	for _, id := range []string{"a", "b", "c"} {
 		if _, err := c.Describe(context.Background(), id, nil); err != nil {
 			t.Fatal(err)

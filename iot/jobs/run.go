@@ -245,8 +245,12 @@ func (x *run) close(ctx context.Context) {
 	}
 	switch {
 	case x.lost:
+		// Should the service list it again, this is what it gets.
 		r := x.job.record(reported)
-		r.Status = Canceled
+		r.Status, r.Details = x.final.status, x.final.details
+		if x.final.suspended {
+			r.Status, r.Details = Failed, map[string]string{"reason": ErrCanceled.Error()}
+		}
 		x.remember(r)
 		x.event(Event{Type: EventCanceled})
 	case x.final.suspended:

@@ -157,6 +157,31 @@ func TestRunner_progress(t *testing.T) {
 	})
 }
 
+func TestNewRunner_invalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newService(t).client(t)
+		good := jobs.RunnerOptions{Handlers: handlers(func(context.Context, *jobs.Job) error { return nil })}
+		for name, change := range map[string]func(*jobs.RunnerOptions){
+			"nothing to run":       func(o *jobs.RunnerOptions) { o.Handlers = nil },
+			"nil handler":          func(o *jobs.RunnerOptions) { o.Handlers = handlers(nil) },
+			"negative concurrency": func(o *jobs.RunnerOptions) { o.Concurrency = -1 },
+			"high concurrency":     func(o *jobs.RunnerOptions) { o.Concurrency = 11 },
+			"negative step":        func(o *jobs.RunnerOptions) { o.StepTimeout = -1 },
+			"long step":            func(o *jobs.RunnerOptions) { o.StepTimeout = 7*24*time.Hour + 1 },
+			"attempts":             func(o *jobs.RunnerOptions) { o.MaxAttempts = -1 },
+		} {
+			o := good
+			change(&o)
+			if _, err := jobs.NewRunner(c, o); !errors.Is(err, jobs.ErrInvalidArgument) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := jobs.NewRunner(nil, good); !errors.Is(err, jobs.ErrInvalidArgument) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestRunner_faults loses requests and answers: the handler runs once, and the
 // service gets the outcome.
 func TestRunner_faults(t *testing.T) {
@@ -185,6 +210,44 @@ func TestRunner_faults(t *testing.T) {
 			})
 		}
 	}
+	bubble(t, "details too large for a message", func(t *testing.T) {
+		s := newService(t)
+		s.create("a", work)
+		s.OnPublish(func(p *mqtt5.PublishPacket) error {
+			if len(p.Payload) > 2000 {
+				return &mqtt5.ValidationError{Subject: "PublishPacket", Problems: []mqtt5.Problem{{Field: "packet", Rule: "is too large"}}}
+			}
+			return s.handle(p)
+		})
+		text := strings.Repeat("x", 1024)
+		r := run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(_ context.Context, job *jobs.Job) error {
+			err := job.Progress(map[string]string{"a": text, "b": text})
+			time.Sleep(time.Second)
+			return err
+		})})
+		time.Sleep(time.Minute)
+		s.want(t, "a", "SUCCEEDED")
+		r.wantEvents("started a", "error a", "error a", "reported a SUCCEEDED")
+	})
+	bubble(t, "an answer without a status", func(t *testing.T) {
+		s := newService(t)
+		s.create("a", work)
+		r := run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(ctx context.Context, _ *jobs.Job) error {
+			time.Sleep(time.Minute)
+			return ctx.Err()
+		})})
+		s.mu.Lock()
+		s.find("a").status = ""
+		s.mu.Unlock()
+		s.notify() // the runner asks for the execution, which is not listed
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		s.find("a").status = "IN_PROGRESS"
+		s.mu.Unlock()
+		time.Sleep(time.Minute)
+		s.want(t, "a", "SUCCEEDED")
+		r.wantEvents("started a", "reported a SUCCEEDED")
+	})
 	bubble(t, "offline while working", func(t *testing.T) {
 		s := newService(t)
 		s.create("a", work)
@@ -232,6 +295,33 @@ func TestRunner_canceled(t *testing.T) {
 		s.create("b", `{"operation":"?"}`)
 		s.want(t, "b", `REJECTED {"reason":"this device does not know the operation \"?\""}`)
 	})
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"and listed again":               {errors.New("stopped"), `FAILED {"reason":"stopped"}`},
+		"suspended, and listed again":    {jobs.ErrSuspend, `FAILED {"reason":"jobs: the execution was canceled"}`},
+		"with success, and listed again": {nil, "SUCCEEDED"},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newService(t)
+			s.create("a", work)
+			options := jobs.RunnerOptions{Handlers: handlers(func(ctx context.Context, _ *jobs.Job) error {
+				<-ctx.Done()
+				return tt.err
+			}), StateFile: filepath.Join(t.TempDir(), "state")}
+			r := run(t, s.client(t), options)
+			s.cancel("a")
+			r.wantEvents("started a", "canceled a")
+			_ = r.stop()
+			s.mu.Lock()
+			s.find("a").status = "IN_PROGRESS"
+			s.mu.Unlock()
+			run(t, s.client(t), options)
+			time.Sleep(time.Minute)
+			s.want(t, "a", tt.want)
+		})
+	}
 	bubble(t, "found by an update", func(t *testing.T) {
 		s := newService(t)
 		s.create("a", work)
@@ -248,6 +338,9 @@ func TestRunner_canceled(t *testing.T) {
 			return ctx.Err()
 		})})
 		s.want(t, "a", "REMOVED")
+		if len(s.updates) != 1 {
+			t.Errorf("%d updates, none is of use after the first", len(s.updates))
+		}
 		if !errors.Is(cause, jobs.ErrCanceled) {
 			t.Error(cause)
 		}

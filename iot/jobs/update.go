@@ -5,6 +5,8 @@ package jobs
 import (
 	"context"
 	"errors"
+
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 )
 
 // maxMismatches is how many version mismatches in a row one update follows.
@@ -71,6 +73,10 @@ const (
 )
 
 func (x *run) judge(err error) verdict {
+	var invalid *mqtt5.ValidationError
+	if errors.As(err, &invalid) { // too large for a message
+		return x.refused(err)
+	}
 	var rejected *RejectedError
 	if !errors.As(err, &rejected) {
 		return verdictLater
@@ -101,13 +107,18 @@ func (x *run) judge(err error) verdict {
 	case InternalError, RequestThrottled:
 		return verdictLater
 	default: // the service does not like the request, and never will
-		x.event(Event{Type: EventError, Err: err})
-		if x.final != nil && !x.trimmed {
-			x.trimmed = true
-			return verdictAgain
-		}
-		return verdictDone
+		return x.refused(err)
 	}
+}
+
+// refused drops the details of an update that cannot be sent or accepted.
+func (x *run) refused(err error) verdict {
+	x.event(Event{Type: EventError, Err: err})
+	if x.final != nil && !x.trimmed {
+		x.trimmed = true
+		return verdictAgain
+	}
+	return verdictDone
 }
 
 // isLost asks the service whether the execution is still in progress.

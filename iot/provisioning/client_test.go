@@ -132,6 +132,16 @@ func TestClient_errors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, field := range []string{"certificateId", "certificatePem", "privateKey", "certificateOwnershipToken"} {
+		payload := []byte(strings.Replace(created, field, "other", 1))
+		c, _, _ := answering(t, provisioning.JSON, "/accepted", payload)
+		if _, err := c.CreateKeysAndCertificate(ctx); !errors.Is(err, provisioning.ErrInvalidPayload) {
+			t.Errorf("without %s: %v", field, err)
+		}
+		if _, err := c.CreateCertificateFromCSR(ctx, "csr"); (err == nil) != (field == "privateKey") {
+			t.Errorf("without %s: %v", field, err)
+		}
+	}
 	// An answer without anything is not a thing that is registered.
 	for format, payloads := range map[provisioning.Format][]string{provisioning.JSON: {"null", "", "[]", "{} {}"}, provisioning.CBOR: {"\xf6", "\xf7", "", "\x80", "\xc1\xf6"}} {
 		for _, payload := range payloads {

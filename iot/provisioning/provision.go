@@ -178,9 +178,10 @@ func (p *provisioner) load() error {
 		p.state, p.key = &State{}, p.Key
 		return nil
 	}
-	if state.Template != p.Template && state.Phase != PhaseRegistered && state.Phase != PhaseComplete {
-		// The token is not bound to a template.
-		state.Template = p.Template
+	switch state.Phase {
+	case PhaseKey, PhaseCertificate, PhaseRegistered, PhaseComplete:
+	default:
+		return fmt.Errorf("%w: the phase %q is unknown", ErrStore, state.Phase)
 	}
 	p.state, p.doubt = state, true
 	switch {
@@ -290,8 +291,12 @@ func (p *provisioner) makeKey() error {
 // exchange asks for a certificate and registers the thing.
 func (p *provisioner) exchange(ctx context.Context, client *Client) error {
 	for certificates := 0; ; {
-		age := time.Since(p.state.TokenIssuedAt)
-		if p.state.Phase != PhaseCertificate || age > tokenLifetime {
+		if p.state.Phase == PhaseCertificate && p.tokenIsOld() {
+			if err := p.forget(); err != nil {
+				return err
+			}
+		}
+		if p.state.Phase != PhaseCertificate {
 			if certificates++; certificates > maxCertificates {
 				return fmt.Errorf("%w: the service refuses the tokens that it issues", ErrInvalidPayload)
 			}
@@ -308,14 +313,11 @@ func (p *provisioner) exchange(ctx context.Context, client *Client) error {
 			return err
 		})
 		var rejected *RejectedError
-		if errors.As(err, &rejected) && rejected.tokenExpired() && p.doubt {
+		if errors.As(err, &rejected) && rejected.tokenExpired() && (p.doubt || p.tokenIsOld()) {
 			// Too old, or used up by a request whose answer was lost.
 			p.event(err)
-			if err := p.save(func(s *State) { s.forget(p.ServiceKey) }); err != nil {
+			if err := p.forget(); err != nil {
 				return err
-			}
-			if p.ServiceKey {
-				p.key = nil
 			}
 			continue
 		}
@@ -327,6 +329,23 @@ func (p *provisioner) exchange(ctx context.Context, client *Client) error {
 			s.OwnershipToken, s.TokenIssuedAt = "", time.Time{}
 		})
 	}
+}
+
+// tokenIsOld reports that the service may not take the token any more.
+func (p *provisioner) tokenIsOld() bool {
+	return time.Since(p.state.TokenIssuedAt) > tokenLifetime
+}
+
+// forget drops the certificate before another one is asked for: a crash in
+// between must not leave the new certificate with the token of the old one.
+func (p *provisioner) forget() error {
+	if err := p.save(func(s *State) { s.forget(p.ServiceKey) }); err != nil {
+		return err
+	}
+	if p.ServiceKey {
+		p.key = nil
+	}
+	return nil
 }
 
 // forget drops a certificate, and a key that came with it.
@@ -357,9 +376,8 @@ func (p *provisioner) create(ctx context.Context, client *Client) error {
 }
 
 func (p *provisioner) createKeys(ctx context.Context, client *Client) error {
-	if p.state.Phase != PhaseNone {
-		// First forget the old key, which does not fit the new certificate.
-		if err := p.save(func(s *State) { s.forget(true) }); err != nil {
+	if p.state.Phase != PhaseNone { // the key of an earlier call does not fit
+		if err := p.forget(); err != nil {
 			return err
 		}
 	}
@@ -415,8 +433,8 @@ func temporary(err error) bool {
 	if errors.As(err, &rejected) {
 		return rejected.Temporary()
 	}
-	var refused *mqtt5.AckError // by the policy, usually
-	if errors.As(err, &refused) {
+	var invalid *mqtt5.ValidationError
+	if errors.As(err, &invalid) {
 		return false
 	}
 	for _, final := range []error{ErrInvalidArgument, ErrInvalidPayload, ErrStore, request.ErrClosed, request.ErrInvalid, mqtt5.ErrClosed} {
@@ -424,7 +442,15 @@ func temporary(err error) bool {
 			return false
 		}
 	}
-	return true
+	var refused *mqtt5.AckError
+	if errors.Is(err, request.ErrTimeout) || !errors.As(err, &refused) {
+		return true // a refusal in a time-out is one that may pass
+	}
+	switch mqtt5.PubackReasonCode(refused.ReasonCode) {
+	case mqtt5.PubackUnspecifiedError, mqtt5.PubackImplementationSpecificError, mqtt5.PubackQuotaExceeded:
+		return true
+	}
+	return false // by the policy, usually
 }
 
 // connect makes the client of the device, and waits for its first connection.

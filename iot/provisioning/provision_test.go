@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,6 +204,109 @@ func TestProvision_faults(t *testing.T) {
 	}
 }
 
+// TestProvision_foreignCertificate gets a certificate for another key.
+func TestProvision_foreignCertificate(t *testing.T) {
+	for _, serviceKey := range []bool{false, true} {
+		bubble(t, fmt.Sprint("service key ", serviceKey), func(t *testing.T) {
+			s := newService(t)
+			s.fault = func(string) string { return "foreign" }
+			o := s.options(t, newStore(t))
+			o.ServiceKey = serviceKey
+			if _, err := provision(t, o); !errors.Is(err, provisioning.ErrInvalidPayload) {
+				t.Error(err)
+			}
+			if state, err := o.Store.Load(); err != nil || state != nil && state.Phase == provisioning.PhaseCertificate {
+				t.Errorf("%+v, %v", state, err)
+			}
+		})
+	}
+}
+
+// TestProvision_refused has the broker refuse packets of the claim for a while.
+func TestProvision_refused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refuse func(c *mqtttest.Conn, p mqtttest.Packet) bool // reports whether it did
+		final  bool
+	}{
+		"SUBSCRIBE, quota exceeded": {refuse: func(c *mqtttest.Conn, p mqtttest.Packet) bool { return refuseSubscribe(c, p, 0x97) }},
+		"PUBLISH, quota exceeded":   {refuse: func(c *mqtttest.Conn, p mqtttest.Packet) bool { return refusePublish(c, p, 0x97) }},
+		"PUBLISH, unspecified":      {refuse: func(c *mqtttest.Conn, p mqtttest.Packet) bool { return refusePublish(c, p, 0x80) }},
+		"SUBSCRIBE, policy":         {refuse: func(c *mqtttest.Conn, p mqtttest.Packet) bool { return refuseSubscribe(c, p, 0x87) }, final: true},
+		"PUBLISH, policy":           {refuse: func(c *mqtttest.Conn, p mqtttest.Packet) bool { return refusePublish(c, p, 0x87) }, final: true},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			end := time.Now().Add(5 * time.Minute)
+			s := newService(t, mqtttest.Intercept(func(c *mqtttest.Conn, p mqtttest.Packet) bool {
+				return time.Now().Before(end) && tt.refuse(c, p)
+			}))
+			_, err := provision(t, s.options(t, newStore(t)))
+			var refused *mqtt5.AckError
+			if tt.final != errors.As(err, &refused) || tt.final == (err == nil) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func refuseSubscribe(c *mqtttest.Conn, p mqtttest.Packet, code mqtttest.ReasonCode) bool {
+	s, ok := p.(mqtttest.Subscribe)
+	if !ok || !strings.HasSuffix(s.Subscriptions[0].TopicFilter, "/accepted") {
+		return false
+	}
+	c.Send(mqtttest.Suback{PacketID: s.PacketID, ReasonCodes: slices.Repeat([]mqtttest.ReasonCode{code}, len(s.Subscriptions))})
+	return true
+}
+
+func refusePublish(c *mqtttest.Conn, p mqtttest.Packet, code mqtttest.ReasonCode) bool {
+	m, ok := p.(mqtttest.Publish)
+	if !ok || !strings.Contains(m.Topic, "create-from-csr") {
+		return false
+	}
+	c.Send(mqtttest.Puback{PacketID: m.PacketID, ReasonCode: code})
+	return true
+}
+
+// TestProvision_longWithoutConnection loses the connection between the two
+// requests for so long that the token expires.
+func TestProvision_longWithoutConnection(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t)
+		o := s.options(t, newStore(t))
+		var down atomic.Bool
+		var conn net.Conn
+		o.NewClaim = func(context.Context) (*mqtt5.Client, error) {
+			return s.connect("claim", func(o *mqtt5.ClientOptions) {
+				dial := o.Dial
+				o.Dial = func(ctx context.Context, network, address string) (c net.Conn, err error) {
+					if down.Load() {
+						return nil, errNowhere
+					}
+					conn, err = dial(ctx, network, address)
+					return conn, err
+				}
+			}), nil
+		}
+		o.OnEvent = func(e provisioning.Event) {
+			if e.Phase != provisioning.PhaseCertificate || e.Err != nil || s.created > 1 {
+				return
+			}
+			down.Store(true)
+			_ = conn.Close()
+			time.Sleep(time.Second)
+			time.AfterFunc(2*time.Hour, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				clear(s.tokens)
+				down.Store(false)
+			})
+		}
+		if _, err := provision(t, o); err != nil {
+			t.Fatal(err)
+		}
+		s.wantCounts(2, 1)
+	})
+}
+
 // TestProvision_token uses a token of an earlier process: again while it is
 // valid, not when it is old, and not when the service has forgotten it.
 func TestProvision_token(t *testing.T) {
@@ -240,9 +344,23 @@ func TestProvision_token(t *testing.T) {
 				s.mu.Unlock()
 				time.Sleep(tt.pause)
 				o.Store = o.Store.(*crashing).Store
+				var phases []provisioning.Phase
+				o.OnEvent = func(e provisioning.Event) {
+					if e.Err == nil {
+						phases = append(phases, e.Phase)
+					}
+				}
 				d, err := provision(t, o)
 				if err != nil {
 					t.Fatal(err)
+				}
+				// The old certificate is forgotten before there is a new one.
+				want := []provisioning.Phase{provisioning.PhaseKey, provisioning.PhaseCertificate, provisioning.PhaseRegistered, provisioning.PhaseComplete}
+				if serviceKey {
+					want[0] = provisioning.PhaseNone
+				}
+				if want = want[4-2*tt.certificates:]; !slices.Equal(phases, want) {
+					t.Errorf("phases %q, want %q", phases, want)
 				}
 				if _, err := tls.X509KeyPair(d.Identity.CertificatePEM, d.Identity.PrivateKeyPEM); err != nil {
 					t.Error(err)
@@ -381,6 +499,28 @@ func TestJustInTime(t *testing.T) {
 	})
 }
 
+// TestProvision_unknownPhase finds a state of a later version.
+func TestProvision_unknownPhase(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		s := newService(t)
+		o := s.options(t, newStore(t))
+		if _, err := provision(t, o); err != nil {
+			t.Fatal(err)
+		}
+		state, err := o.Store.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		state.Phase = "renewing"
+		if err := o.Store.Save(state); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrStore) {
+			t.Error(err)
+		}
+	})
+}
+
 func TestProvision_invalid(t *testing.T) {
 	good := provisioning.Options{
 		Template: "t", Store: newStore(t),
@@ -398,7 +538,11 @@ func TestProvision_invalid(t *testing.T) {
 		"device":    func(o *provisioning.Options) { o.NewDevice = nil },
 		"two keys":  func(o *provisioning.Options) { o.Key, o.ServiceKey = key, true },
 		"format":    func(o *provisioning.Options) { o.Format = 9 },
-		"durations": func(o *provisioning.Options) { o.StartJitter = -1 },
+		"jitter":    func(o *provisioning.Options) { o.StartJitter = -1 },
+		"request":   func(o *provisioning.Options) { o.RequestTimeout = -1 },
+		"connect":   func(o *provisioning.Options) { o.ConnectTimeout = -1 },
+		"min retry": func(o *provisioning.Options) { o.MinRetryDelay = -1 },
+		"max retry": func(o *provisioning.Options) { o.MaxRetryDelay = -1 },
 	} {
 		o := good
 		change(&o)

@@ -33,8 +33,8 @@ type service struct {
 	broker *mqtttest.Server
 	client *mqtt5.Client
 	ca     *ecdsa.PrivateKey
-	// fault may spoil a request: "lose" it or its "answer", or reject it with a
-	// status code, an error code and a message.
+	// fault may spoil a request: "lose" it or its "answer", answer with a
+	// "foreign" certificate, or reject it with a status code and an error code.
 	fault func(operation string) string
 
 	mu      sync.Mutex
@@ -51,13 +51,13 @@ const (
 	register = "provision"
 )
 
-func newService(t *testing.T) *service {
+func newService(t *testing.T, options ...mqtttest.Option) *service {
 	t.Helper()
 	ca, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{t: t, broker: mqtttest.NewServer(t), ca: ca, tokens: map[string]bool{}, fault: func(string) string { return "" }}
+	s := &service{t: t, broker: mqtttest.NewServer(t, options...), ca: ca, tokens: map[string]bool{}, fault: func(string) string { return "" }}
 	s.client = s.connect("service", func(o *mqtt5.ClientOptions) { o.OnMessage = s.serve })
 	t.Cleanup(func() { _ = s.client.Close() })
 	if err := s.client.Start(); err != nil {
@@ -125,6 +125,9 @@ func (s *service) serve(ctx context.Context, m mqtt5.Message) {
 	case fault == "lose":
 	case fault == "" || fault == "answer":
 		out = s.answer(operation, in.CSR, in.Token, in.Parameters)
+	case fault == "foreign":
+		out = s.answer(operation, in.CSR, in.Token, in.Parameters)
+		out["certificatePem"] = s.issue(&s.ca.PublicKey)["certificatePem"]
 	default:
 		out = rejection(fault)
 	}
