@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -172,6 +173,12 @@ func TestReport_traffic(t *testing.T) {
 		wait(2, "2", true) // acknowledged, without an answer
 		s.reject = nil
 		wait(1, "1", false)
+		s.reject = func(int) (string, string) { return "", "" }
+		s.Hold("PUBLISH")
+		wait(6, "6", true) // not even acknowledged
+		s.Release("PUBLISH")
+		s.reject = nil
+		wait(1, "7", false)
 		now.BytesIn = 4 // the system started again
 		wait(0, "4", false)
 	})
@@ -209,6 +216,13 @@ func TestReport_interval(t *testing.T) {
 	})
 }
 
+// with are the options of a reporter of one custom metric.
+func with(c defender.Custom) defender.Options {
+	return defender.Options{Format: defender.CBOR, Read: defender.CustomOnly, Custom: func(context.Context) (map[string]defender.Custom, error) {
+		return map[string]defender.Custom{"metric": c}, nil
+	}}
+}
+
 func TestReport_errors(t *testing.T) {
 	broken := errors.New("broken")
 	for name, tt := range map[string]struct {
@@ -225,6 +239,10 @@ func TestReport_errors(t *testing.T) {
 		"custom name": {defender.Options{Read: defender.CustomOnly, Custom: func(context.Context) (map[string]defender.Custom, error) {
 			return map[string]defender.Custom{"a b": defender.Number(1)}, nil
 		}}, defender.ErrInvalidArgument},
+		"no address": {with(defender.Custom{IPs: []netip.Addr{{}}}), defender.ErrInvalidArgument},
+		"no number":  {with(defender.Number(math.NaN())), defender.ErrInvalidArgument},
+		"no numbers": {with(defender.Custom{Numbers: []float64{1, math.Inf(1)}}), defender.ErrInvalidArgument},
+		"no text":    {with(defender.Custom{Strings: []string{"\xff"}}), defender.ErrInvalidArgument},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, s := newReporter(t, tt.options)
@@ -381,6 +399,9 @@ func TestLinux(t *testing.T) {
 	}
 	got, err = defender.Linux{Proc: files, Interfaces: []string{"wlan0"}, MaxEntries: 1}.Read()
 	if err != nil || got.Traffic.BytesIn != 2 || len(got.TCPPorts.Ports) != 1 || got.TCPPorts.Total != 2 || len(got.Connections.Connections) != 1 || got.Connections.Total != 3 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if got, err = (defender.Linux{Proc: files, MaxEntries: -1}).Read(); err != nil || len(got.TCPPorts.Ports) != 0 || got.TCPPorts.Total != 2 || got.Connections.Total != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for name, data := range map[string]string{"net/tcp": "head\nx\n", "net/tcp6": "head\n 0: zz:1 00:0 01\n", "net/udp": "head\n 0: 00000000:0000 00000000:zz 07\n", "net/dev": "eth0: 1 2 3\n"} {

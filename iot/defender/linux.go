@@ -26,7 +26,7 @@ type Linux struct {
 	// loopback interface.
 	Interfaces []string
 	// MaxEntries is how many ports of a kind and connections are listed; all are
-	// counted. 0: 50. A report has to fit into one message.
+	// counted. 0: 50. Negative: none. A report has to fit into one message.
 	MaxEntries int
 }
 
@@ -50,6 +50,7 @@ func (l Linux) Read() (*Metrics, error) {
 	if l.MaxEntries == 0 {
 		l.MaxEntries = defaultMaxEntries
 	}
+	l.MaxEntries = max(0, l.MaxEntries)
 	tcp, err := l.sockets("net/tcp", "net/tcp6")
 	if err != nil {
 		return nil, err

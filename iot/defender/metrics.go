@@ -4,8 +4,10 @@ package defender
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
+	"unicode/utf8"
 )
 
 // Metrics are the metrics of a system at one time. A nil field is not reported.
@@ -76,6 +78,25 @@ func (c Custom) check(name string) error {
 	}
 	if !metricNames.MatchString(name) {
 		return fmt.Errorf("%w: custom metric %q: 1 to 128 letters, digits, ':', '_' or '-'", ErrInvalidArgument, name)
+	}
+	numbers := c.Numbers
+	if c.Number != nil {
+		numbers = []float64{*c.Number}
+	}
+	for _, v := range numbers {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("%w: custom metric %q: %v", ErrInvalidArgument, name, v)
+		}
+	}
+	for _, s := range c.Strings {
+		if !utf8.ValidString(s) {
+			return fmt.Errorf("%w: custom metric %q: a text is not UTF-8", ErrInvalidArgument, name)
+		}
+	}
+	for _, ip := range c.IPs {
+		if !ip.IsValid() {
+			return fmt.Errorf("%w: custom metric %q: an address is not valid", ErrInvalidArgument, name)
+		}
 	}
 	return nil
 }

@@ -23,14 +23,16 @@ func TestHandle(t *testing.T) {
 		code    mqtttest.ReasonCode
 		reason  string
 		answer  string
+		silent  bool // the message has no response topic
 	}{
-		"answered": {func(_ context.Context, m mqtt5.Message) ([]byte, error) {
+		"answered": {handler: func(_ context.Context, m mqtt5.Message) ([]byte, error) {
 			return []byte("re: " + string(m.Payload)), nil
-		}, 0, "", "re: hello"},
-		"rejected": {func(context.Context, mqtt5.Message) ([]byte, error) {
+		}, answer: "re: hello"},
+		"no response topic": {handler: func(context.Context, mqtt5.Message) ([]byte, error) { return []byte("unused"), nil }, silent: true},
+		"rejected": {handler: func(context.Context, mqtt5.Message) ([]byte, error) {
 			return nil, errors.New("not\nnow" + strings.Repeat("x", 300))
-		}, 0x83, "not now" + strings.Repeat("x", 249), ""},
-		"panic": {func(context.Context, mqtt5.Message) ([]byte, error) { panic("oh") }, 0x83, "the handler panicked: oh", ""},
+		}, code: 0x83, reason: "not now" + strings.Repeat("x", 249)},
+		"panic": {handler: func(context.Context, mqtt5.Message) ([]byte, error) { panic("oh") }, code: 0x83, reason: "the handler panicked: oh"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -38,7 +40,11 @@ func TestHandle(t *testing.T) {
 				srv.Script(func(c *mqtttest.Conn) {
 					c.Accept()
 					c.Sleep(time.Second)
-					c.Send(mqtttest.Publish{QoS: 1, PacketID: 7, Topic: "to/me", Payload: []byte("hello"), ResponseTopic: mqtttest.Ptr("from/me"), CorrelationData: []byte("id")})
+					m := mqtttest.Publish{QoS: 1, PacketID: 7, Topic: "to/me", Payload: []byte("hello"), CorrelationData: []byte("id")}
+					if !tt.silent {
+						m.ResponseTopic = mqtttest.Ptr("from/me")
+					}
+					c.Send(m)
 					c.ExpectPuback(func(p mqtttest.Puback) error {
 						got := ""
 						if p.ReasonString != nil {
@@ -56,7 +62,9 @@ func TestHandle(t *testing.T) {
 						}
 						c.Send(mqtttest.Puback{PacketID: p.PacketID})
 					}
-					c.Drain()
+					if rest := c.Drain(); len(rest) > 0 {
+						c.Errorf("further packets %v", rest)
+					}
 				})
 				client, err := mqtt5.NewClient(mqtt5.ClientOptions{Address: "server:1883", Dial: srv.DialContext, Connect: mqtt5.ConnectPacket{KeepAliveSeconds: mqtt5.Ptr[uint16](0)}})
 				if err != nil {
@@ -77,6 +85,34 @@ func TestHandle(t *testing.T) {
 	}
 	if _, err := direct.Handle(nil, "a", nil, direct.Options{}); !errors.Is(err, direct.ErrInvalidArgument) {
 		t.Error(err)
+	}
+}
+
+// connection gives its handler to the test, and publishes nothing.
+type connection struct{ handle mqtt5.MessageHandler }
+
+func (c *connection) Handle(_ string, h mqtt5.MessageHandler) (func(), error) {
+	c.handle = h
+	return func() {}, nil
+}
+
+func (c *connection) Publish(context.Context, *mqtt5.PublishPacket) (*mqtt5.PublishResult, error) {
+	return nil, errOffline
+}
+
+var errOffline = errors.New("offline")
+
+// An answer that cannot be sent is an error.
+func TestHandle_error(t *testing.T) {
+	var c connection
+	var got error
+	_, err := direct.Handle(&c, "a", func(context.Context, mqtt5.Message) ([]byte, error) { return nil, nil }, direct.Options{OnError: func(_ mqtt5.Message, err error) { got = err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.handle(t.Context(), mqtt5.Message{PublishPacket: mqtt5.PublishPacket{Topic: "a", ResponseTopic: mqtt5.Ptr("b")}})
+	if !errors.Is(got, errOffline) {
+		t.Error(got)
 	}
 }
 

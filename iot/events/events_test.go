@@ -45,9 +45,13 @@ func TestParsePresence(t *testing.T) {
 			t.Error(d)
 		}
 	}
+	if p, err := events.ParsePresence(message("$aws/events/presence/connected/a", `{"timestamp":null}`)); err != nil || !p.Time.IsZero() {
+		t.Errorf("%+v, %v", p, err)
+	}
 	for topic, payload := range map[string]string{
 		"$aws/events/subscriptions/subscribed/a": `{}`, "$aws/events/presence/connected": `{}`, "$aws/events/presence//a": `{}`,
 		"$aws/events/presence/connected/a": `[]`, "$aws/events/presence/connected/b": `{"timestamp":1e300}`,
+		"$aws/events/presence/connected/e": `{"timestamp":-1e300}`, "$aws/events/presence/": `{}`,
 		"$aws/events/presence/connected/c": `null`, "$aws/events/presence/connected/d": `{"versionNumber":1e99}`,
 	} {
 		if _, err := events.ParsePresence(message(topic, payload)); !errors.Is(err, events.ErrInvalidEvent) {

@@ -85,8 +85,11 @@ type Presence struct {
 // milliseconds is a time as events have it.
 type milliseconds struct{ time.Time }
 
-// UnmarshalJSON reads a number of milliseconds since the epoch.
+// UnmarshalJSON reads a number of milliseconds since the epoch. Null is no time.
 func (m *milliseconds) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil
+	}
 	var n float64
 	if err := json.Unmarshal(data, &n); err != nil {
 		return err

@@ -143,9 +143,9 @@ type retry struct {
 func (r *retry) succeeded() { *r = retry{} }
 
 func (r *retry) failed(now time.Time, low, high time.Duration) {
-	d := low << min(r.failures, 20)
-	if d <= 0 || d > high {
-		d = high
+	d := low
+	for n := r.failures; n > 0 && d < high; n-- {
+		d += min(d, high-d)
 	}
 	r.failures++
 	r.at = now.Add(d/2 + rand.N(d/2+1))
@@ -153,7 +153,8 @@ func (r *retry) failed(now time.Time, low, high time.Duration) {
 
 // OpenMirror starts a mirror of a shadow. It restores the stored state, so that
 // [Mirror.Reported] is there at once; it does not wait for the service. It fails
-// with [ErrStore] or [ErrInvalidRequest].
+// with [ErrStore], [ErrInvalidRequest], and the errors of [Store.Load] and
+// [request.Client.Stream].
 func OpenMirror[S any](s *Shadow[S], options MirrorOptions[S]) (*Mirror[S], error) {
 	switch {
 	case s == nil:
@@ -165,8 +166,9 @@ func OpenMirror[S any](s *Shadow[S], options MirrorOptions[S]) (*Mirror[S], erro
 		options.MinRetryDelay = defaultMirrorMinRetry
 	}
 	if options.MaxRetryDelay == 0 {
-		options.MaxRetryDelay = max(defaultMirrorMaxRetry, options.MinRetryDelay)
+		options.MaxRetryDelay = defaultMirrorMaxRetry
 	}
+	options.MaxRetryDelay = max(options.MaxRetryDelay, options.MinRetryDelay)
 	m := &Mirror[S]{
 		shadow:  &Shadow[json.RawMessage]{target: s.target, requests: s.requests, options: s.options},
 		options: options,
@@ -259,13 +261,11 @@ func (m *Mirror[S]) change(change func(r *replica)) error {
 		m.mu.Unlock()
 		return ErrMirrorClosed
 	}
+	if at := time.Now().Add(m.options.Coalesce); m.options.Coalesce > 0 && !m.replica.pending() && m.sends.at.Before(at) {
+		m.sends.at = at
+	}
 	change(&m.replica)
 	m.blocked = false
-	if m.options.Coalesce > 0 && !m.sending {
-		if at := time.Now().Add(m.options.Coalesce); m.sends.at.Before(time.Now()) {
-			m.sends.at = at
-		}
-	}
 	m.touched()
 	m.advance()
 	m.mu.Unlock()
@@ -367,17 +367,32 @@ func (m *Mirror[S]) report(err error) {
 	}
 }
 
-// reportErrors calls OnError with the queued errors.
+// reportErrors calls OnError with the queued errors. Should the user end the
+// goroutine, another one goes on.
 func (m *Mirror[S]) reportErrors() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for len(m.errors) > 0 {
-		err := m.errors[0]
-		m.mu.Unlock()
-		m.options.OnError(err)
-		m.mu.Lock()
-		m.errors = m.errors[1:]
+	for more := true; more; {
+		more = m.reportError()
 	}
+}
+
+// reportError calls OnError with the first error, and reports whether there are
+// more.
+func (m *Mirror[S]) reportError() (more bool) {
+	m.mu.Lock()
+	err := m.errors[0]
+	m.mu.Unlock()
+	returned := false
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.errors = m.errors[1:]
+		if more = len(m.errors) > 0; more && !returned {
+			m.begin(m.reportErrors)
+		}
+	}()
+	m.options.OnError(err)
+	returned = true
+	return
 }
 
 // save returns when the present state is stored.
@@ -409,17 +424,23 @@ func (s *saves) run(snapshot func() []byte, store func([]byte) error) error {
 			s.done.Wait()
 			continue
 		}
-		s.saving = true
 		generation, data := s.generation, snapshot()
-		s.mu.Unlock()
-		err := store(data)
-		s.mu.Lock()
-		s.saving = false
-		s.done.Broadcast()
-		if err != nil {
+		if err := s.save(func() error { return store(data) }); err != nil {
 			return err
 		}
 		s.stored = generation
 	}
 	return nil
+}
+
+// save calls store without mu, which it holds again even after a panic.
+func (s *saves) save(store func() error) error {
+	s.saving = true
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.saving = false
+		s.done.Broadcast()
+	}()
+	return store()
 }

@@ -347,20 +347,21 @@ func (m *Mirror[S]) sent(version int64, err error, unsent bool) {
 	defer m.mu.Unlock()
 	m.sending = false
 	var rejected *Error
+	var invalid *mqtt5.ValidationError // too large for a message
 	now := time.Now()
 	unsent = unsent || errors.Is(err, mqtt5.ErrNotSent) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInvalidRequest)
 	switch {
 	case err == nil:
 		m.replica.updateAccepted(version)
 		m.conflicts = 0
-		m.sends.succeeded()
+		m.sends = retry{at: now.Add(m.options.Coalesce)}
 	case errors.Is(err, ErrVersionConflict):
 		m.conflicts++
 		m.replica.updateFailed()
 		m.unsync()
 	case errors.As(err, &rejected) && rejected.Code < 500 || unsent:
 		m.replica.updateFailed()
-		m.blocked = errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInvalidRequest)
+		m.blocked = errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInvalidRequest) || errors.As(err, &invalid)
 		m.sends.failed(now, m.options.MinRetryDelay, m.options.MaxRetryDelay)
 	default:
 		m.replica.updateUnknown()

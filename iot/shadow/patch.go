@@ -106,9 +106,8 @@ func compose(first, second object) object {
 		out = object{}
 	}
 	for k, v := range second {
-		a, isObject := out[k].(object)
-		b, both := v.(object)
-		if isObject && both {
+		if b, isObject := v.(object); isObject {
+			a, _ := out[k].(object)
 			out[k] = compose(a, b)
 		} else {
 			out[k] = v
@@ -178,12 +177,11 @@ func overlay(doc, patch object) object {
 		out = object{}
 	}
 	for k, v := range patch {
-		a, isObject := out[k].(object)
-		b, both := v.(object)
-		switch {
-		case v == nil:
-		case isObject && both:
-			out[k] = overlay(a, b)
+		switch v := v.(type) {
+		case nil:
+		case object:
+			old, _ := out[k].(object)
+			out[k] = overlay(old, v)
 		default:
 			out[k] = v
 		}

@@ -194,6 +194,49 @@ func TestCompose_doesBoth(t *testing.T) {
 	}
 }
 
+func TestOverlay_againstSecondImplementation(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(11, 12))
+	for range 4_000 {
+		doc, patch := randomObject(r, 3, false), randomObject(r, 3, true)
+		values := flatten(patch)
+		maps.DeleteFunc(values, func(_ string, v any) bool { return v == nil })
+		got, want := overlay(doc, patch), flatten(doc).patched(values).nested()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s over %s (-want +got):\n%s", encode(patch), encode(doc), diff)
+		}
+	}
+}
+
+// adopted returns the document with what is new in remote.
+func (f flat) adopted(known, remote flat) flat {
+	out, added := maps.Clone(f), map[string]bool{}
+	for _, path := range remote.paths() {
+		if path == "" {
+			continue
+		}
+		parent := path[:strings.LastIndex(path, "/")]
+		_, mine := f[path]
+		_, old := known[path]
+		if added[parent] || f[parent] == (branch{}) && !mine && !old {
+			out[path], added[path] = remote[path], true
+		}
+	}
+	return out
+}
+
+func TestAdopt_againstSecondImplementation(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(13, 14))
+	for range 4_000 {
+		local, known, remote := randomObject(r, 3, false), randomObject(r, 3, false), randomObject(r, 3, false)
+		got, want := adopt(local, known, remote), flatten(local).adopted(flatten(known), flatten(remote)).nested()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%s adopted by %s, which knew %s (-want +got):\n%s", encode(remote), encode(local), encode(known), diff)
+		}
+	}
+}
+
 // What a mirror has to apply is the delta between what the service wants and
 // what the device has.
 func TestNextApply_againstSecondImplementation(t *testing.T) {

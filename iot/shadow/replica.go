@@ -248,6 +248,11 @@ func (r *replica) nextUpdate(versioned bool) (outgoing, bool) {
 	return o, true
 }
 
+// pending reports whether the service lacks something.
+func (r *replica) pending() bool {
+	return r.inFlight != nil || len(r.override) > 0 || len(diff(r.base, r.local)) > 0
+}
+
 // beginUpdate notes that an update is in flight.
 func (r *replica) beginUpdate(o outgoing) {
 	r.inFlight, r.inFlightOverride, r.override = o.reported, o.desired, nil

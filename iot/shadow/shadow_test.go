@@ -154,9 +154,19 @@ func TestShadow_checksBeforeSending(t *testing.T) {
 				b.Errorf("state %s: %v", text, err)
 			}
 		}
+		small, err := Classic[lamp](b.client, "lamp", Options{MaxDocumentBytes: 21})
+		b.must(err)
+		if _, err := small.Update(b.Context(), Update[lamp]{Reported: Value(lamp{Color: Value("1234567890")})}); !errors.Is(err, ErrTooLarge) {
+			b.Errorf("22 of 21 bytes: %v", err)
+		}
 		if log := b.conn.Log(); len(log) > 0 {
 			b.Errorf("sent %q", log)
 		}
+		_, err = small.Update(b.Context(), Update[lamp]{Reported: Value(lamp{Color: Value("123456789")})})
+		b.must(err)
+		large := json.RawMessage(`{"x":"` + strings.Repeat("x", 10_000) + `"}`)
+		_, err = raw.Update(b.Context(), Update[json.RawMessage]{Reported: Value(large)})
+		b.must(err)
 		for _, thing := range []string{"", "a/b", "a+", strings.Repeat("a", 129)} {
 			if _, err := Classic[lamp](b.client, thing); !errors.Is(err, ErrInvalidRequest) {
 				b.Errorf("thing %q: %v", thing, err)
@@ -197,6 +207,25 @@ func TestShadow_throttled(t *testing.T) {
 			b.Errorf("error %v", err)
 		}
 	})
+}
+
+func TestShadow_inFlight(t *testing.T) {
+	for option, want := range map[int]int{0: 10, 3: 3, -1: 15} {
+		t.Run(fmt.Sprint(option), func(t *testing.T) {
+			run(t, func(b *bench) {
+				s, err := Classic[lamp](b.client, "lamp", Options{InFlight: option})
+				b.must(err)
+				b.service.loseRequest = 100
+				for range 15 {
+					go func() { _, _ = s.Get(b.Context()) }()
+				}
+				synctest.Wait()
+				if n := len(b.conn.Log()) - 1; n != want {
+					b.Errorf("%d requests in flight, want %d", n, want)
+				}
+			})
+		})
+	}
 }
 
 func TestShadow_timeoutHint(t *testing.T) {
@@ -274,6 +303,11 @@ func TestShadow_iterator(t *testing.T) {
 		if filters := b.conn.Filters(); len(filters) > 0 {
 			b.Errorf("after the loop: %q", filters)
 		}
+		ctx, cancel := context.WithCancel(b.Context())
+		time.AfterFunc(time.Second, cancel)
+		for _, err := range b.shadow.Deltas(ctx) {
+			b.Errorf("error %v", err)
+		}
 		b.conn.RefuseSubscribe(simulated+"/update/delta", mqtt5.SubackNotAuthorized)
 		for _, err := range b.shadow.Deltas(b.Context()) {
 			var refused *mqtt5.AckError
@@ -308,7 +342,7 @@ func TestField(t *testing.T) {
 func TestMetadata_time(t *testing.T) {
 	t.Parallel()
 	var m Metadata
-	if err := json.Unmarshal([]byte(`{"desired":{"color":{"red":{"timestamp":1700000000}},"list":[{"timestamp":1700000001},{"timestamp":1700000002}]},"reported":{"on":{"timestamp":1700000003000}}}`), &m); err != nil {
+	if err := json.Unmarshal([]byte(`{"desired":{"color":{"red":{"timestamp":1700000000}},"half":{"timestamp":1700000000.5},"list":[{"timestamp":1700000001},{"timestamp":1700000002}]},"reported":{"on":{"timestamp":1700000003000}}}`), &m); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -320,6 +354,8 @@ func TestMetadata_time(t *testing.T) {
 		{"desired", []string{"list", "1"}, 1700000002},
 		{"reported", []string{"on"}, 1700000003}, // milliseconds
 		{"desired", []string{"list", "2"}, 0},
+		{"desired", []string{"list", "-1"}, 0},
+		{"desired", []string{"half"}, 0},
 		{"desired", []string{"color"}, 0},
 		{"reported", nil, 0},
 	} {

@@ -54,7 +54,8 @@ func (k *call) fail(err error) {
 	k.signal()
 }
 
-// subscriptionLost notes that an answer may not arrive any more.
+// subscriptionLost notes that an answer may not arrive any more. The caller
+// signals.
 func (k *call) subscriptionLost() {
 	if k.stage >= StagePublish {
 		k.lost = true
@@ -62,7 +63,6 @@ func (k *call) subscriptionLost() {
 			k.interrupt(ErrSubscriptionLost)
 		}
 	}
-	k.signal()
 }
 
 // Do sends a request and returns its answer, whose payload belongs to the

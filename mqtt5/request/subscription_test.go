@@ -3,6 +3,7 @@
 package request_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request/requesttest"
 )
 
 // The names of the subtests in this file are those of the tests of the
@@ -177,6 +179,17 @@ func TestSubscriptions_budget(t *testing.T) {
 			r.start("c").failed(request.ErrNoCapacity, request.StageQueue)
 			r.listen("b") // shares
 			r.log("SUBSCRIBE a", "SUBSCRIBE b")
+		},
+		"a filter that comes again is received once": func(r *rig) {
+			r.start("a").release()
+			r.start("b", "c").release()
+			req := on("a")
+			f := r.do(req)
+			r.conn.Deliver("a", fmt.Appendf(nil, `{"token":%q}`, req.Token))
+			f.answered("a", fmt.Sprintf(`{"token":%q}`, req.Token))
+			if s := r.client.Stats(); s.Answers != 1 || s.Duplicate+s.Stray+s.Late != 0 {
+				r.Errorf("stats %+v", s)
+			}
 		},
 		"streams that share a filter need room for one": func(r *rig) {
 			r.start("a")
@@ -451,6 +464,44 @@ func TestSubscriptions_close(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) { run(t, request.Options{}, test) })
+	}
+}
+
+// explained is a server that says why it refuses.
+type explained struct{ *requesttest.Conn }
+
+func (c explained) Subscribe(context.Context, *mqtt5.SubscribePacket) (*mqtt5.SubackPacket, error) {
+	return &mqtt5.SubackPacket{ReasonCodes: []mqtt5.SubackReasonCode{mqtt5.SubackNotAuthorized}, ReasonString: mqtt5.Ptr("no policy")}, errors.New("refused")
+}
+
+func TestSubscriptions_reasonString(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		conn := explained{requesttest.New()}
+		defer conn.Close()
+		client, err := request.New(conn, request.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Do(t.Context(), on("a"))
+		if refused := ackError(t, err); refused.ReasonString != "no policy" {
+			t.Errorf("%+v", refused)
+		}
+	})
+}
+
+func TestNew_invalid(t *testing.T) {
+	conn := requesttest.New()
+	t.Cleanup(func() { _ = conn.Close() })
+	for name, o := range map[string]request.Options{
+		"subscriptions": {MaxSubscriptions: -1}, "time-out": {Timeout: -1}, "low delay": {MinRetryDelay: -1}, "high delay": {MaxRetryDelay: -1},
+	} {
+		if _, err := request.New(conn, o); !errors.Is(err, request.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := request.New(nil, request.Options{}); !errors.Is(err, request.ErrInvalid) {
+		t.Error(err)
 	}
 }
 

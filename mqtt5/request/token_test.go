@@ -31,6 +31,17 @@ func TestRequest_tokens(t *testing.T) {
 			second.answered("a", `{"token":"T","n":2}`)
 		})
 	})
+	t.Run("one that waits gives up", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			first, second, third := r.do(same()), r.do(same()), r.do(same())
+			second.release()
+			token(r, `{"token":"T","n":1}`)
+			first.answered("a", `{"token":"T","n":1}`)
+			third.pending()
+			token(r, `{"token":"T","n":2}`)
+			third.answered("a", `{"token":"T","n":2}`)
+		})
+	})
 	t.Run("a late answer is not taken for the next one", func(t *testing.T) {
 		run(t, request.Options{}, func(r *rig) {
 			req := same()
@@ -48,6 +59,18 @@ func TestRequest_tokens(t *testing.T) {
 			}
 			token(r, `{"token":"T"}`)
 			second.answered("a", `{"token":"T"}`)
+		})
+	})
+	t.Run("the wait for a late answer ends each time", func(t *testing.T) {
+		run(t, request.Options{LateWindow: 3 * time.Second}, func(r *rig) {
+			for range 3 {
+				r.do(same()).release()
+				next := r.do(same())
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				token(r, `{"token":"T"}`)
+				next.answered("a", `{"token":"T"}`)
+			}
 		})
 	})
 	t.Run("the wait for a late answer ends", func(t *testing.T) {

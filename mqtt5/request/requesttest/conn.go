@@ -311,10 +311,7 @@ func (c *Conn) Publish(ctx context.Context, p *mqtt5.PublishPacket) (*mqtt5.Publ
 	}
 	c.log = append(c.log, "PUBLISH "+p.Topic)
 	if handle := c.onPublish; handle != nil {
-		c.mu.Unlock()
-		err := handle(p)
-		c.mu.Lock()
-		if err != nil {
+		if err := c.unlocked(func() error { return handle(p) }); err != nil {
 			return &mqtt5.PublishResult{}, err
 		}
 	}
@@ -322,6 +319,13 @@ func (c *Conn) Publish(ctx context.Context, p *mqtt5.PublishPacket) (*mqtt5.Publ
 		return nil, &mqtt5.OperationError{Operation: "publish", Sent: true, Err: err}
 	}
 	return &mqtt5.PublishResult{Puback: &mqtt5.PubackPacket{}}, nil
+}
+
+// unlocked calls f without mu, which it holds again even after a panic.
+func (c *Conn) unlocked(f func() error) error {
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	return f()
 }
 
 // Subscribe records the packet and adds the filters that are not refused.
