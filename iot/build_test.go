@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"math"
 	"math/big"
 	"net"
 	"os"
@@ -241,9 +242,19 @@ func TestConstructors_arguments(t *testing.T) {
 		{"certificate without TLS", func() (*mqtt5.Client, error) { return NewMTLSFromBytes(testEndpoint, cert, key, WithPlaintext()) }, ErrInvalidOptions, "requires TLS"},
 		{"port", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithPort(70000)) }, ErrInvalidOptions, "WithPort(70000)"},
 		{"keep alive", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithKeepAlive(-1)) }, ErrInvalidOptions, "WithKeepAlive"},
+		{"keep alive a nanosecond too long", func() (*mqtt5.Client, error) {
+			return NewForBroker(testEndpoint, WithKeepAlive(65535*time.Second+1))
+		}, ErrInvalidOptions, "WithKeepAlive"},
+		{"longest keep alive", func() (*mqtt5.Client, error) { return NewForBroker(testEndpoint, WithKeepAlive(math.MaxInt64)) }, ErrInvalidOptions, "WithKeepAlive"},
 		{"session expiry", func() (*mqtt5.Client, error) {
 			return NewForBroker(testEndpoint, WithSession(mqtt5.SessionRejoinAlways, -1))
 		}, ErrInvalidOptions, "WithSession"},
+		{"longest session expiry", func() (*mqtt5.Client, error) {
+			return NewForBroker(testEndpoint, WithSession(mqtt5.SessionRejoinAlways, math.MaxInt64))
+		}, ErrInvalidOptions, "WithSession"},
+		{"two authorizers over WebSocket", func() (*mqtt5.Client, error) {
+			return NewWebsocketWithCustomAuthorizer(testEndpoint, CustomAuthorizer{}, WithCustomAuthorizer(CustomAuthorizer{}))
+		}, ErrInvalidOptions, "already"},
 		{"proxy", func() (*mqtt5.Client, error) {
 			return NewForBroker(testEndpoint, WithProxy(proxy.Options{URL: "ftp://p"}))
 		}, ErrInvalidOptions, "scheme"},

@@ -214,20 +214,22 @@ func (e *unfinishedError) Unwrap() error { return e.cause }
 
 // certificate looks at the client's own certificate.
 func (p *probe) certificate(ctx context.Context) {
-	if p.identity == nil {
+	if p.identity == nil || p.tls == nil {
 		return
 	}
-	cert, err := p.identity.Certificate(ctx)
+	// The context checks what the identity returns.
+	_, err := p.tls.NextExpiry(ctx)
+	var cert *tls.Certificate
+	if err == nil {
+		cert, err = p.identity.Certificate(ctx)
+	}
+	var leaf *x509.Certificate
+	if err == nil {
+		leaf, err = x509.ParseCertificate(cert.Certificate[0])
+	}
 	if err != nil {
 		p.fail(StepCertificate, 0, err)
 		return
-	}
-	leaf := cert.Leaf
-	if leaf == nil && len(cert.Certificate) > 0 {
-		if leaf, err = x509.ParseCertificate(cert.Certificate[0]); err != nil {
-			p.fail(StepCertificate, 0, err)
-			return
-		}
 	}
 	detail := fmt.Sprintf("%q, issued by %q, valid until %s", leaf.Subject, leaf.Issuer, leaf.NotAfter.UTC().Format(time.DateOnly))
 	p.ok(StepCertificate, 0, detail)

@@ -37,21 +37,25 @@ func isAWSHost(host string) bool {
 // else, and returns it as it goes into an address.
 func parseEndpoint(endpoint string) (string, error) {
 	problem := func(format string, args ...any) (string, error) {
-		return "", &EndpointError{Endpoint: endpoint, Problem: fmt.Sprintf(format, args...)}
+		return "", &EndpointError{Endpoint: shownEndpoint(endpoint), Problem: fmt.Sprintf(format, args...)}
 	}
 	if endpoint == "" {
 		return problem("it is empty; %s", describeEndpoint)
 	}
-	if scheme, rest, ok := strings.Cut(endpoint, "://"); ok {
-		host, _, _ := strings.Cut(rest, "/")
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		// What precedes an @ may be a password, which has no place in an error.
-		if i := strings.LastIndexByte(host, '@'); i >= 0 {
-			return "", &EndpointError{Endpoint: scheme + "://...", Problem: "it is a URL; give the host name alone"}
-		}
-		return "", &EndpointError{Endpoint: scheme + "://" + host, Problem: fmt.Sprintf("it is a URL; give the host name alone: %q", host)}
+	bare := endpoint
+	if i := strings.IndexAny(endpoint, "?#"); i >= 0 {
+		bare = endpoint[:i]
+	}
+	_, rest, isURL := strings.Cut(bare, "://")
+	switch {
+	case strings.Contains(endpoint, "@") && isURL:
+		return problem("it is a URL; give the host name alone")
+	case strings.Contains(endpoint, "@"):
+		return problem("it has a user name; give the host name alone, and a user name with WithUsername")
+	case isURL:
+		return problem("it is a URL; give the host name alone: %q", hostOf(rest))
+	case bare != endpoint:
+		return problem("it has a query; give the host name alone: %q", hostOf(bare))
 	}
 	address := endpoint
 	if strings.HasPrefix(endpoint, "[") && strings.HasSuffix(endpoint, "]") {
@@ -63,8 +67,8 @@ func parseEndpoint(endpoint string) (string, error) {
 	if strings.ContainsAny(endpoint, " \t\r\n\"'") {
 		return problem("it contains blanks or quotes; give the host name alone")
 	}
-	if host, _, ok := strings.Cut(endpoint, "/"); ok {
-		return problem("it has a path; give the host name alone: %q", host)
+	if strings.Contains(endpoint, "/") {
+		return problem("it has a path; give the host name alone: %q", hostOf(endpoint))
 	}
 	if host, port, err := net.SplitHostPort(endpoint); err == nil {
 		return problem("it has a port; give the host name alone, %q, and the port with WithPort(%s)", host, port)
@@ -95,13 +99,38 @@ func parseEndpoint(endpoint string) (string, error) {
 	return endpoint, nil
 }
 
+// hostOf returns the host of a URL that has lost its scheme and its query.
+func hostOf(rest string) string {
+	host, _, _ := strings.Cut(rest, "/")
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return host
+}
+
+// shownEndpoint is an endpoint as it stands in an error: without what in a URL
+// may be a password or a signature.
+func shownEndpoint(endpoint string) string {
+	if strings.Contains(endpoint, "@") {
+		if scheme, _, ok := strings.Cut(endpoint, "://"); ok && !strings.ContainsAny(scheme, "@?#/") {
+			return scheme + "://..."
+		}
+		return "..."
+	}
+	if i := strings.IndexAny(endpoint, "?#"); i >= 0 {
+		return endpoint[:i] + "..."
+	}
+	return endpoint
+}
+
 // ErrInvalidEndpoint matches every [*EndpointError].
 var ErrInvalidEndpoint = errors.New("iot: invalid endpoint")
 
 // EndpointError says that an endpoint cannot be one, before anything was sent
 // to it.
 type EndpointError struct {
-	// Endpoint is what was given.
+	// Endpoint is what was given, without what in a URL may be a secret: user,
+	// password and query.
 	Endpoint string
 	// Problem is the fault of the endpoint, and what to give instead.
 	Problem string

@@ -104,11 +104,11 @@ func WithKeepAlive(d time.Duration) Option {
 
 // wholeSeconds rounds up to seconds.
 func wholeSeconds(d time.Duration, most int64) (int64, bool) {
-	if d < 0 {
-		return 0, false
+	seconds := int64(d / time.Second)
+	if d%time.Second > 0 {
+		seconds++
 	}
-	seconds := int64((d + time.Second - 1) / time.Second)
-	return seconds, seconds <= most
+	return seconds, d >= 0 && seconds <= most
 }
 
 // WithUsername sets the user name of the CONNECT. AWS IoT Core ignores it

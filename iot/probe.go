@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -55,6 +56,9 @@ type probe struct {
 func newProbe() *probe {
 	return &probe{connected: make(chan *mqtt5.ConnectionSuccess, 1), failed: make(chan error, 1), dialed: make(chan struct{}), checks: map[string]Check{}}
 }
+
+// maxAnswer bounds the bytes of an HTTP answer that is read for its time.
+const maxAnswer = 64 << 10
 
 // maxSkew is how far the clock may be off before signatures are refused.
 const maxSkew = 5 * time.Minute
@@ -341,7 +345,7 @@ func (p *probe) serverTime(ctx context.Context) (time.Time, error) {
 	if err := request.Write(conn); err != nil {
 		return time.Time{}, err
 	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), request)
+	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(conn, maxAnswer)), request)
 	if err != nil {
 		return time.Time{}, err
 	}

@@ -4,6 +4,7 @@ package iot
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -144,7 +145,7 @@ func (r *renewal) step() time.Duration {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), left)
 	defer cancel()
-	fresh, err := source.NextExpiry(ctx)
+	fresh, err := nextExpiry(ctx, source)
 	if err != nil || !fresh.After(expires) {
 		r.log.Debug("no certificate or credentials that expire later", zap.Time("expires", expires), zap.Error(err))
 		return max(left/4, freshCheck)
@@ -156,6 +157,16 @@ func (r *renewal) step() time.Duration {
 	cancel() // nobody waits for the new connection
 	_ = r.client.Reconnect(ctx)
 	return 0
+}
+
+// nextExpiry keeps a panic of the user's code from ending the process.
+func nextExpiry(ctx context.Context, source expiring) (expires time.Time, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("iot: panic (%T) while looking for a later expiry", v) // the value may hold anything
+		}
+	}()
+	return source.NextExpiry(ctx)
 }
 
 // earliest returns what expires first, and when by the wall clock; nil if

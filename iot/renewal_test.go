@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/sigv4"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/mqtttest"
@@ -168,5 +170,15 @@ func TestReconnectBeforeExpiry_sources(t *testing.T) {
 	}
 	if at := c.expiring[0].Expiry(); at.IsZero() {
 		t.Error("the certificate of an attempt is not known")
+	}
+}
+
+// The provider is the user's code, and is called on a timer here.
+func TestRenewal_panicOfTheSource(t *testing.T) {
+	u := &usedCredentials{provider: sigv4.CredentialsFunc(func(context.Context) (sigv4.Credentials, error) { panic("oops") })}
+	u.expires = time.Now().Add(time.Hour)
+	r := &renewal{ahead: 2 * time.Hour, sources: []expiring{u}, log: zap.NewNop()}
+	if next := r.step(); next < freshCheck {
+		t.Errorf("looks again in %v", next)
 	}
 }
