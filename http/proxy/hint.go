@@ -105,6 +105,10 @@ func (d *Dialer) authenticationHint(resp *response) string {
 	return "the proxy does not accept these credentials: check the proxy's user name and password"
 }
 
+// maxSchemes bounds the authentication schemes of a challenge that are looked
+// at. The registry of them has about a dozen.
+const maxSchemes = 16
+
 // schemes returns the names of the authentication schemes that the challenge offers.
 func (r *response) schemes() []string {
 	var names []string
@@ -113,7 +117,9 @@ func (r *response) schemes() []string {
 			// A scheme is a first word that is not the name of a parameter.
 			word, _, _ := strings.Cut(textproto.TrimString(part), " ")
 			if word = exchange.Printable(word); word != "" && !strings.ContainsAny(word, "=\"") && !slices.Contains(names, word) {
-				names = append(names, word)
+				if names = append(names, word); len(names) == maxSchemes {
+					return names
+				}
 			}
 		}
 	}

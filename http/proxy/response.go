@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -194,10 +193,8 @@ func (r *response) discardBody(br *bufio.Reader) error {
 // offers reports whether the challenge names the authentication scheme. A
 // challenge that names none at all, which is against the rules, is taken as an offer.
 func (r *response) offers(scheme string) bool {
-	if len(r.header["Proxy-Authenticate"]) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(r.schemes(), func(s string) bool { return strings.EqualFold(s, scheme) })
+	schemes := r.schemes()
+	return len(schemes) == 0 || slices.ContainsFunc(schemes, func(s string) bool { return strings.EqualFold(s, scheme) })
 }
 
 // diagnostics returns the headers worth showing to whoever looks for the cause.
@@ -208,7 +205,7 @@ func (r *response) diagnostics() http.Header {
 	} {
 		for _, v := range r.header[name] {
 			if name == "Location" {
-				v = withoutSecrets(v)
+				v = exchange.WithoutSecrets(v)
 			}
 			if len(out[name]) < 8 && len(v) <= 1024 {
 				out[name] = append(out[name], v)
@@ -216,14 +213,4 @@ func (r *response) diagnostics() http.Header {
 		}
 	}
 	return out
-}
-
-// withoutSecrets leaves out what in a URL may be secret: user, password and query.
-func withoutSecrets(location string) string {
-	u, err := url.Parse(location)
-	if err != nil {
-		return ""
-	}
-	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
-	return u.String()
 }

@@ -36,7 +36,7 @@ var (
 // All methods may be called concurrently. Deadlines work as net.Conn
 // describes: reading and writing can go on after a deadline has passed, except
 // that a write that was interrupted within a frame ends the connection for
-// writing.
+// writing, as does any that was interrupted over TLS.
 type Conn struct {
 	conn        net.Conn
 	subprotocol string
@@ -211,10 +211,13 @@ func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
 // SetDeadline implements net.Conn.
-func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
 
 // SetReadDeadline implements net.Conn.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
 
-// SetWriteDeadline implements net.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
+// SetWriteDeadline implements net.Conn. The answers to pings do not obey it,
+// unless a write waits behind one.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.writer.setDeadline(t) }

@@ -170,6 +170,9 @@ func (d *Dialer) request(ctx context.Context, address string) (*http.Request, er
 		if ctx.Err() != nil {
 			return nil, exchange.Cause(ctx)
 		}
+		if r.Header == nil {
+			r.Header = http.Header{}
+		}
 	}
 	switch {
 	case r.Method != http.MethodGet || r.Body != nil:

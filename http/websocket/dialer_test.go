@@ -43,6 +43,10 @@ func TestRequest(t *testing.T) {
 			r.Header.Set("Authorization", "Bearer x")
 			return nil
 		}}, "broker.test:80", "", "/mqtt?" + query, "broker.test", http.Header{"Authorization": {"Bearer x"}}},
+		{"transform that takes the header away", websocket.Options{Header: http.Header{"X-Token": {"t"}}, Transform: func(_ context.Context, r *http.Request) error {
+			r.Header = nil
+			return nil
+		}}, "broker.test:80", "", "/mqtt", "broker.test", nil},
 		{"transform host field", websocket.Options{Transform: func(_ context.Context, r *http.Request) error {
 			r.Host = "signed.test"
 			return nil

@@ -139,7 +139,8 @@ type UpgradeError struct {
 	Reason string
 	// Date is the time of the server according to the answer, zero if it gave none.
 	Date time.Time
-	// Header holds the fields of the answer that help to find the cause.
+	// Header holds the fields of the answer that help to find the cause. A
+	// Location is without user and query.
 	Header http.Header
 	// Body is the beginning of the body, at most 1 KiB, as it came. It may
 	// repeat parts of the request, so it is not part of the error text.

@@ -162,6 +162,9 @@ func (h *handshake) refused(u *url.URL, condition error) *UpgradeError {
 		"Upgrade", "Via", "Www-Authenticate", "X-Amzn-Errortype", "X-Amzn-Requestid", "X-Amz-Cf-Id",
 	} {
 		for _, v := range h.resp.Header[name] {
+			if name == "Location" { // may repeat the query of the request
+				v = exchange.WithoutSecrets(v)
+			}
 			if len(e.Header[name]) < 8 && len(v) <= 1024 {
 				e.Header[name] = append(e.Header[name], v)
 			}

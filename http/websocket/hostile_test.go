@@ -226,7 +226,7 @@ func TestUpgrade_hostileServer(t *testing.T) {
 		{"MQTT-6.0.0-4 no subprotocol", send(up + "Sec-WebSocket-Accept: $ACCEPT\r\n\r\n"), websocket.ErrSubprotocol, 101, ""},
 		{"extension", send(up + "Sec-WebSocket-Accept: $ACCEPT\r\nSec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"), websocket.ErrInvalidUpgrade, 101, ""},
 		{"200", send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"), websocket.ErrRefused, 200, "hello"},
-		{"redirect", send("HTTP/1.1 302 Found\r\nLocation: http://other.test/\r\nContent-Length: 0\r\n\r\n"), websocket.ErrRefused, 302, ""},
+		{"redirect", send("HTTP/1.1 302 Found\r\nLocation: http://u:pw@other.test/mqtt?X-Amz-Signature=x#y\r\nContent-Length: 0\r\n\r\n"), websocket.ErrRefused, 302, ""},
 		{"403", send("HTTP/1.1 403 Forbidden\r\nDate: Tue, 03 Mar 2026 10:00:00 GMT\r\nX-Amzn-RequestId: 17\r\nSet-Cookie: a=b\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
 			websocket.ErrRefused, 403, "abc"},
 		{"403 with long body", sendAndClose("HTTP/1.1 403 Forbidden\r\n\r\n" + strings.Repeat("b", 5000)), websocket.ErrRefused, 403, strings.Repeat("b", 1024)},
@@ -260,6 +260,9 @@ func TestUpgrade_hostileServer(t *testing.T) {
 				}
 				if !errors.As(err, &ue) || ue.StatusCode != tt.status || string(ue.Body) != tt.body || ue.URL != "ws://broker.test/mqtt" {
 					t.Errorf("got %#v", err)
+				}
+				if location := ue.Header.Get("Location"); tt.name == "redirect" && location != "http://other.test/mqtt" {
+					t.Errorf("redirected to %s", location)
 				}
 				if tt.name == "403" {
 					if want := time.Date(2026, 3, 3, 10, 0, 0, 0, time.UTC); !ue.Date.Equal(want) {

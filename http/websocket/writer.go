@@ -15,7 +15,7 @@ import (
 // everything that is written is whole frames.
 //
 // A pong never makes the reader wait: it goes between two frames of a write
-// under way, or behind it, or else a goroutine sends it, which lives as long as
+// under way, or else a goroutine sends it, which lives as long as
 // that takes. Of several pings only the last is answered, as RFC 6455 section
 // 5.5.3 allows.
 type writer struct {
@@ -32,6 +32,52 @@ type writer struct {
 		payload [maxControlLength]byte
 		n       int
 	}
+
+	// deadline is that of the caller's writes. A pong on its own goes without:
+	// the deadline may be that of a write long past, and a TLS connection does
+	// not survive a write that it interrupts.
+	deadline struct {
+		sync.Mutex
+		t       time.Time
+		lifted  bool // conn has none, for a pong
+		waiting int  // writes that wait for mu
+	}
+}
+
+// setDeadline sets the deadline of the caller's writes.
+func (w *writer) setDeadline(t time.Time) error {
+	d := &w.deadline
+	d.Lock()
+	defer d.Unlock()
+	d.t = t
+	if d.lifted {
+		return nil
+	}
+	return w.conn.SetWriteDeadline(t)
+}
+
+// lock takes mu for a write of the caller. A pong in the way gets its deadline.
+func (w *writer) lock() {
+	if w.mu.TryLock() {
+		return
+	}
+	d := &w.deadline
+	d.Lock()
+	d.waiting++
+	w.restoreDeadline()
+	d.Unlock()
+	w.mu.Lock()
+	d.Lock()
+	d.waiting--
+	d.Unlock()
+}
+
+// restoreDeadline ends the time without a deadline. The caller holds deadline.
+func (w *writer) restoreDeadline() {
+	if w.deadline.lifted {
+		w.deadline.lifted = false
+		_ = w.conn.SetWriteDeadline(w.deadline.t)
+	}
 }
 
 // write sends the bytes of first and rest in binary frames. It returns how many
@@ -41,7 +87,7 @@ func (w *writer) write(first []byte, rest [][]byte) (int64, error) {
 	for _, b := range rest {
 		total += len(b)
 	}
-	w.mu.Lock()
+	w.lock()
 	defer w.unlock()
 	switch {
 	case w.err != nil:
@@ -113,15 +159,38 @@ func (w *writer) pong(payload []byte) {
 	w.pongDue.Store(true)
 	w.pings.Unlock()
 	if w.mu.TryLock() {
-		go w.unlock()
+		go w.pongs()
 	}
 	// Else the goroutine that holds mu finds the pong due.
 }
 
-// unlock releases mu and sees to a pong that became due while it was held.
+// unlock releases mu, or hands it over to a goroutine that sends a pong which
+// became due while it was held.
 func (w *writer) unlock() {
+	if w.pongDue.Load() {
+		go w.pongs()
+		return
+	}
+	w.mu.Unlock()
+	if w.pongDue.Load() && w.mu.TryLock() {
+		go w.pongs()
+	}
+}
+
+// pongs sends the pong that is due, and releases mu, which it is called with.
+func (w *writer) pongs() {
+	d := &w.deadline
 	for {
+		d.Lock()
+		if d.waiting == 0 && !d.t.IsZero() {
+			d.lifted = true
+			_ = w.conn.SetWriteDeadline(time.Time{})
+		}
+		d.Unlock()
 		_ = w.sendPong()
+		d.Lock()
+		w.restoreDeadline()
+		d.Unlock()
 		w.mu.Unlock()
 		if !w.pongDue.Load() || !w.mu.TryLock() {
 			return

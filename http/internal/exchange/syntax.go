@@ -4,6 +4,7 @@ package exchange
 
 import (
 	"net"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -30,6 +31,16 @@ func Printable(s string) string {
 		}
 	}
 	return s
+}
+
+// WithoutSecrets leaves out what in a URL may be secret: user, password and query.
+func WithoutSecrets(location string) string {
+	u, err := url.Parse(location)
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment, u.RawFragment, u.ForceQuery = nil, "", "", "", false
+	return u.String()
 }
 
 // IsToken reports whether s is a token: a field name, for example.
