@@ -9,8 +9,8 @@
 //
 // Where commands are not available, the service ends the connection of a device
 // that subscribes to them. An executor whose connection is lost right after the
-// subscription, twice in a row, waits for a minute before it tries again, later
-// for up to an hour.
+// subscription, twice in a row, waits for half a minute to a minute before it
+// tries again, later for up to an hour.
 //
 // # Policy
 //

@@ -153,8 +153,8 @@ func orDefault[T int | time.Duration](v, def T) T {
 
 // Run subscribes to the commands and runs their handlers until ctx ends, and
 // returns the reason. It also returns when the server refuses a subscription for
-// good. It returns after the last handler has. Only one Run is possible at a
-// time.
+// good, or the request client or its connection is closed. It returns after the
+// last handler has. Only one Run is possible at a time.
 func (x *Executor) Run(ctx context.Context) error {
 	if !x.active.CompareAndSwap(false, true) {
 		return fmt.Errorf("%w: the executor runs already", ErrInvalidArgument)

@@ -47,8 +47,8 @@ type Options struct {
 	RequestTimeout time.Duration
 	// ConnectTimeout limits the wait for each of the two connections. 0: 5 minutes.
 	ConnectTimeout time.Duration
-	// MinRetryDelay and MaxRetryDelay limit the random delay before a request is
-	// repeated. 0: 1 s and 2 minutes.
+	// The random delay before a request is repeated is at most MinRetryDelay, and
+	// twice as long with each failure up to MaxRetryDelay. 0: 1 s and 2 minutes.
 	MinRetryDelay, MaxRetryDelay time.Duration
 	// OnEvent receives each step that was reached and each failure that is
 	// followed by another attempt. Nil: nothing.

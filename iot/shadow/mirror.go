@@ -327,7 +327,7 @@ func (m *Mirror[S]) WaitSynced(ctx context.Context) error {
 
 // Close ends the mirror and waits for what it is doing: a running OnDesired sees
 // its context end. What was not sent is kept in the store. Closing twice does
-// nothing. Close must not be called from OnDesired.
+// nothing. Close must not be called from OnDesired or OnError.
 func (m *Mirror[S]) Close() error {
 	m.mu.Lock()
 	if m.closed {

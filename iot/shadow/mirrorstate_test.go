@@ -43,6 +43,15 @@ func TestMirror_coalesceWindowWhileInFlight(t *testing.T) {
 	})
 }
 
+// An update never names a version that cannot be valid.
+func TestReplica_negativeVersion(t *testing.T) {
+	r := replica{local: object{"a": "1"}}
+	r.gotDocument(parsedDocument{version: -5})
+	if u, ok := r.nextUpdate(true); !ok || u.version != 0 {
+		t.Errorf("%+v, %v", u, ok)
+	}
+}
+
 // A change at the end of the window does not begin another one.
 func TestMirror_coalesceWindowEnds(t *testing.T) {
 	run(t, func(b *bench) {

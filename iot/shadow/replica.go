@@ -243,7 +243,7 @@ func (r *replica) nextUpdate(versioned bool) (outgoing, bool) {
 		return outgoing{}, false
 	}
 	if versioned {
-		o.version = r.version
+		o.version = max(0, r.version) // what the service sent may not be valid
 	}
 	return o, true
 }

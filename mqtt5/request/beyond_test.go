@@ -395,6 +395,23 @@ func TestRequest_connectionWithoutEvents(t *testing.T) {
 	})
 }
 
+// The deadline of the context may be later than the time-out of the options.
+func TestCall_deadline(t *testing.T) {
+	for _, d := range []time.Duration{-time.Second, time.Second, 2 * time.Minute} {
+		t.Run(d.String(), func(t *testing.T) {
+			run(t, request.Options{Timeout: 30 * time.Second}, func(r *rig) {
+				ctx, cancel := context.WithTimeout(r.Context(), d)
+				defer cancel()
+				began := time.Now()
+				_, err := r.client.Call(ctx, "ask", nil)
+				if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != max(0, d) {
+					r.Errorf("%v after %v", err, took)
+				}
+			})
+		})
+	}
+}
+
 func TestCall(t *testing.T) {
 	run(t, request.Options{ReplyTopic: "me/replies"}, func(r *rig) {
 		r.conn.OnPublish(func(p *mqtt5.PublishPacket) error {

@@ -72,7 +72,7 @@ func (k *call) subscriptionLost() {
 // Do blocks, so a message handler of the connection must not call it: see
 // Handlers in the package comment.
 //
-// Do fails with an [*Error]. When ctx ends or the time-out passes first, a
+// Do fails with [ErrInvalid] or an [*Error]. When ctx ends or the time-out passes first, a
 // message that was not sent yet is withdrawn; one that was sent may still have an
 // effect, and the error matches [mqtt5.ErrOutcomeUnknown].
 func (c *Client) Do(ctx context.Context, req *Request) (mqtt5.Message, error) {
@@ -438,10 +438,15 @@ func (c *Client) unmatched(u Unmatched) {
 }
 
 // Call publishes a payload with a response topic and correlation data of MQTT 5,
-// and returns the answer. It fails like [Client.Do]; a time-out other than
-// [Options.Timeout] is the deadline of ctx.
+// and returns the answer. It fails like [Client.Do]. The deadline of ctx, if there
+// is one, takes the place of [Options.Timeout].
 func (c *Client) Call(ctx context.Context, topic string, payload []byte) (mqtt5.Message, error) {
+	timeout := c.opts.Timeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(1, time.Until(deadline))
+	}
 	return c.Do(ctx, &Request{
+		Timeout:     timeout,
 		Topic:       topic,
 		Payload:     payload,
 		Replies:     []Reply{{Topic: c.opts.ReplyTopic}},
