@@ -298,6 +298,7 @@ func (c *Client) exchange(ctx context.Context, k *call) (mqtt5.Message, error) {
 			return false, err
 		}
 		before = k.published
+		k.claim.open++
 		k.stage, k.published, k.interrupt, k.lost = StagePublish, true, interrupt, false
 		c.stats.Requests++
 		return true, nil
@@ -336,6 +337,10 @@ func (c *Client) published(k *call, err error, before bool) bool {
 	if k.answer != nil || err == nil {
 		k.stage = StageAnswer
 		return true
+	}
+	var refused *mqtt5.AckError
+	if errors.Is(err, mqtt5.ErrNotSent) || errors.As(err, &refused) {
+		k.claim.open-- // it is not answered
 	}
 	if errors.Is(err, mqtt5.ErrNotSent) {
 		k.published = before
@@ -407,12 +412,13 @@ func (c *Client) match(m *mqtt5.Message, token string, found bool) (u Unmatched,
 	case held.answered:
 		c.stats.Duplicate++
 		u.Duplicate = true
+		c.answered(held)
 		return u, false
 	case held.call == nil:
 		c.stats.Late++
 		u.Late = true
-		held.answered, held.freeAt = true, time.Time{}
-		c.grantClaims()
+		held.answered = true
+		c.answered(held)
 		return u, false
 	}
 	k := held.call
@@ -423,12 +429,23 @@ func (c *Client) match(m *mqtt5.Message, token string, found bool) (u Unmatched,
 	kept := m.Clone()
 	k.answer = &kept
 	held.answered = true
+	held.open--
 	c.stats.Answers++
 	if k.interrupt != nil {
 		k.interrupt(errAnswered)
 	}
 	k.signal()
 	return u, true
+}
+
+// answered notes an answer to a claim that has one already, or has ended. After the
+// last one others may use its keys.
+func (c *Client) answered(held *claim) {
+	held.open--
+	if held.call == nil && held.open <= 0 {
+		held.freeAt = time.Time{}
+		c.grantClaims()
+	}
 }
 
 func (c *Client) unmatched(u Unmatched) {

@@ -32,6 +32,7 @@ type claim struct {
 	keys     []key
 	call     *call // nil after the call's end
 	answered bool
+	open     int       // messages that may still be answered
 	freeAt   time.Time // after the end: when another call may claim the keys
 }
 
@@ -151,7 +152,7 @@ func (c *Client) endClaim(k *call) {
 	if !k.published {
 		s.forget(k.claim)
 	} else {
-		if !k.claim.answered {
+		if k.claim.open > 0 {
 			k.claim.freeAt = time.Now().Add(c.opts.LateWindow)
 		}
 		s.ended = append(s.ended, k.claim)

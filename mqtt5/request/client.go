@@ -26,9 +26,9 @@ type Options struct {
 	// doubles with each failure in a row and is jittered. 0: 250 ms and 30 s.
 	MinRetryDelay, MaxRetryDelay time.Duration
 	// LateWindow is how long a token stays in use after a request with it ended
-	// without its answer, so that a late answer is not taken for that of the next
-	// request. Only requests that use a token again wait for it. 0: 5 s.
-	// Negative: not at all.
+	// without its answer, or without that to a repetition, so that a late answer is
+	// not taken for that of the next request. Only requests that use a token again
+	// wait for it. 0: 5 s. Negative: not at all.
 	LateWindow time.Duration
 	// ReplyTopic is the response topic of [Client.Call]. Policies of the server
 	// have to allow it. Empty: "replies/" and a random name.

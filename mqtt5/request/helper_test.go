@@ -168,6 +168,7 @@ func (r *rig) online(rejoined bool) {
 // listener collects what a stream reports.
 type listener struct {
 	rig    *rig
+	filter string
 	stream *request.Stream
 
 	mu   sync.Mutex
@@ -186,7 +187,7 @@ func (r *rig) listen(filter string) *listener {
 }
 
 func (r *rig) tryListen(filter string) (*listener, error) {
-	l := &listener{rig: r}
+	l := &listener{rig: r, filter: filter}
 	stream, err := r.client.Stream(request.StreamOptions{
 		Filter:    filter,
 		OnMessage: func(_ context.Context, m mqtt5.Message) { l.add(string(m.Payload), nil) },

@@ -111,6 +111,35 @@ func TestRace_failedUnsubscribe(t *testing.T) {
 	})
 }
 
+// A SUBSCRIBE whose answer is lost may have happened: what nobody needs any more is
+// unsubscribed, at the latest by Close.
+func TestRace_connectionLostWhileSubscribing(t *testing.T) {
+	t.Run("stream", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.conn.Hold("SUBSCRIBE")
+			l := r.listen("a")
+			r.offline()
+			l.close()
+			r.conn.Release("SUBSCRIBE")
+			r.online(true)
+			r.log("SUBSCRIBE a", "UNSUBSCRIBE a")
+		})
+	})
+	t.Run("request", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.conn.Hold("SUBSCRIBE")
+			f := r.start("a")
+			r.offline()
+			f.release()
+			r.conn.Release("SUBSCRIBE")
+			r.online(true)
+			if err := r.client.Close(r.Context()); err != nil || len(r.conn.Filters()) > 0 {
+				r.Errorf("%v, the server has %q", err, r.conn.Filters())
+			}
+		})
+	})
+}
+
 // A request that has to subscribe again leaves its turn to others meanwhile.
 func TestRace_turnOfARequestThatSubscribesAgain(t *testing.T) {
 	run(t, request.Options{}, func(r *rig) {

@@ -191,13 +191,8 @@ func (c *Client) endLease(l *lease) {
 		}
 		c.subscriptions.uses++
 		s.lastUse = c.subscriptions.uses
-		switch {
-		case s.state == subscriptionNone:
-			c.forgetSubscription(s)
-		case l.stream != nil:
-			s.unwanted = true
-			c.unsubscribe(s)
-		}
+		s.unwanted = s.unwanted || l.stream != nil
+		c.unneeded(s)
 	}
 	l.subs = nil
 	c.grantRoom()
@@ -343,8 +338,13 @@ func (c *Client) subscribe(l *link, batch []*subscription) {
 		case ack != nil && i < len(ack.ReasonCodes) && !ack.ReasonCodes[i].Failed():
 			c.subscribed(s)
 		case ack != nil && i < len(ack.ReasonCodes) && ack.ReasonCodes[i].Failed():
+			s.state = subscriptionNone
 			c.refused(s, subscribeError(s.filter, ack, i, err), retryable(ack.ReasonCodes[i]))
-		case err != nil:
+		case err != nil && errors.Is(err, mqtt5.ErrNotSent):
+			s.state = subscriptionNone
+			c.refused(s, err, c.passing(err))
+		case err != nil: // the server may have it
+			s.state = subscriptionLost
 			c.refused(s, err, c.passing(err))
 		default:
 			s.state = subscriptionNone
@@ -374,10 +374,9 @@ func (c *Client) subscribed(s *subscription) {
 // refused notes a failed SUBSCRIBE: it is tried again after a while, or ends
 // whatever needs the filter.
 func (c *Client) refused(s *subscription, err error, again bool) {
-	s.state = subscriptionNone
 	s.err = err
 	if !s.used() {
-		c.forgetSubscription(s)
+		c.unneeded(s)
 		return
 	}
 	if again {
@@ -393,7 +392,18 @@ func (c *Client) refused(s *subscription, err error, again bool) {
 	}
 	s.haltStreams(err)
 	if !s.used() {
+		c.unneeded(s)
+	}
+}
+
+// unneeded forgets a filter that nobody uses, or unsubscribes it if the server may
+// have it and it was a stream's.
+func (c *Client) unneeded(s *subscription) {
+	switch {
+	case s.state == subscriptionNone:
 		c.forgetSubscription(s)
+	case s.unwanted:
+		c.unsubscribe(s)
 	}
 }
 

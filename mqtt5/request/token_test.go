@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
 )
 
@@ -29,6 +30,40 @@ func TestRequest_tokens(t *testing.T) {
 			r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask")
 			token(r, `{"token":"T","n":2}`)
 			second.answered("a", `{"token":"T","n":2}`)
+		})
+	})
+	t.Run("the second answer to one that was repeated is not taken for the next one", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			req := same()
+			req.Idempotent = true
+			first := r.do(req)
+			r.offline()
+			r.online(false)
+			token(r, `{"token":"T","n":1}`)
+			first.answered("a", `{"token":"T","n":1}`)
+			r.conn.ResetLog()
+			next := r.do(same())
+			r.log()
+			token(r, `{"token":"T","n":1}`)
+			next.pending()
+			r.log("PUBLISH ask")
+			if s := r.client.Stats(); s.Duplicate != 1 {
+				r.Errorf("stats %+v", s)
+			}
+			token(r, `{"token":"T","n":2}`)
+			next.answered("a", `{"token":"T","n":2}`)
+		})
+	})
+	t.Run("nothing waits for the answer to one that was refused", func(t *testing.T) {
+		run(t, request.Options{}, func(r *rig) {
+			r.conn.OnPublish(func(*mqtt5.PublishPacket) error {
+				return &mqtt5.AckError{Operation: "publish", ReasonCode: uint8(mqtt5.PubackNotAuthorized)}
+			})
+			first := r.do(same())
+			ackError(r.T, first.err)
+			r.conn.OnPublish(nil)
+			r.do(same())
+			r.log("SUBSCRIBE a", "PUBLISH ask", "PUBLISH ask")
 		})
 	})
 	t.Run("one that waits gives up", func(t *testing.T) {
