@@ -4,6 +4,7 @@ package shadow
 
 import (
 	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,6 +53,53 @@ func TestReplica_deltaAgainAfterDeletion(t *testing.T) {
 	}
 	if after.gotDelta(parsedDelta{state: wanted(), version: 6}) {
 		t.Error("the delta of the shadow that was created again is taken for an old one")
+	}
+}
+
+// Old deltas arrive between a gap and the document that says that the shadow was
+// deleted. Those of a shadow that was created again have small numbers, too.
+func TestReplica_oldDeltaBeforeTheDocument(t *testing.T) {
+	t.Parallel()
+	delta := func(version int64, value string) parsedDelta {
+		return parsedDelta{state: object{"level": json.Number(value)}, version: version}
+	}
+	for name, tt := range map[string]struct {
+		got       []parsedDelta
+		documents []parsedDocument
+		want      object
+	}{
+		"older":                 {[]parsedDelta{delta(39, "39")}, []parsedDocument{{}, {}}, nil},
+		"a copy":                {[]parsedDelta{delta(40, "40")}, []parsedDocument{{}, {}}, nil},
+		"newer":                 {[]parsedDelta{delta(41, "41")}, []parsedDocument{{}}, object{"level": json.Number("41")}},
+		"newer, and older":      {[]parsedDelta{delta(42, "42"), delta(41, "41")}, []parsedDocument{{}}, object{"level": json.Number("42")}},
+		"in the document":       {[]parsedDelta{delta(39, "39")}, []parsedDocument{{version: 41, delta: delta(41, "41")}}, object{"level": json.Number("41")}},
+		"after the document":    {[]parsedDelta{delta(2, "2")}, []parsedDocument{{version: 1}, {version: 2, delta: delta(2, "2")}}, object{"level": json.Number("2")}},
+		"created again":         {[]parsedDelta{delta(1, "1")}, []parsedDocument{{}, {version: 1, delta: delta(1, "1")}}, object{"level": json.Number("1")}},
+		"created again, in one": {[]parsedDelta{delta(1, "1")}, []parsedDocument{{version: 1, delta: delta(1, "1")}}, object{"level": json.Number("1")}},
+	} {
+		r := &replica{}
+		r.askedForDocument()
+		r.gotDocument(parsedDocument{version: 40, desired: object{"level": json.Number("40")}, delta: delta(40, "40")})
+		changes := r.nextApply()
+		r.beginApply(changes)
+		r.endApply(changes, nil, object{}, true)
+		for i, document := range tt.documents {
+			r.askedForDocument()
+			if i == 0 {
+				for _, d := range tt.got {
+					if r.gotDelta(d) {
+						t.Errorf("%s: delta %d is a reason to get a document that is being got", name, d.version)
+					}
+				}
+			}
+			r.gotDocument(document)
+			if last := i == len(tt.documents)-1; r.synced != last {
+				t.Errorf("%s: after document %d: synced %v", name, i, r.synced)
+			}
+		}
+		if changes := r.nextApply(); !reflect.DeepEqual(changes, tt.want) {
+			t.Errorf("%s: applies %v, want %v", name, changes, tt.want)
+		}
 	}
 }
 

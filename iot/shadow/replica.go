@@ -48,6 +48,7 @@ type replica struct {
 	lastDelta    int64 // version of wanted
 	lastAccepted int64 // version of the last accepted update of this replica
 	sinceGet     int64 // version of the newest delta since a document was asked for; 0: none
+	olderSince   int64 // that of the newest one that was not newer than wanted; 0: none
 	removals     bool  // follow removals of desired fields
 }
 
@@ -61,9 +62,12 @@ type parsedDelta struct {
 // which is a reason to get the document: the shadow may have been deleted.
 func (r *replica) gotDelta(d parsedDelta) (stale bool) {
 	if !r.synced {
-		if d.version > r.sinceGet {
+		switch {
+		case d.version > r.lastDelta:
 			r.sinceGet = d.version
 			r.take(d)
+		case d.version > r.sinceGet:
+			r.olderSince = max(r.olderSince, d.version)
 		}
 		return false
 	}
@@ -85,7 +89,7 @@ func (r *replica) take(d parsedDelta) {
 // askedForDocument notes that a document was asked for: deltas from now on may
 // be newer than it.
 func (r *replica) askedForDocument() {
-	r.synced, r.sinceGet = false, 0
+	r.synced, r.sinceGet, r.olderSince = false, 0, 0
 }
 
 // parsedDocument is a whole shadow; the zero value is one that does not exist.
@@ -116,7 +120,9 @@ func (r *replica) gotDocument(d parsedDocument) {
 	r.settled = pick(r.settled, []object{d.desired}, func(_ any, along []any) bool { return along[0] != nil })
 	r.settledMeta = shape(r.settledMeta, r.settled)
 	r.seeDesired(d.desired)
-	r.synced = true
+	// A delta with a number from before is an old one, or that of a shadow that was
+	// created again. The next document says which.
+	r.synced = r.olderSince <= d.version
 }
 
 // seeDesired compares the desired state of a whole document with the last one.
