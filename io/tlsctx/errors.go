@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"unicode"
 )
 
 // stage is what the errors of this package answer when asked at which stage of
@@ -121,7 +122,25 @@ func (e *HandshakeError) Error() string {
 		b.WriteString("; ")
 		b.WriteString(e.Hint)
 	}
-	return b.String()
+	return printable(b.String())
+}
+
+// maxErrorText bounds what a server can put into our logs.
+const maxErrorText = 4096
+
+// printable makes a text that quotes the certificate of a server, such as the
+// names in it, fit for a log: it must not forge lines there.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > maxErrorText {
+		s = strings.ToValidUTF8(s[:maxErrorText], "") + "…"
+	}
+	return s
 }
 
 // Unwrap returns the cause, and the [tls.AlertError] if the server ended the

@@ -66,6 +66,10 @@ func (c *fileCache[T]) load() (T, uint64, error) {
 	var missing []error
 	for i, name := range names {
 		info, err := os.Stat(name)
+		if err != nil && c.lenient {
+			unchanged = false // it was removed since it was listed
+			continue
+		}
 		if err != nil {
 			missing = append(missing, fileError(name, err))
 			continue

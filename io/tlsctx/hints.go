@@ -21,7 +21,7 @@ func (c *Context) explain(serverName string, conn net.Conn, err error) *Handshak
 	if a := conn.RemoteAddr(); a != nil {
 		e.Address = a.String()
 	}
-	e.Hint = c.hint(serverName, err)
+	e.Hint = printable(c.hint(serverName, err)) // quotes certificates
 	return e
 }
 

@@ -17,8 +17,17 @@ import (
 	"fmt"
 )
 
+// maxKeySize bounds the bytes of a private key: checking an RSA key takes time
+// by the square of its size at least. One of 16384 bits has 9 KiB.
+const maxKeySize = 16 << 10
+
+var errKeySize = fmt.Errorf("it is larger than %d KiB", maxKeySize>>10)
+
 // parseKeyDER ignores the label of the block, as some programs write the wrong one.
 func parseKeyDER(der []byte) (any, error) {
+	if len(der) > maxKeySize {
+		return nil, errKeySize
+	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err == nil {
 		return key, nil

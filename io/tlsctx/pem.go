@@ -142,10 +142,6 @@ func ParsePrivateKey(object string, text []byte) (crypto.Signer, error) {
 	return nil, e
 }
 
-// maxKeySize bounds the bytes of a private key: checking an RSA key takes time
-// by the square of its size at least. One of 16384 bits has 9 KiB.
-const maxKeySize = 16 << 10
-
 func parseKeyBlock(object string, b pemBlock) (crypto.Signer, error) {
 	if b.Type == blockEncrypted || b.Headers["DEK-Info"] != "" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED") {
 		return nil, &Error{Object: object, Err: ErrEncryptedKey,
@@ -155,10 +151,10 @@ func parseKeyBlock(object string, b pemBlock) (crypto.Signer, error) {
 		return nil, &Error{Object: object, Err: fmt.Errorf("%w: it is in OpenSSH form", ErrUnsupportedKey),
 			Hint: "convert it with ssh-keygen -p -m PKCS8 -f FILE"}
 	}
-	if len(b.Bytes) > maxKeySize {
-		return nil, &Error{Object: object, Err: fmt.Errorf("%w: it is larger than %d KiB", ErrUnsupportedKey, maxKeySize>>10)}
-	}
 	key, err := parseKeyDER(b.Bytes)
+	if err == errKeySize {
+		return nil, &Error{Object: object, Err: fmt.Errorf("%w: %w", ErrUnsupportedKey, err)}
+	}
 	if err != nil {
 		if cause, hint := explainKey(b.Bytes); cause != "" {
 			return nil, &Error{Object: object, Err: fmt.Errorf("%w: %s", ErrUnsupportedKey, cause), Hint: hint}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -61,6 +62,9 @@ type pemScanner struct {
 	newline string
 	pos     int // everything before belongs to a block or was looked at
 	from    int // end of the block before
+	line    int // where the line of the last BEGIN that was looked at begins; not before from
+	first   int // the first of that line that is not blank
+	looked  int // up to where line breaks were looked for
 	blocks  []pemBlock
 
 	counted, lines int // line breaks before a position
@@ -127,18 +131,26 @@ func (s *pemScanner) add(b pemBlock, end int) {
 // opens reports whether a BEGIN at start is one, and not part of a sentence or
 // of a comment.
 func (s *pemScanner) opens(start int) bool {
-	lead := s.text[s.from:start]
-	i := bytes.LastIndexAny(lead, "\r\n")
-	if i < 0 && s.from > 0 {
+	// What was looked at before has no line break behind line, so that many a
+	// BEGIN on one line does not take time by the square of its length.
+	s.line = max(s.line, s.from)
+	if i := bytes.LastIndexAny(s.text[max(s.line, s.looked):start], "\r\n"); i >= 0 {
+		s.line = max(s.line, s.looked) + i + 1
+	}
+	s.looked = start
+	if s.line == s.from && s.from > 0 {
 		return true // such as END, comma, BEGIN
 	}
-	lead = lead[i+1:]
-	lead = bytes.TrimSpace(bytes.ReplaceAll(lead, byteOrderMark, nil))
+	s.first = max(s.first, s.line)
+	s.first = start - len(bytes.TrimLeftFunc(s.text[s.first:start], isBlank))
+	lead := bytes.TrimRightFunc(s.text[s.first:start], isBlank)
 	if len(lead) == 0 || bytes.HasSuffix(lead, []byte(`\n`)) || bytes.HasSuffix(lead, []byte(`\r`)) {
 		return true
 	}
 	return lead[0] != '#' && bytes.IndexByte([]byte("\"'`=:"), lead[len(lead)-1]) >= 0
 }
+
+func isBlank(r rune) bool { return unicode.IsSpace(r) || r == '\ufeff' }
 
 // outside looks at the text between two blocks for lines that were meant as
 // BEGIN or END, and for the contents of a block that has lost both.
