@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/io/tlsctx"
 )
@@ -68,7 +69,8 @@ func (id *Identity) Certificate(ctx context.Context) (*tls.Certificate, error) {
 }
 
 // Close lets the key go. Handshakes that use it fail from then on; connections
-// go on. Further calls do nothing.
+// go on. It does not wait for a signature that is being made, after which the key
+// is closed. Further calls do nothing.
 func (id *Identity) Close() error {
 	id.key.close()
 	return nil
@@ -92,30 +94,39 @@ func asError(p Path, err error) error {
 }
 
 // lockedKey serves one signature at a time: not every provider can do more with
-// one handle, and a handle must not be closed in use.
+// one handle, and a handle must not be closed in use. Nobody but another signature
+// waits for one that does not return.
 type lockedKey struct {
-	mu  sync.Mutex
-	key hashKey // nil when closed
+	signing sync.Mutex // held during a signature; guards key
+	key     hashKey    // nil when it was closed
+	over    atomic.Bool
 }
 
 func (k *lockedKey) signHash(p padding, digest []byte) ([]byte, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.key == nil {
+	k.signing.Lock()
+	defer k.free()
+	defer k.signing.Unlock()
+	if k.closed() {
 		return nil, ErrClosed
 	}
 	return k.key.signHash(p, digest)
 }
 
-func (k *lockedKey) closed() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.key == nil
+func (k *lockedKey) closed() bool { return k.over.Load() }
+
+// close lets the key go, at once or after the signature that is being made.
+func (k *lockedKey) close() {
+	k.over.Store(true)
+	k.free()
 }
 
-func (k *lockedKey) close() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// free closes the key if it is to be closed and not in use. Who makes a signature
+// calls it after that.
+func (k *lockedKey) free() {
+	if !k.over.Load() || !k.signing.TryLock() {
+		return
+	}
+	defer k.signing.Unlock()
 	if k.key != nil {
 		k.key.close()
 		k.key = nil

@@ -18,6 +18,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -29,10 +30,11 @@ import (
 // cng does with a key in memory what the Windows functions do with one of theirs.
 type cng struct {
 	key      crypto.Signer
-	noPSS    bool   // as old providers
-	longSalt bool   // as old TPMs, which take as much salt as fits
-	fail     error  // for every signature
-	answer   []byte // instead of a signature
+	noPSS    bool          // as old providers
+	longSalt bool          // as old TPMs, which take as much salt as fits
+	fail     error         // for every signature
+	hang     chan struct{} // a signature takes until it is closed; nil: no time
+	answer   []byte        // instead of a signature
 	closed   int
 	used     []padding
 }
@@ -41,6 +43,9 @@ func (k *cng) close() { k.closed++ }
 
 func (k *cng) signHash(p padding, digest []byte) ([]byte, error) {
 	k.used = append(k.used, p)
+	if k.hang != nil {
+		<-k.hang
+	}
 	if k.fail != nil || k.answer != nil {
 		return k.answer, k.fail
 	}
@@ -337,5 +342,49 @@ func TestIdentity_close(t *testing.T) {
 	}
 	if _, err := cert.PrivateKey.(crypto.Signer).Sign(nil, make([]byte, 32), crypto.SHA256); !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A provider that does not return, such as one that waits for a card, keeps
+// neither attempts to connect nor Close waiting.
+func TestIdentity_hangingSignature(t *testing.T) {
+	t.Parallel()
+	key := &cng{key: ecKey(t, elliptic.P256())}
+	id, err := open(t, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := id.Certificate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func() error {
+		_, err := cert.PrivateKey.(crypto.Signer).Sign(nil, make([]byte, 32), crypto.SHA256)
+		return err
+	}
+	key.hang = make(chan struct{})
+	results := make(chan error, 2)
+	for range 2 {
+		go func() { results <- sign() }()
+	}
+	for id.key.signing.TryLock() { // until one of them signs
+		id.key.signing.Unlock()
+		runtime.Gosched()
+	}
+	if _, err := id.Certificate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := id.Close(); err != nil {
+		t.Error(err)
+	}
+	close(key.hang)
+	if one, other := <-results, <-results; (one == nil) == (other == nil) && one != nil {
+		t.Errorf("signatures: %v, %v", one, other)
+	}
+	if err := sign(); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if key.closed != 1 {
+		t.Errorf("closed %d times", key.closed)
 	}
 }

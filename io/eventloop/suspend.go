@@ -95,17 +95,22 @@ func (l *Loop) watchSuspend() {
 	l.compared = now
 	watches := slices.Clone(l.watches)
 	l.mu.Unlock()
-	if asleep >= suspendLeast {
-		for _, w := range watches {
+	if len(watches) > 0 {
+		l.suspendTimer.Reset(now.elapsed + suspendCheck)
+	}
+	if asleep < suspendLeast {
+		return
+	}
+	// A task each: one that ends its goroutine ends neither the others nor the
+	// comparisons to come.
+	for _, w := range watches {
+		l.Post(func() {
 			l.mu.Lock()
 			armed := w.armed
 			l.mu.Unlock()
 			if armed {
-				l.call(func() { w.f(asleep) })
+				w.f(asleep)
 			}
-		}
-	}
-	if len(watches) > 0 {
-		l.suspendTimer.Reset(now.elapsed + suspendCheck)
+		})
 	}
 }

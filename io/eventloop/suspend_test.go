@@ -3,6 +3,7 @@
 package eventloop_test
 
 import (
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -80,4 +81,35 @@ func TestSuspendWatch_awake(t *testing.T) {
 		synctest.Wait()
 		w.Stop()
 	})
+}
+
+// A function that ends its goroutine ends only itself: the others are called, and
+// all of them after the next suspend.
+func TestSuspendWatch_goexit(t *testing.T) {
+	t.Parallel()
+	m := eventloop.NewManual()
+	var calls [3]int
+	var watches [3]eventloop.SuspendWatch
+	for i := range watches {
+		watches[i].Start(m.Loop(), func(time.Duration) {
+			calls[i]++
+			if i == 1 {
+				runtime.Goexit()
+			}
+		})
+	}
+	for want := 1; want <= 2; want++ {
+		m.Suspend(time.Hour)
+		for range 3 {
+			driven := make(chan struct{})
+			go func() {
+				defer close(driven)
+				m.Advance(15 * time.Second)
+			}()
+			<-driven
+		}
+		if calls != [3]int{want, want, want} {
+			t.Errorf("calls %v, want %d each", calls, want)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,8 +16,8 @@ import (
 // DefaultJitter is the jitter when [Options.Jitter] is zero.
 const DefaultJitter = 2 * time.Second
 
-// quiet is how long the network must say nothing more before it counts as up:
-// an interface, its addresses and its routes come in several messages.
+// quiet is how long further changes are waited for before the network counts as
+// up: an interface, its addresses and its routes come in several messages.
 const quiet = 250 * time.Millisecond
 
 // ErrUnsupported reports a platform without a way to watch the network. It
@@ -43,6 +44,7 @@ type Watcher struct {
 	jitter time.Duration
 	log    *zap.Logger
 	done   chan struct{} // closed when the goroutine ends
+	closed atomic.Bool
 
 	mu    sync.Mutex
 	next  int
@@ -75,7 +77,9 @@ func start(s source, o Options) *Watcher {
 		w.log = zap.NewNop()
 	}
 	w.log = w.log.Named("netwatch")
-	go w.run()
+	changes := make(chan struct{}, 1)
+	go w.listen(changes)
+	go w.run(changes, nil)
 	return w
 }
 
@@ -99,34 +103,52 @@ func (w *Watcher) OnUp(f func()) (stop func()) {
 // Close ends the watching and waits for its goroutine. It must not be called by
 // a function of OnUp. Closing again has no effect.
 func (w *Watcher) Close() error {
+	w.closed.Store(true)
 	err := w.events.close()
 	<-w.done
 	return err
 }
 
-func (w *Watcher) run() {
-	changes := make(chan struct{}, 1)
-	go func() {
-		defer close(changes)
-		for {
-			if err := w.events.wait(); err != nil {
-				return
+// listen takes what the source reports to changes, until it fails.
+func (w *Watcher) listen(changes chan<- struct{}) {
+	defer close(changes)
+	for {
+		if err := w.events.wait(); err != nil {
+			if !w.closed.Load() {
+				w.log.Error("the watching of the network has failed, and nothing is reported any more", zap.Error(err))
 			}
-			select {
-			case changes <- struct{}{}:
-			default: // one is enough
-			}
+			return
 		}
+		select {
+		case changes <- struct{}{}:
+		default: // one is enough
+		}
+	}
+}
+
+// run calls the functions. Those in due are called before it waits.
+func (w *Watcher) run(changes <-chan struct{}, due []func()) {
+	finished := false
+	defer func() {
+		if finished {
+			close(w.done)
+			return
+		}
+		w.log.Error("function ended its goroutine, the watcher continues in a new one")
+		go w.run(changes, due)
 	}()
-	defer close(w.done)
-	for range changes {
-		if !w.settle(changes) {
+	for {
+		for len(due) > 0 {
+			f := due[0]
+			due = due[1:]
+			w.call(f)
+		}
+		if _, ok := <-changes; !ok || !w.settle(changes) {
+			finished = true
 			return
 		}
 		w.log.Debug("the network came up")
-		for _, f := range w.current() {
-			w.call(f)
-		}
+		due = w.current()
 	}
 }
 

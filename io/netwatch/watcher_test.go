@@ -4,10 +4,15 @@ package netwatch
 
 import (
 	"net"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // fakeSource is a network that a test brings up.
@@ -63,4 +68,58 @@ func TestWatcher(t *testing.T) {
 			t.Error("called after Close")
 		}
 	})
+}
+
+// A function that ends its goroutine ends only itself.
+func TestWatcher_goexit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fakeSource{make(chan struct{})}
+		w := start(s, Options{Jitter: -1})
+		var calls atomic.Int32
+		for range 3 {
+			w.OnUp(func() { calls.Add(1); runtime.Goexit() })
+		}
+		for want := int32(3); want <= 6; want += 3 {
+			s.up <- struct{}{}
+			time.Sleep(time.Minute)
+			if n := calls.Load(); n != want {
+				t.Errorf("%d calls, want %d", n, want)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A source that fails is in the log, one that is closed is not.
+func TestWatcher_failure(t *testing.T) {
+	for _, fails := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := fakeSource{make(chan struct{})}
+			core, log := observer.New(zap.DebugLevel)
+			w := start(s, Options{Jitter: -1, Logger: zap.New(core)})
+			s.up <- struct{}{}
+			time.Sleep(time.Minute)
+			if fails {
+				close(s.up)
+				synctest.Wait()
+				w.events = fakeSource{make(chan struct{})} // for Close
+			}
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+			var got []string
+			for _, e := range log.All() {
+				got = append(got, e.Level.String()+" "+e.Message)
+			}
+			want := []string{"debug the network came up"}
+			if fails {
+				want = append(want, "error the watching of the network has failed, and nothing is reported any more")
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("log %q, want %q", got, want)
+			}
+		})
+	}
 }

@@ -8,9 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -152,6 +155,39 @@ func TestPIN_func(t *testing.T) {
 	_, err := panicking.Key(context.Background(), KeyOptions{})
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A PINFunc that does not return, or ends its goroutine, costs the callers
+// their time and the token no session.
+func TestPIN_funcDoesNotReturn(t *testing.T) {
+	hang := make(chan struct{})
+	defer close(hang)
+	for name, f := range map[string]func(context.Context) (PIN, error){
+		"hangs":  func(context.Context) (PIN, error) { <-hang; return fakePIN, nil },
+		"goexit": func(context.Context) (PIN, error) { runtime.Goexit(); return fakePIN, nil },
+	} {
+		var mended atomic.Bool
+		fake := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))
+		tok := fake.token(t, TokenOptions{MaxSessions: 2, SessionTimeout: 10 * time.Millisecond, PINFunc: func(ctx context.Context) (PIN, error) {
+			if mended.Load() {
+				return fakePIN, nil
+			}
+			return f(ctx)
+		}})
+		for range 5 {
+			if _, err := tok.Key(context.Background(), KeyOptions{}); err == nil {
+				t.Errorf("%s: no error", name)
+			}
+		}
+		mended.Store(true)
+		for { // until the attempts that were given up have returned
+			if _, err := tok.Key(context.Background(), KeyOptions{}); err == nil {
+				break
+			} else if !errors.Is(err, ErrSessionTimeout) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
 	}
 }
 

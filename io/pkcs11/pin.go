@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -26,14 +27,31 @@ func (p PIN) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // pinFunc is the caller's code that gives a PIN.
 type pinFunc func(ctx context.Context) (PIN, error)
 
-// call asks for the PIN, and turns a panic into an error.
-func (f pinFunc) call(ctx context.Context) (pin string, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			// The value may hold anything, so it is not printed.
-			pin, err = "", fmt.Errorf("PINFunc panicked with a value of type %T", r)
-		}
+// call asks for the PIN no longer than the context lasts, and turns a panic into
+// an error. The caller's code runs on a goroutine of its own: one that does not
+// return must not keep the token from being opened.
+func (f pinFunc) call(ctx context.Context) (string, error) {
+	type result struct {
+		pin PIN
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		r := result{err: errors.New("PINFunc ended its goroutine")}
+		defer func() { done <- r }()
+		defer func() {
+			if v := recover(); v != nil {
+				// The value may hold anything, so it is not printed.
+				r = result{err: fmt.Errorf("PINFunc panicked with a value of type %T", v)}
+			}
+		}()
+		pin, err := f(ctx)
+		r = result{pin, err}
 	}()
-	p, err := f(ctx)
-	return string(p), err
+	select {
+	case r := <-done:
+		return string(r.pin), r.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -271,6 +273,13 @@ func TestValidate(t *testing.T) {
 	}
 	if _, dialErr := bad.DialContext(context.Background(), "tcp", "127.0.0.1:1"); dialErr == nil || dialErr.Error() != err.Error() {
 		t.Errorf("DialContext: %v", dialErr)
+	}
+	// Sockets take 32 bits: more would come out as less.
+	if strconv.IntSize == 64 {
+		large := Dialer{SendBuffer: math.MaxInt, ReceiveBuffer: math.MaxInt}
+		if err := large.Validate(); !errors.Is(err, ErrInvalidOptions) || strings.Count(err.Error(), "2 GiB") != 2 {
+			t.Errorf("large buffers: %v", err)
+		}
 	}
 	if err := new(Dialer).Validate(); err != nil {
 		t.Error(err)

@@ -5,6 +5,7 @@ package socket
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"runtime"
 	"time"
@@ -58,11 +59,15 @@ func (d *Dialer) Validate() error {
 	}
 	if d.SendBuffer < 0 {
 		bad("SendBuffer", "negative")
+	} else if int64(d.SendBuffer) > math.MaxInt32 {
+		bad("SendBuffer", "more than 2 GiB, the most that sockets know")
 	} else if d.SendBuffer > 0 && !hasBuffers {
 		lacking("SendBuffer")
 	}
 	if d.ReceiveBuffer < 0 {
 		bad("ReceiveBuffer", "negative")
+	} else if int64(d.ReceiveBuffer) > math.MaxInt32 {
+		bad("ReceiveBuffer", "more than 2 GiB, the most that sockets know")
 	} else if d.ReceiveBuffer > 0 && !hasBuffers {
 		lacking("ReceiveBuffer")
 	}
