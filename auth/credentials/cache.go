@@ -65,8 +65,8 @@ func (o CacheOptions) validate() error {
 // goroutines may ask at once: they share one request to p. A caller whose
 // context ends stops waiting; the request is canceled when no caller is left.
 func NewCached(p aws.CredentialsProvider, o CacheOptions) (*Provider, error) {
-	if p == nil {
-		return nil, newError("cache", errors.New("the provider is nil"))
+	if isNil(p) {
+		return nil, newError("cache", errNilProvider)
 	}
 	if err := o.validate(); err != nil {
 		return nil, newError("cache", err)
@@ -181,10 +181,19 @@ func (c *cache) usable(now time.Time) bool {
 	return now.Before(c.refreshAt) && !now.Before(c.obtained) && (!c.creds.CanExpire || now.Before(c.creds.Expires))
 }
 
+// errGoexit is the error of a source that has ended its goroutine.
+var errGoexit = errors.New("the provider ended its goroutine")
+
 func (c *cache) fly(ctx context.Context, f *flight) {
 	defer f.cancel()
-	creds, err := c.source.Retrieve(ctx)
+	var creds aws.Credentials
+	err := newError(c.source.name, errGoexit)
+	defer func() { c.land(f, creds, err) }()
+	creds, err = c.source.Retrieve(ctx)
+}
 
+// land gives the result of a request to all who wait for it.
+func (c *cache) land(f *flight, creds aws.Credentials, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(f.done)

@@ -5,6 +5,7 @@ package credentials_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/authtest"
 	"github.com/gocrt/aws-iot-device-sdk-go/auth/credentials"
@@ -169,6 +172,64 @@ func TestCached_panic(t *testing.T) {
 	wantError(t, err, nil, "panic")
 	if strings.Contains(err.Error(), "SECRET") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A source that ends its goroutine, as a test that fails in it does, fails: its
+// callers do not wait for ever, nor do those who come later.
+func TestCached_goexit(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	p := must(t)(credentials.NewCached(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		if calls++; calls <= 2 {
+			runtime.Goexit()
+		}
+		return authtest.Credentials(calls, time.Now().Add(time.Hour)), nil
+	}), credentials.CacheOptions{}))
+	for range 2 {
+		_, err := p.Retrieve(t.Context())
+		wantError(t, err, nil, "ended its goroutine")
+	}
+	mustRetrieve(t, p)
+}
+
+// A program that does not look at the error of a constructor has a provider that
+// is nil, and learns that wherever it gives it.
+func TestProvider_nil(t *testing.T) {
+	t.Parallel()
+	var p *credentials.Provider
+	_, err := p.Retrieve(t.Context())
+	wantError(t, err, nil, "the provider is nil")
+	_, err = p.Credentials(t.Context())
+	wantError(t, err, nil, "the provider is nil")
+	p.Invalidate()
+	if p.IsCredentialsProvider(aws.AnonymousCredentials{}) {
+		t.Error("nil is anonymous")
+	}
+	for name, make := range map[string]func() (*credentials.Provider, error){
+		"chain":    func() (*credentials.Provider, error) { return credentials.NewChain(static(t), p) },
+		"cache":    func() (*credentials.Provider, error) { return credentials.NewCached(p, credentials.CacheOptions{}) },
+		"provider": func() (*credentials.Provider, error) { return credentials.FromProvider(p) },
+		"config":   func() (*credentials.Provider, error) { return credentials.FromConfig(aws.Config{Credentials: p}) },
+		"role": func() (*credentials.Provider, error) {
+			return credentials.NewAssumeRole(credentials.AssumeRoleOptions{RoleARN: role, Source: p})
+		},
+	} {
+		if got, err := make(); got != nil || err == nil || !strings.Contains(err.Error(), "nil") && !strings.Contains(err.Error(), "not set") {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
+// The log says of which part of the program it is.
+func TestCached_logger(t *testing.T) {
+	t.Parallel()
+	core, log := observer.New(zap.DebugLevel)
+	n, vc := 0, clock{}
+	p := must(t)(credentials.NewCached(counting(&n, &vc, time.Hour), credentials.CacheOptions{Now: vc.now, Logger: zap.New(core)}))
+	mustRetrieve(t, p)
+	if got := log.All(); len(got) != 1 || got[0].LoggerName != "credentials" || got[0].Message != "credentials obtained" {
+		t.Errorf("log %v", got)
 	}
 }
 

@@ -21,8 +21,8 @@ func NewChain(providers ...aws.CredentialsProvider) (*Provider, error) {
 	links := make([]*Provider, len(providers))
 	names := make([]string, len(providers))
 	for i, p := range providers {
-		if p == nil {
-			return nil, newError("chain", fmt.Errorf("provider %d is nil", i))
+		if isNil(p) {
+			return nil, newError("chain", fmt.Errorf("provider %d: %w", i, errNilProvider))
 		}
 		links[i] = wrap(fmt.Sprintf("%T", p), p)
 		names[i] = links[i].name

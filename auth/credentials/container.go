@@ -141,7 +141,6 @@ func (o ContainerOptions) token() (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), nil
 }
 
-// allowed returns an address of host, all of which credentials may come from.
 // allowed returns the addresses of a host, all of which credentials may be sent to.
 func (o ContainerOptions) allowed(ctx context.Context, host string) ([]netip.Addr, error) {
 	if addr, err := netip.ParseAddr(host); err == nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/smithy-go"
 )
@@ -57,11 +58,11 @@ const maxErrorText = 2048
 func (e *Error) Error() string {
 	text := "credentials: " + e.Provider + ": " + e.Err.Error()
 	if len(text) > maxErrorText {
-		text = text[:maxErrorText] + "…"
+		text = strings.ToValidUTF8(text[:maxErrorText], "") + "…"
 	}
 	// A server's message must not forge lines of a log.
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r

@@ -103,6 +103,8 @@ func (o HTTPOptions) client() *http.Client {
 			DialContext:       o.dial,
 			DialTLSContext:    o.dialTLS,
 			DisableKeepAlives: true, // hours lie between requests
+
+			MaxResponseHeaderBytes: maxReply,
 		}},
 		Timeout: o.Timeout,
 		// A redirect would carry tokens elsewhere.

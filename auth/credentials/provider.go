@@ -31,13 +31,21 @@ var (
 	_ sigv4.CredentialsProvider = (*Provider)(nil)
 )
 
+// errNilProvider is the error of a program that does not look at the error of a
+// constructor.
+var errNilProvider = errors.New("the provider is nil: the constructor that should have made it returned an error")
+
+// isNil reports whether there is no provider, also when an interface holds a nil
+// pointer to one of ours.
+func isNil(p aws.CredentialsProvider) bool {
+	own, ok := p.(*Provider)
+	return p == nil || ok && own == nil
+}
+
 // Credentials returns what Retrieve does, in the form that package sigv4 signs
 // with.
 func (p *Provider) Credentials(ctx context.Context) (sigv4.Credentials, error) {
-	if p == nil {
-		return sigv4.Credentials{}, newError("nil", errors.New("the provider is nil: the constructor that should have made it returned an error"))
-	}
-	if p.anonymous {
+	if p != nil && p.anonymous {
 		return sigv4.Credentials{Anonymous: true}, nil
 	}
 	c, err := p.Retrieve(ctx)
@@ -67,6 +75,9 @@ func (p *Provider) Region(ctx context.Context) (string, error) {
 // ctx ends, the error wraps its cause; a request that other callers wait for
 // goes on, one that nobody waits for is canceled.
 func (p *Provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if p == nil {
+		return aws.Credentials{}, newError("nil", errNilProvider)
+	}
 	c, err := p.attempt(ctx)
 	if err == nil && !p.anonymous && (c.AccessKeyID == "" || c.SecretAccessKey == "") {
 		err = errors.New("the source gave an empty access key or secret key")
@@ -93,7 +104,7 @@ func (p *Provider) attempt(ctx context.Context) (c aws.Credentials, err error) {
 // Retrieve asks the source. Call it when a service refused the credentials
 // although they have not expired. It does nothing for uncached providers.
 func (p *Provider) Invalidate() {
-	if p.invalidate != nil {
+	if p != nil && p.invalidate != nil {
 		p.invalidate()
 	}
 }
@@ -103,7 +114,7 @@ func (p *Provider) Invalidate() {
 func (p *Provider) IsCredentialsProvider(target aws.CredentialsProvider) bool {
 	switch target.(type) {
 	case aws.AnonymousCredentials, *aws.AnonymousCredentials:
-		return p.anonymous
+		return p != nil && p.anonymous
 	case *Provider:
 		return target == aws.CredentialsProvider(p)
 	}
@@ -179,7 +190,7 @@ func NewDelegate(fn func(ctx context.Context) (aws.Credentials, error)) (*Provid
 // FromConfig returns the provider of an AWS SDK configuration, which comes with
 // a cache of the SDK's own.
 func FromConfig(cfg aws.Config) (*Provider, error) {
-	if cfg.Credentials == nil {
+	if isNil(cfg.Credentials) {
 		return nil, newError("aws.Config", errors.New("Config.Credentials is not set"))
 	}
 	p := *wrap("aws.Config", cfg.Credentials)
@@ -190,8 +201,8 @@ func FromConfig(cfg aws.Config) (*Provider, error) {
 // FromProvider makes a provider of the AWS SDK one of this package. What it
 // caches stays cached.
 func FromProvider(p aws.CredentialsProvider) (*Provider, error) {
-	if p == nil {
-		return nil, newError("provider", errors.New("the provider is nil"))
+	if isNil(p) {
+		return nil, newError("provider", errNilProvider)
 	}
 	return wrap(fmt.Sprintf("%T", p), p), nil
 }

@@ -65,8 +65,11 @@ func NewAssumeRole(o AssumeRoleOptions) (*Provider, error) {
 	if source == nil && o.Config != nil {
 		source = o.Config.Credentials
 	}
-	if source == nil {
+	switch {
+	case source == nil:
 		errs = append(errs, errors.New("AssumeRoleOptions.Source is required"))
+	case isNil(source):
+		errs = append(errs, fmt.Errorf("AssumeRoleOptions.Source: %w", errNilProvider))
 	}
 	if o.RoleARN == "" {
 		errs = append(errs, errors.New("AssumeRoleOptions.RoleARN is required"))

@@ -49,7 +49,9 @@ func NewX509(o X509Options) (*Provider, error) {
 	switch {
 	case o.Endpoint == "":
 		errs = append(errs, errors.New("X509Options.Endpoint is required"))
-	case strings.ContainsAny(host, "/?#@ ") || !validHost(host):
+	case strings.ContainsAny(host, "?#@"): // may hold a secret
+		errs = append(errs, errors.New("X509Options.Endpoint is not a host name: it has a user or a query"))
+	case strings.ContainsAny(host, "/ ") || !validHost(host):
 		errs = append(errs, fmt.Errorf("X509Options.Endpoint %q is not a host name", o.Endpoint))
 	case strings.Contains(host, "-ats.iot."):
 		errs = append(errs, fmt.Errorf("X509Options.Endpoint %q is a data endpoint: use that of type iot:CredentialProvider", o.Endpoint))
