@@ -72,9 +72,9 @@ func (k *call) subscriptionLost() {
 // Do blocks, so a message handler of the connection must not call it: see
 // Handlers in the package comment.
 //
-// Do fails with [ErrInvalid] or an [*Error]. When ctx ends or the time-out passes first, a
-// message that was not sent yet is withdrawn; one that was sent may still have an
-// effect, and the error matches [mqtt5.ErrOutcomeUnknown].
+// Do fails with [ErrInvalid] or an [*Error]. When ctx ends or the time-out
+// passes first, a message that was not sent yet is withdrawn; one that was sent
+// may still have an effect, and the error matches [mqtt5.ErrOutcomeUnknown].
 func (c *Client) Do(ctx context.Context, req *Request) (mqtt5.Message, error) {
 	if err := req.validate(); err != nil {
 		return mqtt5.Message{}, err
