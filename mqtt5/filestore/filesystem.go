@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // fileSystem is one directory. Tests replace it to lose and tear what was not
@@ -48,14 +49,29 @@ const lockName = "lock"
 type directory string
 
 func openDirectory(path string) (directory, error) {
+	return directory(path), makeDirectory(path, syncDirectory)
+}
+
+// makeDirectory makes a directory, and those above it that do not exist. Their
+// entries have to last, too: a store that nobody finds after a crash is lost.
+func makeDirectory(path string, sync func(string) error) error {
+	path = filepath.Clean(path)
+	made := []string{path} // perhaps by a process that was killed before it synced
+	for dir := filepath.Dir(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		made = append(made, dir)
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return "", err
+		return err
 	}
-	// The entry of the directory itself has to last, too.
-	if err := syncDirectory(filepath.Dir(filepath.Clean(path))); err != nil && !errors.Is(err, os.ErrPermission) {
-		return "", err
+	for _, dir := range slices.Backward(made) {
+		if err := sync(filepath.Dir(dir)); err != nil && !errors.Is(err, os.ErrPermission) {
+			return err
+		}
 	}
-	return directory(path), nil
+	return nil
 }
 
 func (d directory) Lock() (io.Closer, error) { return lockFile(filepath.Join(string(d), lockName)) }

@@ -38,13 +38,18 @@ func (s *Store) Iterate(kind mqtt5.RecordKind, from uint64, yield func(mqtt5.Sto
 		for i := range batch {
 			record := mqtt5.StoreRecord{Kind: kind, ID: batch[i].id, State: batch[i].state}
 			var err error
-			if record.Body, err = r.body(batch[i].at); err != nil {
-				if again, ok := s.moved(kind, &batch[i]); ok {
-					if !again {
-						continue // it was removed meanwhile
-					}
-					record.Body, err = r.body(batch[i].at)
+			removed := false
+			for {
+				if record.Body, err = r.body(batch[i].at); err == nil {
+					break
 				}
+				lives, moved := s.moved(kind, &batch[i])
+				if removed = moved && !lives; removed || !moved {
+					break
+				}
+			}
+			if removed {
+				continue
 			}
 			if errors.Is(err, errChecksum) {
 				return &mqtt5.RecordError{Kind: kind, ID: record.ID, Err: err}
@@ -64,9 +69,9 @@ func (s *Store) Iterate(kind mqtt5.RecordKind, from uint64, yield func(mqtt5.Sto
 	}
 }
 
-// moved reports with ok whether a record is not where it was any more, and with
-// again whether it is elsewhere.
-func (s *Store) moved(kind mqtt5.RecordKind, f *found) (again, ok bool) {
+// moved reports whether a record is not where it was any more, and with lives
+// whether it is elsewhere.
+func (s *Store) moved(kind mqtt5.RecordKind, f *found) (lives, moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, lives := s.indexes.of(kind).get(f.id)

@@ -89,6 +89,8 @@ type Store struct {
 	// writer is held by the goroutine that writes to the log, which owns log.
 	writer chan struct{}
 	log    log
+	// closing is closed when Close begins.
+	closing chan struct{}
 
 	// mu guards everything below. It is never held over I/O.
 	mu       sync.Mutex
@@ -125,7 +127,7 @@ func open(fs fileSystem, path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, classify("open", path, err)
 	}
-	s := &Store{fs: fs, path: path, opts: opts, lock: lock, writer: make(chan struct{}, 1), indexes: indexes{}}
+	s := &Store{fs: fs, path: path, opts: opts, lock: lock, writer: make(chan struct{}, 1), closing: make(chan struct{}), indexes: indexes{}}
 	s.log.store = s
 	if err := s.recover(); err != nil {
 		s.log.close()
@@ -178,6 +180,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	close(s.closing)
 	s.stopTimer()
 	s.mu.Unlock()
 	s.writer <- struct{}{} // for good
@@ -210,7 +213,11 @@ func (s *Store) syncLater() {
 // syncNow syncs what was written. An error stays with the log, for the next
 // commit.
 func (s *Store) syncNow() {
-	s.writer <- struct{}{}
+	select {
+	case s.writer <- struct{}{}:
+	case <-s.closing: // Close syncs
+		return
+	}
 	defer func() { <-s.writer }()
 	s.mu.Lock()
 	s.syncing = nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -200,6 +201,92 @@ func TestOpen_options(t *testing.T) {
 			t.Errorf("%+v is accepted", o)
 		}
 	}
+	for _, o := range []Options{
+		{}, {Sync: SyncInterval}, {SegmentBytes: minSegment}, {MaxBytes: 2 * defaultSegment}, {SegmentBytes: minSegment, MaxBytes: 2 * minSegment},
+	} {
+		s, err := Open(tempDir(t), o)
+		if err != nil {
+			t.Errorf("%+v: %v", o, err)
+			continue
+		}
+		s.Close()
+	}
+}
+
+// Each directory that is made for a store is synced into the one above, the
+// highest first: none is lost whose parent lasts.
+func TestMakeDirectory(t *testing.T) {
+	base := t.TempDir()
+	for _, tt := range []struct {
+		path string
+		want []string
+	}{
+		{"a/b/c", []string{"", "a", "a/b"}},
+		{"a/b/c", []string{"a/b"}},
+		{"a/b/./d/", []string{"a/b"}},
+		{"e", []string{""}},
+	} {
+		var synced []string
+		err := makeDirectory(base+"/"+tt.path, func(dir string) error {
+			relative, err := filepath.Rel(base, dir)
+			synced = append(synced, strings.TrimPrefix(filepath.ToSlash(relative), "."))
+			return err
+		})
+		if err != nil || !slices.Equal(synced, tt.want) {
+			t.Errorf("%s: synced %q, %v, want %q", tt.path, synced, err, tt.want)
+		}
+	}
+	broken := errors.New("broken")
+	for _, refusal := range []error{broken, os.ErrPermission} {
+		err := makeDirectory(filepath.Join(base, refusal.Error()), func(string) error { return refusal })
+		if refusal == broken && !errors.Is(err, broken) || refusal != broken && err != nil {
+			t.Errorf("%v: %v", refusal, err)
+		}
+	}
+}
+
+// Removing works on a full disk, however the records fill their segments.
+func TestMaxBytes_removeAtTheBrim(t *testing.T) {
+	o, err := Options{SegmentBytes: minSegment, MaxBytes: 2 * minSegment}.withDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pad := range 64 {
+		s, err := open(newDisk(nil), "disk", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, s, appendPublish(1, string(make([]byte, pad))))
+		for id := uint64(2); ; id++ {
+			if _, err := s.Commit([]mqtt5.StoreChange{appendPublish(id, "")}); errors.Is(err, mqtt5.ErrStoreFull) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Commit([]mqtt5.StoreChange{remove(1)}); err != nil {
+			t.Errorf("after a record of %d bytes: %v", pad, err)
+		}
+		s.Close()
+	}
+}
+
+// The sync of an interval that is due when the store is closed leaves nothing
+// behind.
+func TestClose_whileASyncIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, err := Options{Sync: SyncInterval}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := open(newDisk(nil), "disk", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustCommit(t, s, appendPublish(1, "one"))
+		s.Close()
+		s.syncNow() // as the timer does that had fired just before
+	})
 }
 
 // small are options with which tests need few bytes for many segments.
@@ -466,7 +553,10 @@ func TestLargeRecords(t *testing.T) {
 func TestSyncInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDisk(nil)
-		o, _ := Options{Sync: SyncInterval, Interval: 10 * time.Second}.withDefaults()
+		o, err := Options{Sync: SyncInterval, Interval: 10 * time.Second}.withDefaults()
+		if err != nil {
+			t.Fatal(err)
+		}
 		s, err := open(d, "disk", o)
 		if err != nil {
 			t.Fatal(err)

@@ -229,6 +229,42 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// What failed is not written again after Close: the disk may be closed by then.
+func TestClose_afterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		d.fail[1], d.fail[2] = errors.New("full"), errors.New("full")
+		cfg := d.config()
+		cfg.Again = func(int) bool { return true }
+		cfg.Retry = time.Minute
+		c := New(cfg)
+		c.Add(1)
+		sleep(2 * time.Second)
+		c.Close()
+		sleep(time.Hour)
+		check(t, "written", d.written(), [][]int{{1}, {1}})
+	})
+}
+
+// Lazy changes wait for the whole of Linger, whatever waited before them.
+func TestAddLazy_afterOthersWereWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		cfg := d.config()
+		cfg.Linger = time.Hour
+		c := New(cfg)
+		c.AddLazy(1)
+		sleep(30 * time.Minute)
+		c.Add(2)
+		sleep(time.Minute)
+		c.AddLazy(3)
+		sleep(59 * time.Minute)
+		check(t, "written", d.written(), [][]int{{1, 2}})
+		sleep(2 * time.Minute)
+		check(t, "written", d.written(), [][]int{{1, 2}, {3}})
+	})
+}
+
 // TestDone_mayAdd is what a client does: what was stored leads to more changes.
 func TestDone_mayAdd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
