@@ -126,3 +126,44 @@ func TestConnectionFailure_unknownName(t *testing.T) {
 		}
 	}
 }
+
+// A connection that ends without an answer to CONNECT: AWS IoT Core refuses in
+// this way, other brokers may want TLS.
+func TestExplainFailure_silence(t *testing.T) {
+	t.Parallel()
+	secure, err := tlsctx.New(tlsctx.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		c    *connector
+		want string
+	}{
+		{&connector{profile: true, certificate: true, tls: secure}, "check that the certificate is active and registered"},
+		{&connector{profile: true, tls: secure}, "check that the credentials or the token are valid"},
+		{&connector{tls: secure}, "check what the server logs"},
+		{&connector{}, "the port probably requires TLS: leave out WithPlaintext"},
+	} {
+		var e *ConnectError
+		if err := tt.c.explainFailure(mqtt5.ErrHangup, "dev"); !errors.As(err, &e) || e.Stage != StageConnect || !strings.HasPrefix(e.Hint, tt.want) {
+			t.Errorf("%v, hint %q, want %q", err, e.Hint, tt.want)
+		}
+	}
+}
+
+// The connection to a proxy is opened as WithDialer says, unless the options of
+// the proxy have a dialer of their own.
+func TestWithProxy_dialer(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:3")
+	t.Setenv("NO_PROXY", "")
+	for name, option := range map[string]Option{"given": WithProxyURL("http://127.0.0.1:3"), "environment": WithProxyFromEnvironment()} {
+		var d dialed
+		c, err := apply([]Option{option, WithDialer(d.dial)}).connector(testEndpoint, method{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.options.Dial(t.Context(), "tcp", c.options.Address); !errors.Is(err, errDialed) || len(d.addresses) != 1 || d.addresses[0] != "127.0.0.1:3" {
+			t.Errorf("%s: dialed %q, %v", name, d.addresses, err)
+		}
+	}
+}

@@ -213,6 +213,37 @@ func TestDiagnose(t *testing.T) {
 	}
 }
 
+// A library that another part of the program has finalised already is closed
+// without complaint.
+func TestLibrary_finalizedByAnother(t *testing.T) {
+	f := newFake()
+	lib := f.library(t, InitStrict)
+	if err := f.Finalize(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lib.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A shared library of another kind is named for what it is.
+func TestDiagnose_anotherLibrary(t *testing.T) {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Skip("this system has no list of loaded libraries:", err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		if i := strings.IndexByte(line, '/'); i >= 0 && strings.Contains(line[i:], "/libc.so") {
+			path := strings.TrimSpace(line[i:])
+			if hint, err := diagnose(path, ErrLibraryLoad); !strings.Contains(hint, "no C_GetFunctionList") || !errors.Is(err, ErrLibraryLoad) {
+				t.Errorf("%s: %s, %v", path, hint, err)
+			}
+			return
+		}
+	}
+	t.Skip("this program has no shared library loaded")
+}
+
 func TestCanonical(t *testing.T) {
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "a.so"), filepath.Join(dir, "b.so")

@@ -91,12 +91,15 @@ func TestPIN_locked(t *testing.T) {
 
 // What is not clearly said not to be about the PIN might have been counted.
 func TestPIN_unclearAnswer(t *testing.T) {
-	for _, c := range []ReturnCode{rvFunctionFailed, rvGeneralError, rvDeviceError, rvFunctionCanceled, rvUserPINNotInitialized, rvVendorDefined + 5} {
+	for c, hint := range map[ReturnCode]string{
+		rvFunctionFailed: "look into the log", rvGeneralError: "look into the log", rvDeviceError: "look into the log", rvVendorDefined + 5: "look into the log",
+		rvFunctionCanceled: "nobody gave the PIN", rvUserPINNotInitialized: "has no user PIN yet", rvUserAnotherAlreadyLoggedIn: "log it out first",
+	} {
 		f := newFake(newFakeToken(1, "a", fakeKey("k", 1, ecKey(t, elliptic.P256()))...))
 		f.onLogin = func(uint, string) error { return c }
 		_, err := f.token(t, TokenOptions{}).Key(context.Background(), KeyOptions{})
-		if !hasCode(err, c) {
-			t.Errorf("got %v", err)
+		if !hasCode(err, c) || !strings.Contains(err.Error(), hint) {
+			t.Errorf("got %v, want %q", err, hint)
 		}
 		if got := f.count("Login"); got != 1 {
 			t.Errorf("%v: %d logins in one attempt", c, got)
@@ -187,6 +190,9 @@ func TestPIN_funcDoesNotReturn(t *testing.T) {
 			} else if !errors.Is(err, ErrSessionTimeout) {
 				t.Fatalf("%s: %v", name, err)
 			}
+		}
+		for tok.Stats().InUse > 0 {
+			runtime.Gosched()
 		}
 	}
 }
