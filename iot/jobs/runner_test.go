@@ -210,6 +210,23 @@ func TestRunner_faults(t *testing.T) {
 			})
 		}
 	}
+	bubble(t, "a service that always fails", func(t *testing.T) {
+		s := newService(t)
+		n := 0
+		s.fault = func(topic string) string {
+			if topic != "a/update" {
+				return ""
+			}
+			n++
+			return "InternalError"
+		}
+		s.create("a", work)
+		run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(context.Context, *jobs.Job) error { return nil })})
+		time.Sleep(time.Hour)
+		if n < 10 || n > 120 { // the delays grow to two minutes
+			t.Errorf("%d updates in an hour", n)
+		}
+	})
 	bubble(t, "details too large for a message", func(t *testing.T) {
 		s := newService(t)
 		s.create("a", work)

@@ -127,9 +127,10 @@ func TestSteps(t *testing.T) {
 // TestSteps_interrupted resumes documents whose process ended during a step: a
 // reboot has succeeded then, any other step starts over.
 func TestSteps_interrupted(t *testing.T) {
-	for name, tt := range map[string]struct{ first, want string }{
-		"reboot":     {"reboot.sh", "first second"},
-		"other step": {"other.sh", "first first second"},
+	for name, tt := range map[string]struct{ first, kind, want string }{
+		"reboot":     {"reboot.sh", "runHandler", "first second"},
+		"other step": {"other.sh", "runHandler", "first first second"},
+		"command":    {"reboot.sh", "runCommand", "first first second"}, // its field "handler" means nothing
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -137,9 +138,9 @@ func TestSteps_interrupted(t *testing.T) {
 			script(t, dir, tt.first, "echo first >>"+log+"; test -e "+dir+"/hung || { touch "+dir+"/hung; exec sleep 60; }", 0o700)
 			script(t, dir, "second.sh", "echo second >>"+log, 0o700)
 			s := newService(t)
-			s.create("a", document(action("runHandler", `{"handler":"`+tt.first+`"}`, ""), action("runHandler", `{"handler":"second.sh"}`, "")))
+			s.create("a", document(action(tt.kind, `{"handler":"`+tt.first+`","command":"`+dir+`/`+tt.first+`"}`, ""), action("runHandler", `{"handler":"second.sh"}`, "")))
 			reported := make(chan struct{})
-			options := jobs.RunnerOptions{StateFile: filepath.Join(dir, "state"), Steps: &jobs.Steps{HandlerDirs: []string{dir}}, OnEvent: func(e jobs.Event) {
+			options := jobs.RunnerOptions{StateFile: filepath.Join(dir, "state"), Steps: &jobs.Steps{HandlerDirs: []string{dir}, Commands: []string{dir + "/" + tt.first}}, OnEvent: func(e jobs.Event) {
 				if e.Type == jobs.EventReported {
 					close(reported)
 				}

@@ -256,3 +256,16 @@ func TestMirror_repairsAfterDeletion(t *testing.T) {
 		b.has(`{}`, `{"level":2,"on":true}`)
 	})
 }
+
+// A removal that the device made itself meanwhile has not to be applied.
+func TestReplica_removedByTheDeviceItself(t *testing.T) {
+	r := replica{removals: true, synced: true, local: object{"x": "1"}, desired: object{"x": "1"}}
+	r.gotChange(object{}, 2)
+	if open := r.nextApply(); !equal(open, object{"x": nil}) {
+		t.Fatalf("%s is open", encode(open))
+	}
+	r.local = merge(r.local, object{"x": nil})
+	if open := r.nextApply(); open != nil {
+		t.Errorf("%s is open", encode(open))
+	}
+}

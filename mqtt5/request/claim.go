@@ -180,7 +180,7 @@ func (s *claims) forget(old *claim) {
 }
 
 func (s *claims) clean(topic string) {
-	if use := s.topics[topic]; use != nil && use.calls == 0 && use.claims == 0 {
+	if use := s.topics[topic]; use.calls == 0 && use.claims == 0 {
 		delete(s.topics, topic)
 	}
 }
