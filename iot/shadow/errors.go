@@ -93,6 +93,9 @@ type PayloadError struct {
 // one without differences.
 var errNoState = errors.New("the state is missing")
 
+// errNegative reports a version that the service never gives.
+var errNegative = errors.New("the version is negative")
+
 // Error returns the topic and the cause, not the payload.
 func (e *PayloadError) Error() string {
 	return fmt.Sprintf("shadow: message on %s cannot be read: %v", e.Topic, e.Err)

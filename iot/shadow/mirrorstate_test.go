@@ -43,12 +43,16 @@ func TestMirror_coalesceWindowWhileInFlight(t *testing.T) {
 	})
 }
 
-// An update never names a version that cannot be valid.
-func TestReplica_negativeVersion(t *testing.T) {
-	r := replica{local: object{"a": "1"}}
-	r.gotDocument(parsedDocument{version: -5})
-	if u, ok := r.nextUpdate(true); !ok || u.version != 0 {
-		t.Errorf("%+v, %v", u, ok)
+// No update can name a version that is negative.
+func TestMirror_negativeVersion(t *testing.T) {
+	t.Parallel()
+	payload := []byte(`{"state":{"a":1},"version":-5}`)
+	var bad *PayloadError
+	if _, err := readDelta("t", payload); !errors.As(err, &bad) {
+		t.Errorf("delta: %v", err)
+	}
+	if _, err := readDocument("t", payload); !errors.As(err, &bad) {
+		t.Errorf("document: %v", err)
 	}
 }
 

@@ -176,8 +176,12 @@ func readDelta(topic string, payload []byte) (parsedDelta, error) {
 		Version  int64  `json:"version"`
 	}
 	err := jsonobject.DecodeNumbers(payload, &body)
-	if err == nil && body.State == nil {
+	switch {
+	case err != nil:
+	case body.State == nil:
 		err = errNoState
+	case body.Version < 0:
+		err = errNegative
 	}
 	if err != nil {
 		return parsedDelta{}, &PayloadError{Topic: topic, Payload: payload, Err: err}
@@ -197,7 +201,11 @@ func readDocument(topic string, payload []byte) (parsedDocument, error) {
 		} `json:"metadata"`
 		Version int64 `json:"version"`
 	}
-	if err := jsonobject.DecodeNumbers(payload, &body); err != nil {
+	err := jsonobject.DecodeNumbers(payload, &body)
+	if err == nil && body.Version < 0 {
+		err = errNegative
+	}
+	if err != nil {
 		return parsedDocument{}, &PayloadError{Topic: topic, Payload: payload, Err: err}
 	}
 	return parsedDocument{

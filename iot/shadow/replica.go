@@ -249,7 +249,7 @@ func (r *replica) nextUpdate(versioned bool) (outgoing, bool) {
 		return outgoing{}, false
 	}
 	if versioned {
-		o.version = max(0, r.version) // what the service sent may not be valid
+		o.version = r.version
 	}
 	return o, true
 }
