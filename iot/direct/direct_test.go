@@ -102,6 +102,48 @@ func (c *connection) Publish(context.Context, *mqtt5.PublishPacket) (*mqtt5.Publ
 
 var errOffline = errors.New("offline")
 
+// A message that another handler acknowledges is not handled.
+func TestHandle_ackTakenBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := mqtttest.NewServer(t)
+		srv.Script(func(c *mqtttest.Conn) {
+			c.Accept()
+			c.Sleep(time.Second)
+			c.Send(mqtttest.Publish{QoS: 1, PacketID: 7, Topic: "to/me"})
+			c.ExpectPuback()
+			c.Drain()
+		})
+		client, err := mqtt5.NewClient(mqtt5.ClientOptions{Address: "server:1883", Dial: srv.DialContext, Connect: mqtt5.ConnectPacket{KeepAliveSeconds: mqtt5.Ptr[uint16](0)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		got := make(chan error, 1)
+		if _, err := direct.Handle(client, "to/me", func(context.Context, mqtt5.Message) ([]byte, error) {
+			t.Error("handled")
+			return nil, nil
+		}, direct.Options{OnError: func(_ mqtt5.Message, err error) { got <- err }}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Handle("to/#", func(_ context.Context, m mqtt5.Message) {
+			ack, err := m.TakeAck()
+			if err != nil {
+				t.Error(err)
+			}
+			time.AfterFunc(time.Second, func() { _ = ack.Accept() })
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := <-got; !errors.Is(err, mqtt5.ErrAckTwice) {
+			t.Error(err)
+		}
+	})
+}
+
 // An answer that cannot be sent is an error.
 func TestHandle_error(t *testing.T) {
 	var c connection

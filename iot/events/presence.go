@@ -166,8 +166,8 @@ func split(topic, prefix string) (Type, string, error) {
 	if !ok {
 		return "", "", fmt.Errorf("%w: topic %q", ErrInvalidEvent, topic)
 	}
-	t, id, ok := strings.Cut(rest, "/")
-	if !ok || t == "" || id == "" {
+	t, id, _ := strings.Cut(rest, "/")
+	if t == "" || id == "" {
 		return "", "", fmt.Errorf("%w: topic %q", ErrInvalidEvent, topic)
 	}
 	return Type(t), id, nil

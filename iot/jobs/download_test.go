@@ -74,6 +74,7 @@ func TestFetch(t *testing.T) {
 		"no limit":                {edit: func(d *jobs.Download) { d.MaxBytes = math.MaxInt64 }},
 		"server in trouble":       {first: []http.HandlerFunc{status(503)}},
 		"expired":                 {first: []http.HandlerFunc{status(403)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return d.URL, nil } }},
+		"token expired":           {first: []http.HandlerFunc{status(400)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return d.URL, nil } }},
 		"expired, no new URL":     {first: []http.HandlerFunc{status(403)}, err: jobs.ErrDownload, text: "jobs: download failed: refused: 403 Forbidden"},
 		"expired again":           {first: []http.HandlerFunc{status(403), status(403)}, edit: func(d *jobs.Download) { d.Refresh = func(context.Context) (string, error) { return d.URL, nil } }, err: jobs.ErrDownload},
 		"no new URL to be had": {first: []http.HandlerFunc{status(403)}, edit: func(d *jobs.Download) {

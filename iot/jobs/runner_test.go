@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,18 +213,18 @@ func TestRunner_faults(t *testing.T) {
 	}
 	bubble(t, "a service that always fails", func(t *testing.T) {
 		s := newService(t)
-		n := 0
+		var n atomic.Int32
 		s.fault = func(topic string) string {
 			if topic != "a/update" {
 				return ""
 			}
-			n++
+			n.Add(1)
 			return "InternalError"
 		}
 		s.create("a", work)
 		run(t, s.client(t), jobs.RunnerOptions{Handlers: handlers(func(context.Context, *jobs.Job) error { return nil })})
 		time.Sleep(time.Hour)
-		if n < 10 || n > 120 { // the delays grow to two minutes
+		if n := n.Load(); n < 10 || n > 120 { // the delays grow to two minutes
 			t.Errorf("%d updates in an hour", n)
 		}
 	})

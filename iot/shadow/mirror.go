@@ -119,7 +119,6 @@ type Mirror[S any] struct {
 	halted    bool // a stream was halted: all have to be opened again
 	asking    bool
 	sending   bool
-	applying  bool
 	gaps      int // counts the reasons to get the document
 	conflicts int // in a row
 	asks      retry

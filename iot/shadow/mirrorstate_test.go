@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -103,6 +104,32 @@ func TestMirror_waitEndsWithClose(t *testing.T) {
 		if err := m.Report(lamp{}); !errors.Is(err, ErrMirrorClosed) {
 			b.Error(err)
 		}
+	})
+}
+
+// What an application leaves to be sent at the end is sent by the next process.
+func TestMirror_sendsNothingAfterClose(t *testing.T) {
+	run(t, func(b *bench) {
+		h := &handle{store: new(memoryStore)}
+		m := b.mirror(MirrorOptions[lamp]{Store: h, OnDesired: func(ctx context.Context, _ *Desired[lamp]) error {
+			<-ctx.Done()
+			return nil
+		}})
+		b.must(m.WaitSynced(b.Context()))
+		b.set(`{"desired":{"on":true}}`)
+		synctest.Wait()
+		b.conn.ResetLog()
+		b.must(m.Close())
+		time.Sleep(time.Hour)
+		for _, line := range b.conn.Log() {
+			if strings.HasPrefix(line, "PUBLISH") {
+				b.Errorf("after Close: %s", line)
+			}
+		}
+		m = b.mirror(MirrorOptions[lamp]{Store: &handle{store: h.store}})
+		defer m.Close()
+		b.must(m.WaitSynced(b.Context()))
+		b.has(`{"on":true}`, `{"on":true}`)
 	})
 }
 

@@ -254,9 +254,8 @@ func (m *Mirror[S]) advance() {
 			m.begin(func() { m.send(update) })
 		}
 	}
-	if !m.applying && m.options.OnDesired != nil {
+	if m.options.OnDesired != nil {
 		if changes := m.replica.nextApply(); changes != nil && due(m.applies.at) {
-			m.applying = true
 			repeated := m.replica.beginApply(changes)
 			meta := shape(m.replica.wantedMeta, changes)
 			target := merge(m.replica.local, changes)
@@ -402,7 +401,6 @@ func (m *Mirror[S]) apply(changes, meta, target object, version int64, repeated 
 		}
 	}
 	m.mu.Lock()
-	m.applying = false
 	var report object
 	if err == nil {
 		if report = change.report; report == nil {
