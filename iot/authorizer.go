@@ -171,8 +171,8 @@ func (a *CustomAuthorizer) signature(problems *faults) string {
 			}
 		}
 		if missing != nil {
-			problems.add("a custom authorizer with signing needs TokenKeyName, TokenValue and Signature: %s is missing; give all three, or for an authorizer without signing none",
-				strings.Join(missing, " and "))
+			problems.add("a custom authorizer with signing needs TokenKeyName, TokenValue and Signature, but has no %s; give all three, or for an authorizer without signing none",
+				strings.Join(missing, " and no "))
 		}
 	}
 	if strings.HasPrefix(a.Name, paramAuthorizer+"=") {

@@ -117,12 +117,12 @@ func TestCustomAuthorizer_refused(t *testing.T) {
 		given string
 		want  string
 	}{
-		{"signature missing", CustomAuthorizer{TokenKeyName: "k", TokenValue: "secret"}, "", "Signature is missing"},
-		{"token missing", CustomAuthorizer{TokenKeyName: "k", Signature: testSignature}, "", "TokenValue is missing"},
-		{"key missing", CustomAuthorizer{TokenValue: "secret", Signature: testSignature}, "", "TokenKeyName is missing"},
-		{"key alone", CustomAuthorizer{TokenKeyName: "k"}, "", "TokenValue and Signature is missing"},
-		{"token alone", CustomAuthorizer{TokenValue: "secret"}, "", "TokenKeyName and Signature is missing"},
-		{"signature alone", CustomAuthorizer{Signature: testSignature}, "", "TokenKeyName and TokenValue is missing"},
+		{"signature missing", CustomAuthorizer{TokenKeyName: "k", TokenValue: "secret"}, "", "has no Signature"},
+		{"token missing", CustomAuthorizer{TokenKeyName: "k", Signature: testSignature}, "", "has no TokenValue"},
+		{"key missing", CustomAuthorizer{TokenValue: "secret", Signature: testSignature}, "", "has no TokenKeyName"},
+		{"key alone", CustomAuthorizer{TokenKeyName: "k"}, "", "no TokenValue and no Signature"},
+		{"token alone", CustomAuthorizer{TokenValue: "secret"}, "", "no TokenKeyName and no Signature"},
+		{"signature alone", CustomAuthorizer{Signature: testSignature}, "", "no TokenKeyName and no TokenValue"},
 		{"two question marks", CustomAuthorizer{Name: "auth"}, "a?b=1?c=2", "two question marks"},
 		{"two user names", CustomAuthorizer{Username: "alice"}, "bob", "two different user names"},
 		{"another name in the query", CustomAuthorizer{Name: "auth"}, "bob?x-amz-customauthorizer-name=other", "another parameter x-amz-customauthorizer-name"},

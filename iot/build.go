@@ -111,6 +111,13 @@ func (s *settings) connector(endpoint string, m method) (*connector, error) {
 		c.dial = s.probe.above(c.dial)
 	}
 	problems = append(problems, s.clientOptions(c, m)...)
+	options := c.options
+	if host == "" || len(s.problems) > 0 {
+		options.Address = "host:1" // endpoint and port have been judged
+	}
+	if err := options.Validate(); err != nil {
+		problems = append(problems, &optionError{err})
+	}
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}

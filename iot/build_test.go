@@ -268,7 +268,13 @@ func TestConstructors_arguments(t *testing.T) {
 		}, ErrInvalidOptions, "credentials.NewDefault"},
 		{"client id", func() (*mqtt5.Client, error) {
 			return NewForBroker(testEndpoint, WithClientID(strings.Repeat("x", 129)))
-		}, mqtt5.ErrNotSent, "ClientID"},
+		}, ErrInvalidOptions, "ClientID"},
+		{"port and will", func() (*mqtt5.Client, error) {
+			return NewForBroker(testEndpoint, WithPort(-1), WithWill(&mqtt5.PublishPacket{}))
+		}, mqtt5.ErrNotSent, "Connect.Will.Topic"},
+		{"port, before a will", func() (*mqtt5.Client, error) {
+			return NewForBroker(testEndpoint, WithPort(-1), WithWill(&mqtt5.PublishPacket{}))
+		}, ErrInvalidOptions, "WithPort(-1)"},
 	} {
 		t.Run(tt.test, func(t *testing.T) {
 			t.Setenv("AWS_REGION", "")

@@ -196,8 +196,9 @@ func WithEventLoops(group *eventloop.Group) Option {
 }
 
 // WithLogger makes all layers of the connection log; never payloads or secrets.
-// What needs attention is a warning: the first attempt of a series that fails, a
-// connection that was lost, an option without effect. Default: silence.
+// An attempt to connect that failed, subscriptions that the server has lost, and
+// an option without effect are warnings. A connection that was made, lost or ended
+// is information. Default: silence.
 func WithLogger(logger *zap.Logger) Option { return func(s *settings) { s.logger = logger } }
 
 // WithSlog is [WithLogger] for a logger of log/slog; see package slogbridge. Nil
@@ -228,18 +229,19 @@ func WithALPN(protocols ...string) Option {
 func WithRegion(region string) Option { return func(s *settings) { s.region = region } }
 
 // WithCAFile trusts the CAs in a PEM file, in place of the system's. The file
-// is read again when it changes.
+// is read again when it changes. With an empty path it has no effect.
 func WithCAFile(path string) Option {
 	return WithTLS(func(o *tlsctx.Options) { o.CAFile = path })
 }
 
-// WithCADir trusts the CAs in the PEM files of a folder, in place of the
-// system's.
+// WithCADir trusts the CAs in the PEM files of a directory, in place of the
+// system's. With an empty path it has no effect.
 func WithCADir(path string) Option {
 	return WithTLS(func(o *tlsctx.Options) { o.CADir = path })
 }
 
-// WithCABytes trusts CAs in PEM form, in place of the system's.
+// WithCABytes trusts CAs in PEM form, in place of the system's. Without any bytes
+// it has no effect.
 func WithCABytes(pem []byte) Option {
 	return WithTLS(func(o *tlsctx.Options) { o.CAPEM = pem })
 }

@@ -95,7 +95,7 @@ type Executor struct {
 // before [Executor.Run]. It fails with [ErrInvalidArgument] and [ErrState].
 func New(requests *request.Client, target Target, options Options) (*Executor, error) {
 	if requests == nil {
-		return nil, fmt.Errorf("%w: no request client", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: the request client is nil", ErrInvalidArgument)
 	}
 	if err := target.check(); err != nil {
 		return nil, err
@@ -120,18 +120,18 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case len(o.Handlers) == 0 && o.Default == nil:
-		return fmt.Errorf("%w: neither Handlers nor Default", ErrInvalidArgument)
+		return fmt.Errorf("%w: Options has neither Handlers nor Default", ErrInvalidArgument)
 	case o.Concurrency < 0 || o.Concurrency > maxConcurrency:
-		return fmt.Errorf("%w: Concurrency: 0 to %d", ErrInvalidArgument, maxConcurrency)
+		return fmt.Errorf("%w: Options.Concurrency is %d, 0 to %d is possible", ErrInvalidArgument, o.Concurrency, maxConcurrency)
 	case o.MaxQueued < 0 || o.Remember < 0 || o.DefaultTimeout < 0 || o.RequestTimeout < 0:
-		return fmt.Errorf("%w: negative limit", ErrInvalidArgument)
+		return fmt.Errorf("%w: MaxQueued, Remember, DefaultTimeout or RequestTimeout is negative", ErrInvalidArgument)
 	}
 	if o.Formats == nil {
 		o.Formats = []Format{JSON, CBOR, Generic}
 	}
 	for _, f := range o.Formats {
 		if f > Generic {
-			return fmt.Errorf("%w: unknown format", ErrInvalidArgument)
+			return fmt.Errorf("%w: Options.Formats has an unknown format", ErrInvalidArgument)
 		}
 	}
 	if o.Name == nil {

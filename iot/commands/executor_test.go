@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -586,6 +587,21 @@ func TestNew_invalid(t *testing.T) {
 		},
 	} {
 		if err := f(); !errors.Is(err, commands.ErrInvalidArgument) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := commands.New(requests, commands.Target{}, good); err == nil || !strings.Contains(err.Error(), "give Thing or MQTTClient") {
+		t.Error(err)
+	}
+	for name, damage := range map[string]string{"none/state.json": "", "damaged.json": "{"} {
+		o := good
+		o.StateFile = filepath.Join(t.TempDir(), name)
+		if damage != "" {
+			if err := os.WriteFile(o.StateFile, []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := commands.New(requests, commands.Thing("a"), o); !errors.Is(err, commands.ErrState) || !strings.Contains(err.Error(), filepath.Dir(o.StateFile)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

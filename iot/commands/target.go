@@ -13,7 +13,7 @@ var (
 	executionIDs = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
 )
 
-// Target is whom commands are for.
+// Target is the receiver of commands: a thing or an MQTT client.
 type Target struct {
 	kind, name string
 }
@@ -35,7 +35,13 @@ func (t Target) check() error {
 	case t.kind == "clients" && t.name != "" && len(t.name) <= 128 && !strings.ContainsAny(t.name, "/+#\x00"):
 		return nil
 	}
-	return fmt.Errorf("%w: target %q", ErrInvalidArgument, t)
+	switch t.kind {
+	case "things":
+		return fmt.Errorf("%w: thing name %q: 1 to 128 letters, digits, ':', '_' or '-'", ErrInvalidArgument, t.name)
+	case "clients":
+		return fmt.Errorf("%w: client identifier %q: 1 to 128 bytes without '/', '+' and '#'", ErrInvalidArgument, t.name)
+	}
+	return fmt.Errorf("%w: the target is the zero value; give Thing or MQTTClient", ErrInvalidArgument)
 }
 
 // prefix is the topic up to the identifier of an execution.

@@ -65,15 +65,15 @@ type Reporter struct {
 func New(requests *request.Client, thing string, options Options) (*Reporter, error) {
 	switch {
 	case requests == nil:
-		return nil, fmt.Errorf("%w: no request client", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: the request client is nil", ErrInvalidArgument)
 	case !thingNames.MatchString(thing):
 		return nil, fmt.Errorf("%w: thing name %q: 1 to 128 letters, digits, ':', '_' or '-'", ErrInvalidArgument, thing)
 	case options.Format > CBOR:
 		return nil, fmt.Errorf("%w: unknown format", ErrInvalidArgument)
 	case options.Interval != 0 && options.Interval < MinInterval:
-		return nil, fmt.Errorf("%w: Interval %v, want at least %v", ErrInvalidArgument, options.Interval, MinInterval)
+		return nil, fmt.Errorf("%w: Options.Interval is %v, at least %v is possible", ErrInvalidArgument, options.Interval, MinInterval)
 	case options.Timeout < 0:
-		return nil, fmt.Errorf("%w: negative time-out", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: Options.Timeout is negative", ErrInvalidArgument)
 	}
 	if options.Read == nil {
 		options.Read = Linux{}.Read

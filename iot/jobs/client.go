@@ -35,10 +35,10 @@ type Client struct {
 // until it is used. It fails with [ErrInvalidArgument].
 func NewClient(requests *request.Client, thing string, options Options) (*Client, error) {
 	if requests == nil {
-		return nil, fmt.Errorf("%w: no request client", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: the request client is nil", ErrInvalidArgument)
 	}
 	if options.Timeout < 0 {
-		return nil, fmt.Errorf("%w: negative time-out", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: Options.Timeout is negative", ErrInvalidArgument)
 	}
 	t, err := newTopics(thing, options.Namespace)
 	if err != nil {

@@ -98,15 +98,15 @@ type Runner struct {
 func NewRunner(client *Client, options RunnerOptions) (*Runner, error) {
 	switch {
 	case client == nil:
-		return nil, fmt.Errorf("%w: no client", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: the client is nil", ErrInvalidArgument)
 	case len(options.Handlers) == 0 && options.Steps == nil:
-		return nil, fmt.Errorf("%w: neither Handlers nor Steps", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: RunnerOptions has neither Handlers nor Steps", ErrInvalidArgument)
 	case options.Concurrency < 0 || options.Concurrency > maxConcurrency:
-		return nil, fmt.Errorf("%w: Concurrency: 0 to %d", ErrInvalidArgument, maxConcurrency)
+		return nil, fmt.Errorf("%w: Concurrency is %d, 0 to %d is possible", ErrInvalidArgument, options.Concurrency, maxConcurrency)
 	case options.Concurrency > 1 && client.topics.namespace != "":
 		return nil, fmt.Errorf("%w: Concurrency above 1 in a namespace", ErrInvalidArgument)
 	case options.StepTimeout < 0 || options.StepTimeout > 7*24*time.Hour:
-		return nil, fmt.Errorf("%w: StepTimeout: 0 to 7 days", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: StepTimeout is %v, 0 to 7 days is possible", ErrInvalidArgument, options.StepTimeout)
 	case options.MaxAttempts < 0:
 		return nil, fmt.Errorf("%w: MaxAttempts is negative", ErrInvalidArgument)
 	}

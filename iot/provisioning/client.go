@@ -37,11 +37,11 @@ type Client struct {
 func NewClient(requests *request.Client, options ClientOptions) (*Client, error) {
 	switch {
 	case requests == nil:
-		return nil, fmt.Errorf("%w: no request client", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: the request client is nil", ErrInvalidArgument)
 	case options.Format > CBOR:
 		return nil, fmt.Errorf("%w: unknown format", ErrInvalidArgument)
 	case options.Timeout < 0:
-		return nil, fmt.Errorf("%w: negative time-out", ErrInvalidArgument)
+		return nil, fmt.Errorf("%w: ClientOptions.Timeout is negative", ErrInvalidArgument)
 	}
 	return &Client{requests: requests, options: options}, nil
 }

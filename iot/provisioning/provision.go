@@ -243,6 +243,9 @@ func (p *provisioner) register(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if claim == nil {
+		return fmt.Errorf("%w: NewClaim returned no client", ErrInvalidArgument)
+	}
 	defer func() { err = errors.Join(err, claim.Close()) }()
 	// A late answer is as good as that of the request that is repeated: it is about
 	// the same key, or the same token.
@@ -464,6 +467,9 @@ func (p *provisioner) connect(ctx context.Context) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
+	if client == nil {
+		return nil, fmt.Errorf("%w: NewDevice returned no client", ErrInvalidArgument)
+	}
 	if s.Phase == PhaseComplete {
 		if err := client.Start(); err != nil {
 			return nil, errors.Join(err, client.Close())
@@ -513,9 +519,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 // that signed it is registered with a provisioning template (JITP) or a rule
 // (JITR), and waits for its connection. The service ends the first connection of
 // such a certificate without an answer while it registers it; the attempts after
-// that succeed. It fails when ctx ends, and with [ErrDevice] if timeout passes
-// first; 0 is 5 minutes.
+// that succeed. It fails when ctx ends, with [ErrDevice] if timeout passes first,
+// and with [ErrInvalidArgument] if client is nil. A timeout of 0 is 5 minutes.
 func JustInTime(ctx context.Context, client *mqtt5.Client, timeout time.Duration) error {
+	if client == nil {
+		return fmt.Errorf("%w: the client is nil", ErrInvalidArgument)
+	}
 	if timeout <= 0 {
 		timeout = defaultConnectTimeout
 	}

@@ -521,6 +521,27 @@ func TestProvision_unknownPhase(t *testing.T) {
 	})
 }
 
+// TestProvision_noClient hands over a nil client in the ways that a program can.
+func TestProvision_noClient(t *testing.T) {
+	bubble(t, "claim", func(t *testing.T) {
+		o := newService(t).options(t, newStore(t))
+		o.NewClaim = func(context.Context) (*mqtt5.Client, error) { return nil, nil }
+		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrInvalidArgument) {
+			t.Error(err)
+		}
+	})
+	bubble(t, "device", func(t *testing.T) {
+		o := newService(t).options(t, newStore(t))
+		o.NewDevice = func(context.Context, *provisioning.Identity) (*mqtt5.Client, error) { return nil, nil }
+		if _, err := provision(t, o); !errors.Is(err, provisioning.ErrInvalidArgument) {
+			t.Error(err)
+		}
+	})
+	if err := provisioning.JustInTime(context.Background(), nil, 0); !errors.Is(err, provisioning.ErrInvalidArgument) {
+		t.Errorf("just in time: %v", err)
+	}
+}
+
 func TestProvision_invalid(t *testing.T) {
 	good := provisioning.Options{
 		Template: "t", Store: newStore(t),

@@ -70,6 +70,9 @@ type FileStore struct{ dir string }
 // exist. It fails with [ErrStore] if others than the owner may use the directory
 // or its secrets.
 func NewFileStore(dir string) (*FileStore, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("%w: the directory has no name", ErrStore)
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}
@@ -91,7 +94,7 @@ func private(name string) error {
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrStore, err)
 	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%w: others than its owner may use %s (mode %#o)", ErrStore, name, info.Mode().Perm())
+		return fmt.Errorf("%w: others than its owner may use %s (mode %#o); chmod go-rwx it", ErrStore, name, info.Mode().Perm())
 	}
 	return nil
 }
@@ -120,7 +123,7 @@ func (s *FileStore) Load() (*State, error) {
 	}
 	stored := storedState{State: &State{}}
 	if err := json.Unmarshal(data, &stored); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrStore, StateFile, err)
+		return nil, fmt.Errorf("%w: %s is damaged: %w; to provision the device anew, move the directory %s away", ErrStore, StateFile, err, s.dir)
 	}
 	if stored.Version != fileVersion {
 		return nil, fmt.Errorf("%w: %s has version %d, want %d", ErrStore, StateFile, stored.Version, fileVersion)

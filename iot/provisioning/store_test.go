@@ -93,6 +93,9 @@ func TestFileStore_errors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := provisioning.NewFileStore(""); !errors.Is(err, provisioning.ErrStore) {
+		t.Error(err)
+	}
 	if runtime.GOOS == "windows" {
 		return
 	}

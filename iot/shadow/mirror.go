@@ -159,7 +159,7 @@ func OpenMirror[S any](s *Shadow[S], options MirrorOptions[S]) (*Mirror[S], erro
 	case s == nil:
 		return nil, fmt.Errorf("%w: the shadow is nil", ErrInvalidRequest)
 	case options.Coalesce < 0 || options.Resync < 0 || options.MinRetryDelay < 0 || options.MaxRetryDelay < 0:
-		return nil, fmt.Errorf("%w: a duration of MirrorOptions is negative", ErrInvalidRequest)
+		return nil, fmt.Errorf("%w: Coalesce, Resync, MinRetryDelay or MaxRetryDelay is negative", ErrInvalidRequest)
 	}
 	if options.MinRetryDelay == 0 {
 		options.MinRetryDelay = defaultMirrorMinRetry
@@ -183,6 +183,9 @@ func OpenMirror[S any](s *Shadow[S], options MirrorOptions[S]) (*Mirror[S], erro
 		}
 		if data != nil {
 			if err := m.replica.load(s.target, data); err != nil {
+				if file, ok := options.Store.(FileStore); ok {
+					err = fmt.Errorf("%w; to begin with what the service has, move %s away", err, string(file))
+				}
 				return nil, err
 			}
 		}

@@ -22,21 +22,24 @@ type Store interface {
 }
 
 // FileStore is a [Store] in one file, readable for its owner only, which is
-// replaced as a whole and synced. The folder has to exist.
+// replaced as a whole and synced. Its directory has to exist.
 type FileStore string
 
 // maxStored is far more than any state of a mirror: the service limits shadows to
 // some kilobytes.
 const maxStored = 16 << 20
 
-// Load reads the file.
+// Load reads the file. It fails with [ErrStore].
 func (f FileStore) Load() ([]byte, error) {
+	if f == "" {
+		return nil, fmt.Errorf("%w: FileStore has no file name", ErrStore)
+	}
 	data, err := atomicfile.Read(string(f), maxStored)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("shadow: read the stored state: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrStore, err)
 	}
 	return data, nil
 }

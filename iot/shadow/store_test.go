@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,6 +170,24 @@ func TestOpenMirror_badStore(t *testing.T) {
 		}
 		if _, err := OpenMirror[lamp](nil, MirrorOptions[lamp]{}); !errors.Is(err, ErrInvalidRequest) {
 			b.Errorf("no shadow: %v", err)
+		}
+	})
+}
+
+// TestOpenMirror_file checks that a file that cannot keep the state is found when
+// the mirror is opened, and that the error names it.
+func TestOpenMirror_file(t *testing.T) {
+	damaged := filepath.Join(t.TempDir(), "damaged.json")
+	if err := os.WriteFile(damaged, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(t.TempDir(), "missing")
+	run(t, func(b *bench) {
+		for file, want := range map[string]string{"": "no file name", damaged: "move " + damaged + " away", filepath.Join(missing, "f"): missing} {
+			_, err := OpenMirror(b.shadow, MirrorOptions[lamp]{Store: FileStore(file)})
+			if !errors.Is(err, ErrStore) || !strings.Contains(err.Error(), want) {
+				b.Errorf("%q: %v, want %q", file, err, want)
+			}
 		}
 	})
 }

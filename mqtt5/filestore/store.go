@@ -109,8 +109,12 @@ type Store struct {
 // Open fails with an [*Error] whose condition is [mqtt5.ErrStoreLocked],
 // [mqtt5.ErrStoreCorrupt], [mqtt5.ErrStoreVersion], [mqtt5.ErrStoreReadOnly],
 // [mqtt5.ErrStoreFull] or [mqtt5.ErrStoreIO], and changes nothing in a store that
-// is damaged or newer.
+// is damaged or newer. An empty dir and options that are not valid are errors
+// that match none of these.
 func Open(dir string, options Options) (*Store, error) {
+	if dir == "" {
+		return nil, errors.New("filestore: the directory has no name")
+	}
 	opts, err := options.withDefaults()
 	if err != nil {
 		return nil, err

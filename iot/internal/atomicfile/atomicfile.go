@@ -50,10 +50,18 @@ func writeTemporary(dir, base string, data []byte, mode fs.FileMode) (string, er
 }
 
 // Read returns the content of a file of at most limit bytes. It also removes
-// temporary files that a crash during Write left beside it.
+// temporary files that a crash during Write left beside it. The error matches
+// fs.ErrNotExist only if Write could make the file: not if its directory is
+// missing.
 func Read(name string, limit int64) ([]byte, error) {
 	removeTemporary(filepath.Dir(name), filepath.Base(name))
 	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		dir := filepath.Dir(name)
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the directory %s does not exist; make it", dir)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

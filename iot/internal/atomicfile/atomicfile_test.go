@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -76,6 +77,19 @@ func TestRead_whileAnotherIsWritten(t *testing.T) {
 	}
 	slices.Sort(other)
 	wantFiles(t, dir, other...)
+}
+
+// TestRead_noDirectory distinguishes a file that is not written yet from one that
+// never can be.
+func TestRead_noDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Read(filepath.Join(dir, "x"), 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	missing := filepath.Join(dir, "missing")
+	if _, err := Read(filepath.Join(missing, "x"), 1); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Error(err)
+	}
 }
 
 func TestRemove(t *testing.T) {

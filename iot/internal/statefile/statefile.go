@@ -48,7 +48,7 @@ func Open[R any](name, owner string) (*File[R], []R, error) {
 	}
 	var c content[R]
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, nil, fmt.Errorf("%s is damaged: %w; to begin without what it remembers, move it away", name, err)
 	}
 	if c.Version != version {
 		return nil, nil, fmt.Errorf("%s has version %d, want %d", name, c.Version, version)
