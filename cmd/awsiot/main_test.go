@@ -387,6 +387,10 @@ func TestUsage(t *testing.T) {
 		{"completion", "which shell?"},
 		{"completion tcsh", "unknown shell"},
 		{"sub a -endpoint x -method magic", "unknown -method \"magic\""},
+		{"sub a -endpoint x -method sigv4 -cert c", "-cert has no effect with -method sigv4, but with certificate, "},
+		{"sub a -endpoint x -authorizer b -p12 c", "-p12 has no effect with -method custom-auth, but with pkcs12;"},
+		{"shadow update", "STATE is missing"},
+		{"shadow update []", "it is the JSON value array; see"},
 		{"sub a -endpoint x -cert c", "-method certificate needs -key"},
 		{"sub a -endpoint x -method cognito", "needs -identity-id or -identity-pool-id"},
 	} {

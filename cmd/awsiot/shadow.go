@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -50,8 +51,11 @@ func (j *shadowJob) run(ctx context.Context, args []string) error {
 				return err
 			}
 		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			return cli.Usagef("STATE is missing: it is an argument, or comes on standard input")
+		}
 		if err := json.Unmarshal(text, &state); err != nil {
-			return cli.Usagef("STATE is not of the form {\"desired\":{...},\"reported\":{...}}: %v", err)
+			return cli.Usagef("STATE is not of the form {\"desired\":{...},\"reported\":{...}}: %v", problemOf(err))
 		}
 		if state.Desired.IsZero() && state.Reported.IsZero() {
 			return cli.Usagef("STATE has neither \"desired\" nor \"reported\"; it is what a document has below \"state\"")
@@ -93,6 +97,15 @@ func (j *shadowJob) run(ctx context.Context, args []string) error {
 		return err
 	}
 	return printLine(document.Raw)
+}
+
+// problemOf says what is wrong with JSON, without names of Go types.
+func problemOf(err error) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("it is the JSON value %s", kind.Value)
+	}
+	return err
 }
 
 func (j *shadowJob) shadow() (*shadow.Shadow[json.RawMessage], error) {

@@ -13,6 +13,7 @@ var flagWords = strings.NewReplacer(
 	"use NewForBroker with WithIdentity", "use -method broker with -cert and -key",
 	"Connect.KeepAliveSeconds", "-keep-alive",
 	"Connect.ClientID", "-client-id",
+	"WithPort", "-port",
 	"WithProxyFromEnvironment", "-proxy env",
 	"WithProxyURL", "-proxy",
 	"WithProxy", "-proxy",
@@ -53,9 +54,9 @@ var flagWords = strings.NewReplacer(
 	"keyFile", "-key",
 )
 
-var withPort = regexp.MustCompile(`WithPort\((-?\d+)\)`)
+var withValue = regexp.MustCompile(`With(Port|KeepAlive)\(([^)]*)\)`)
 
 // inFlags words a text for those who type flags.
 func inFlags(text string) string {
-	return flagWords.Replace(withPort.ReplaceAllString(text, "-port $1"))
+	return flagWords.Replace(withValue.ReplaceAllString(text, "With$1 $2"))
 }

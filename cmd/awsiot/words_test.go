@@ -37,6 +37,9 @@ var noFlag = map[string]string{
 
 // Every hint of the SDK names flags when this program prints it.
 func TestInFlags(t *testing.T) {
+	if got := inFlags("WithKeepAlive(-1s): x; WithPort(0)"); got != "-keep-alive -1s: x; -port 0" {
+		t.Errorf("values of options: %q", got)
+	}
 	seen := 0
 	for _, folder := range []string{"iot", "io", "http", "auth"} {
 		root := filepath.Join("..", "..", folder)

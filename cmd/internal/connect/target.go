@@ -41,6 +41,9 @@ func (f *Flags) Target() (*Target, error) {
 	if !slices.Contains(Methods, f.Method) {
 		return nil, cli.Usagef("unknown -method %q: it is one of %s", f.Method, strings.Join(Methods, ", "))
 	}
+	if err := f.withoutEffect(); err != nil {
+		return nil, err
+	}
 	f.named = f.ClientID != ""
 	if !f.named {
 		var b [6]byte
@@ -66,12 +69,56 @@ func (f *Flags) Target() (*Target, error) {
 			options = append(options, iot.WithIdentity(tlsctx.FromPath(f.cert, f.key)))
 		}
 	}
+	if f.customAuth() && f.set.Given("cert") { // a domain may require both
+		options = append(options, iot.WithIdentity(tlsctx.FromPath(f.cert, f.key)))
+	}
 	return &Target{Endpoint: f.Endpoint, Method: m, Options: options}, nil
 }
 
 // withoutIdentity reports whether -plaintext was typed and the certificate comes
 // from the environment or a profile, which are then for other connections.
 func (f *Flags) withoutIdentity() bool { return f.set.Given("plaintext") && !f.set.Given("cert") }
+
+// customAuth reports whether a custom authorizer authenticates.
+func (f *Flags) customAuth() bool {
+	return f.Method == "custom-auth" || f.Method == "websocket-custom-auth"
+}
+
+// methodsOf are the methods that take a flag. Flags that are not here go with all.
+var methodsOf = map[string][]string{
+	"cert":                 {"certificate", "pkcs11", "role-alias", "custom-auth", "websocket-custom-auth", "broker"},
+	"key":                  {"certificate", "role-alias", "custom-auth", "websocket-custom-auth", "broker"},
+	"p12":                  {"pkcs12"},
+	"library":              {"pkcs11"},
+	"token-label":          {"pkcs11"},
+	"slot":                 {"pkcs11"},
+	"key-label":            {"pkcs11"},
+	"pin-env":              {"pkcs11"},
+	"store":                {"windows-store"},
+	"region":               {"sigv4", "cognito", "role-alias"},
+	"aws-profile":          {"sigv4"},
+	"identity-id":          {"cognito"},
+	"identity-pool-id":     {"cognito"},
+	"credentials-endpoint": {"role-alias"},
+	"role-alias":           {"role-alias"},
+	"authorizer":           {"custom-auth", "websocket-custom-auth"},
+	"token-key-name":       {"custom-auth", "websocket-custom-auth"},
+	"token":                {"custom-auth", "websocket-custom-auth"},
+	"signature":            {"custom-auth", "websocket-custom-auth"},
+	"username":             {"custom-auth", "websocket-custom-auth", "broker"},
+	"password":             {"custom-auth", "websocket-custom-auth", "broker", "pkcs12"},
+}
+
+// withoutEffect finds flags on the command line that the method does not take.
+func (f *Flags) withoutEffect() error {
+	for _, name := range f.names() {
+		methods := methodsOf[name]
+		if methods != nil && f.set.Given(name) && !slices.Contains(methods, f.Method) {
+			return cli.Usagef("-%s has no effect with -method %s, but with %s; leave one of them out", name, f.Method, strings.Join(methods, ", "))
+		}
+	}
+	return nil
+}
 
 // inferred are the flags that imply a method, in the order in which they do. A
 // certificate comes last among those on the command line, because other methods

@@ -3,10 +3,10 @@
 package desk
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/iot/iottest"
@@ -118,6 +118,9 @@ func or(s, otherwise string) string {
 	return s
 }
 
+// thingNames are the names that the service accepts.
+var thingNames = regexp.MustCompile(`^[a-zA-Z0-9:_-]{1,128}$`)
+
 // check finds what would be wrong later.
 func (c *Config) check() error {
 	for flag, addr := range map[string]string{"-http": or(c.HTTPAddr, DefaultHTTPAddr), "-proxy-addr": or(c.ProxyAddr, DefaultProxyAddr)} {
@@ -126,8 +129,8 @@ func (c *Config) check() error {
 		}
 	}
 	for _, t := range c.Things {
-		if t == "" {
-			return errors.New("desk: a thing needs a name")
+		if !thingNames.MatchString(t) {
+			return fmt.Errorf("desk: -thing %q: 1 to 128 letters, digits, ':', '_' or '-'", t)
 		}
 	}
 	for _, a := range c.Authorizers {

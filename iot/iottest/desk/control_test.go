@@ -299,3 +299,13 @@ func TestRun(t *testing.T) {
 		t.Errorf("printed:\n%s", text)
 	}
 }
+
+// TestStart_thing refuses the names that the service would, before a device has one.
+func TestStart_thing(t *testing.T) {
+	for _, name := range []string{"", "a b", "a/b", strings.Repeat("x", 129)} {
+		_, err := desk.Start(desk.Config{Things: []string{name}}, nil)
+		if err == nil || !strings.Contains(err.Error(), "-thing") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
