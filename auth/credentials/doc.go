@@ -27,8 +27,8 @@
 // the proxy, the interface and the trust store of the MQTT connection serve the
 // credentials too. Both are asked anew for each connection; connections are not
 // kept. Redirects are not followed, environment proxies are not consulted, and
-// replies are limited to 64 KiB, and their headers too. The link-local metadata endpoints have their
-// own HTTPOptions, since a proxy cannot reach them.
+// replies are limited to 64 KiB, and their headers too. The link-local metadata
+// endpoints have their own HTTPOptions, since a proxy cannot reach them.
 //
 // # Secrets
 //
