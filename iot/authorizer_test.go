@@ -3,6 +3,7 @@
 package iot
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -183,6 +184,28 @@ func TestCustomAuthorizer_password(t *testing.T) {
 				t.Errorf("password (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What Refresh changes is of one attempt alone, the bytes of the password too.
+func TestCustomAuthorizer_refreshGetsACopy(t *testing.T) {
+	a := CustomAuthorizer{Name: "auth", Password: []byte("p0"), Refresh: func(_ context.Context, a *CustomAuthorizer) error {
+		a.Password[1]++
+		a.Name += "x"
+		return nil
+	}}
+	c, err := apply([]Option{WithoutMetrics(), WithCustomAuthorizer(a)}).connector(testEndpoint, method{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var packet mqtt5.ConnectPacket
+		if err := c.options.PrepareConnect(t.Context(), &packet); err != nil {
+			t.Fatal(err)
+		}
+		if string(packet.Password) != "p1" || *packet.Username != "?x-amz-customauthorizer-name=authx" {
+			t.Errorf("password %q, user name %q", packet.Password, *packet.Username)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package iot
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -295,6 +296,7 @@ func (s *settings) prepareConnect(o *mqtt5.ClientOptions, c *connector, m method
 		}
 		if authorizer != nil {
 			a := *authorizer
+			a.Password = bytes.Clone(a.Password) // Refresh may change what it points to
 			if a.Refresh != nil {
 				if err := a.Refresh(ctx, &a); err != nil {
 					return &ConnectError{Stage: StageCredentials, Hint: "the Refresh function of the custom authorizer failed", Err: err}

@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -117,5 +119,70 @@ func TestProbe_serverTimeIsBounded(t *testing.T) {
 	// What the buffers of the kernel hold comes on top.
 	if n := <-sent; n > 32<<20 {
 		t.Errorf("read %d bytes of a header", n)
+	}
+}
+
+// A diagnosis that ends before the attempt does says how far that came.
+func TestDiagnose_abandoned(t *testing.T) {
+	hangs := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
+	for name, start := range map[string]func() (context.Context, context.CancelFunc){
+		"no answer before the time": func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(t.Context(), 10*time.Millisecond)
+		},
+		"interrupted": func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(10*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+	} {
+		ctx, cancel := start()
+		r := Diagnose(ctx, testEndpoint, ForBroker(), DiagnoseOptions{}, WithDialer(hangs))
+		if err := r.Err(); err == nil || !strings.Contains(err.Error(), name) || !errors.Is(err, ctx.Err()) {
+			t.Errorf("%v, want %q in\n%v", err, name, r)
+		}
+		if c := check(t, r, StepRoundTrip); c.Status != CheckNotReached {
+			t.Errorf("round trip: %+v", c)
+		}
+		cancel()
+	}
+}
+
+// The clock is compared with the server's, whose answer is about something else.
+func TestProbe_clock(t *testing.T) {
+	tlsContext, err := tlsctx.New(tlsctx.Options{DangerouslyDisableServerVerification: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		ahead  time.Duration // of the server
+		signed bool
+		status CheckStatus
+		says   string
+	}{
+		{"right", 0, true, CheckOK, "agrees with the server's"},
+		{"a minute", time.Minute, true, CheckOK, "ahead of the server"},
+		{"minus a minute", -time.Minute, true, CheckOK, "behind the server"},
+		{"an hour", time.Hour, false, CheckWarning, "ahead of the server"},
+		{"minus an hour, signed", -time.Hour, true, CheckFailed, "behind the server"},
+	} {
+		srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Date", time.Now().Add(-tt.ahead).UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusForbidden)
+		}))
+		p := newProbe()
+		p.host, p.port, p.tls, p.signed = "localhost", 443, tlsContext, tt.signed
+		p.network = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, srv.Listener.Addr().String())
+		}
+		p.ok(StageTLS, 0, "")
+		p.clock(t.Context())
+		if c := check(t, p.report(), StepClock); c.Status != tt.status || !strings.Contains(c.Detail, tt.says) || (c.Err != nil) != (tt.status == CheckFailed) {
+			t.Errorf("%s: %+v", tt.name, c)
+		}
+		srv.Close()
 	}
 }

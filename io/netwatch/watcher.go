@@ -37,13 +37,13 @@ type Options struct {
 }
 
 // Watcher calls functions when an interface or a default route comes up. It has
-// one goroutine until it is closed. All methods may be called from any
+// two goroutines until it is closed. All methods may be called from any
 // goroutine.
 type Watcher struct {
 	events source
 	jitter time.Duration
 	log    *zap.Logger
-	done   chan struct{} // closed when the goroutine ends
+	done   chan struct{} // closed when run ends, which listen has before
 	closed atomic.Bool
 
 	mu    sync.Mutex
@@ -100,7 +100,7 @@ func (w *Watcher) OnUp(f func()) (stop func()) {
 	}
 }
 
-// Close ends the watching and waits for its goroutine. It must not be called by
+// Close ends the watching and waits for its goroutines. It must not be called by
 // a function of OnUp. Closing again has no effect.
 func (w *Watcher) Close() error {
 	w.closed.Store(true)
