@@ -89,8 +89,8 @@ func WithClientID(id string) Option {
 
 // WithKeepAlive sets the longest silence before the client asks whether the
 // connection is alive, in whole seconds up to 65,535; 0 turns that off. AWS IoT
-// Core takes 30 to 1200 seconds: it raises shorter ones and lowers longer ones,
-// and 0 to 1200 seconds, which is a warning in the log. Default: 1200 seconds.
+// Core replaces intervals below 30 seconds by 30, and 0 and those above 1200 by
+// 1200; the log then has a warning. Default: 1200 seconds.
 func WithKeepAlive(d time.Duration) Option {
 	return func(s *settings) {
 		seconds, ok := wholeSeconds(d, 65535)

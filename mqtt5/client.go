@@ -196,7 +196,8 @@ func (c *Client) Start() error {
 // returns the error of ctx if that ends earlier; the client then ends the connection at
 // once, and the context of handlers that are still running ends. A Start during
 // the stop keeps its effect in any case. A nil packet stands for a normal
-// disconnection. Stopping a stopped client does nothing.
+// disconnection. Stopping a stopped client does nothing. Stop fails with
+// [ErrClosed] after Close, and with a [*ValidationError] if packet is not valid.
 func (c *Client) Stop(ctx context.Context, packet *DisconnectPacket) error {
 	var disconnect *wire.Disconnect
 	if packet != nil {

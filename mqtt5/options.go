@@ -187,7 +187,8 @@ type ClientOptions struct {
 	// it is cloned.
 	BorrowPayloads bool
 	// MaxPendingMessages is how many received messages wait for the handlers
-	// before reading stops. It stops, too, when packets of 256 KiB wait. 0: 1024.
+	// before reading stops. 0: 1024. Reading also stops when the packets that wait
+	// have 256 KiB together.
 	//
 	// While a handler waits for an operation, reading goes on beyond that. A
 	// goroutine that a handler waits for has to use the handler's context for it.

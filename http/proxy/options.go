@@ -113,9 +113,8 @@ type Options struct {
 	// default is the proxy's host. A ServerName in TLSConfig has precedence.
 	TLSServerName string
 
-	// Dial opens the connection to the proxy, and to hosts that need none. The
-	// default is a
-	// zero net.Dialer. Its own deadline, if any, bounds that stage.
+	// Dial opens the connection to the proxy, and to hosts that need none. Its own
+	// deadline, if any, bounds that stage. Nil: a net.Dialer with its defaults.
 	Dial DialFunc
 
 	// NoProxy lists hosts that are dialed directly: names ("example.com" with

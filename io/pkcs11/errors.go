@@ -44,8 +44,8 @@ var (
 	// ErrCertificateMismatch reports a certificate that belongs to another key.
 	ErrCertificateMismatch = errors.New("the private key does not belong to the certificate")
 	// ErrPINRefused reports a PIN that the token has refused, now or earlier in
-	// this process. The same PIN is not shown to that token again, see
-	// [Library.ForgetRefusedPINs].
+	// this process. This package does not send the same PIN to that token
+	// again, see [Library.ForgetRefusedPINs].
 	ErrPINRefused = errors.New("the token refused the PIN")
 	// ErrPINLocked reports a token that does not accept any PIN until its
 	// security officer unlocks it. It is an [ErrPINRefused] too.

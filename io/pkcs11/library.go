@@ -14,9 +14,8 @@ import (
 type InitBehavior int
 
 const (
-	// InitDefault initialises the library, is content if another part of the
-	// program has done so already, and never finalises it. It is right for
-	// nearly everybody.
+	// InitDefault initialises the library unless another part of the program has
+	// done so already, and never finalises it. Nearly all programs want it.
 	InitDefault InitBehavior = iota
 	// InitOmit neither initialises nor finalises the library: the program does.
 	InitOmit

@@ -61,7 +61,7 @@ type TokenOptions struct {
 	// Zero means [DefaultCallTimeout].
 	CallTimeout time.Duration
 
-	// Logger hears about lost sessions and refused PINs. Nil is silent.
+	// Logger receives messages about lost sessions and refused PINs. Nil: none.
 	Logger *zap.Logger
 }
 
@@ -153,8 +153,8 @@ type Token struct {
 	closing sync.Once
 }
 
-// Token prepares the use of a token. It does not touch the device: the token is
-// looked for, and the PIN is shown, when the first key is used. Errors are of
+// Token prepares the use of a token. It does not touch the device: the search for
+// the token and the login follow when the first key is used. Errors are of
 // type [*Error] with [ErrInvalidOptions] or [ErrClosed].
 func (l *Library) Token(o TokenOptions) (*Token, error) {
 	if err := o.validate(); err != nil {
