@@ -20,7 +20,7 @@ type Health struct {
 	Since time.Time
 	// LastRead is when bytes of the server were received last, on any
 	// connection; the zero time before the first. A connected client with a keep
-	// alive hears from a live server once per keep alive interval, at least.
+	// alive receives something from a live server at least once per interval.
 	LastRead time.Time
 	// QueueAge is how long the oldest operation that is not sent yet has
 	// waited; 0 if there is none.

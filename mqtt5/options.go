@@ -165,8 +165,8 @@ type ClientOptions struct {
 	// ConnectTimeout bounds each attempt up to the CONNECT: DNS, TCP, proxy,
 	// TLS, WebSocket and PrepareConnect. 0: 30 s.
 	ConnectTimeout time.Duration
-	// ConnackTimeout bounds the time from CONNECT to CONNACK, and to the verdict
-	// of Authenticator if there is one. 0: 20 s.
+	// ConnackTimeout bounds the time from CONNECT to CONNACK, including the call of
+	// Authenticator.Finish if there is an Authenticator. 0: 20 s.
 	ConnackTimeout time.Duration
 	// PingTimeout bounds the wait for an answer to PINGREQ; half the keep
 	// alive interval bounds it, too. 0: 30 s. A dead link is found within
@@ -233,9 +233,8 @@ type ClientOptions struct {
 	MessageObserver   MessageObserver
 	StateObserver     StateObserver
 	// PublishDurations counts each publish that succeeds by its duration, as in
-	// [OperationObservation]. OperationObserver is then told only of the other
-	// operations: to be called for each publish costs a fast publisher much, and
-	// to be counted almost nothing. Nil: OperationObserver is told of all.
+	// [OperationObservation], at almost no cost. OperationObserver is then called
+	// for the other operations only. Nil: OperationObserver is called for all.
 	PublishDurations *DurationHistogram
 
 	// EventLoops are the loops that many clients share. Nil: the client has a

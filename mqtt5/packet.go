@@ -7,7 +7,8 @@ import "strconv"
 // QoS is the quality of service of a message or of a subscription (section 4.3).
 type QoS uint8
 
-// The qualities of service. AWS IoT Core knows AtMostOnce and AtLeastOnce.
+// The qualities of service. AWS IoT Core supports AtMostOnce and
+// AtLeastOnce.
 const (
 	AtMostOnce  QoS = 0
 	AtLeastOnce QoS = 1

@@ -70,8 +70,8 @@ func (m *Manual) Advance(d time.Duration) {
 }
 
 // Suspend lets the wall clock of the group go on by d while its own clock
-// stands still, as when a machine sleeps. Each [SuspendWatch] hears of it at
-// its next comparison, which [Manual.Advance] comes to.
+// stands still, as when a machine sleeps. Each [SuspendWatch] notices it at
+// its next comparison, which [Manual.Advance] makes.
 func (m *Manual) Suspend(d time.Duration) { m.asleep.Add(int64(d)) }
 
 // NextTimer returns the time of the earliest armed timer, and whether there is one.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package defender reports metrics of a device to AWS IoT Device Defender: what
-// it listens on, whom it talks to, how much it sends, and what the application
-// adds.
+// Package defender reports metrics of a device to AWS IoT Device Defender: its
+// open ports, connections and traffic, and metrics of the application.
 //
 // [Linux] reads the metrics of a Linux system; other sources are functions. A
 // [Reporter] sends reports at intervals of five minutes or more, turns counters
