@@ -4,6 +4,7 @@ package shadow
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -135,6 +136,105 @@ func TestMirror_foreignReport(t *testing.T) {
 	})
 }
 
+// Somebody else writes what the device reports, and something else after that:
+// messages about that do not hide it.
+func TestMirror_foreignReportAmongOthers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		options MirrorOptions[lamp]
+		writes  []string
+		desired string
+	}{
+		"then a desired change":          {MirrorOptions[lamp]{}, []string{`{"reported":{"on":false}}`, `{"desired":{"level":7}}`}, `{"level":7}`},
+		"with removals":                  {MirrorOptions[lamp]{Removals: true}, []string{`{"reported":{"on":false}}`}, `{}`},
+		"with removals, then a change":   {MirrorOptions[lamp]{Removals: true}, []string{`{"reported":{"on":false}}`, `{"desired":{"level":7}}`}, `{"level":7}`},
+		"with removals, after a change":  {MirrorOptions[lamp]{Removals: true}, []string{`{"desired":{"level":7}}`, `{"reported":{"on":false}}`}, `{"level":7}`},
+		"of a shadow that is made again": {MirrorOptions[lamp]{}, []string{"delete", `{"reported":{"on":false}}`}, `{}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, func(b *bench) {
+				var c calls
+				tt.options.OnDesired = c.accept
+				m := b.mirror(tt.options)
+				defer m.Close()
+				b.must(m.Report(lamp{On: Value(true), Level: Value(1)}))
+				b.must(m.WaitSynced(b.Context()))
+				for _, w := range tt.writes {
+					if w == "delete" {
+						b.service.handle("$aws/things/lamp/shadow/delete", nil)
+					} else {
+						b.set(w)
+					}
+				}
+				synctest.Wait()
+				b.must(m.Report(lamp{Color: Value("red")}))
+				b.must(m.WaitSynced(b.Context()))
+				level := 1
+				if tt.desired != "{}" {
+					level = 7
+				}
+				b.has(tt.desired, fmt.Sprintf(`{"color":"red","level":%d,"on":true}`, level))
+			})
+		})
+	}
+}
+
+// An update of somebody who changes the desired state costs no conflict.
+func TestMirror_desiredChangeIsNoConflict(t *testing.T) {
+	for _, removals := range []bool{false, true} {
+		t.Run(fmt.Sprintf("removals %v", removals), func(t *testing.T) {
+			run(t, func(b *bench) {
+				var c calls
+				var gets, updates int
+				b.conn.OnPublish(func(p *mqtt5.PublishPacket) error {
+					switch {
+					case strings.HasSuffix(p.Topic, "/get"):
+						gets++
+					case strings.HasSuffix(p.Topic, "/update"):
+						updates++
+					}
+					b.service.handle(p.Topic, p.Payload)
+					return nil
+				})
+				m := b.mirror(MirrorOptions[lamp]{OnDesired: c.accept, Removals: removals})
+				defer m.Close()
+				b.must(m.Report(lamp{On: Value(true)}))
+				b.must(m.WaitSynced(b.Context()))
+				got := gets
+				for level := range 5 {
+					b.set(fmt.Sprintf(`{"desired":{"level":%d}}`, level))
+					synctest.Wait()
+					b.must(m.WaitSynced(b.Context()))
+				}
+				if gets != got || updates != 6 {
+					b.Errorf("%d more gets, %d updates", gets-got, updates)
+				}
+			})
+		})
+	}
+}
+
+// The message about the deletion of a shadow has its version: deltas up to that
+// one are old.
+func TestReplica_deletion(t *testing.T) {
+	t.Parallel()
+	r := &replica{}
+	r.askedForDocument()
+	r.gotDocument(parsedDocument{version: 11})
+	r.gotDeletion(12)
+	r.askedForDocument()
+	r.gotDocument(parsedDocument{})
+	if !r.gotDelta(parsedDelta{state: object{"a": "1"}, version: 12}) {
+		t.Errorf("the delta of a deleted shadow is applied: %v", r.nextApply())
+	}
+	if r.gotDelta(parsedDelta{state: object{"a": "2"}, version: 13}) {
+		t.Error("the delta of the next shadow is taken for an old one")
+	}
+	r.gotDeletion(12) // late
+	if changes := r.nextApply(); changes == nil {
+		t.Error("a late message about the deletion ends the next shadow")
+	}
+}
+
 // Others write so often that no version is right for long.
 func TestMirror_alwaysConflicts(t *testing.T) {
 	run(t, func(b *bench) {
@@ -260,7 +360,7 @@ func TestMirror_repairsAfterDeletion(t *testing.T) {
 // A removal that the device made itself meanwhile has not to be applied.
 func TestReplica_removedByTheDeviceItself(t *testing.T) {
 	r := replica{removals: true, synced: true, local: object{"x": "1"}, desired: object{"x": "1"}}
-	r.gotChange(object{}, 2)
+	r.gotChange(parsedChange{desired: object{}, version: 2})
 	if open := r.nextApply(); !equal(open, object{"x": nil}) {
 		t.Fatalf("%s is open", encode(open))
 	}

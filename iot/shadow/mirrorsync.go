@@ -132,13 +132,16 @@ func (m *Mirror[S]) onDelta(topic string, payload []byte) {
 
 // onChange takes a documents message.
 func (m *Mirror[S]) onChange(topic string, payload []byte) {
+	type snapshot struct {
+		State struct {
+			Desired  object `json:"desired"`
+			Reported object `json:"reported"`
+		} `json:"state"`
+		Version int64 `json:"version"`
+	}
 	var body struct {
-		Current struct {
-			State struct {
-				Desired object `json:"desired"`
-			} `json:"state"`
-			Version int64 `json:"version"`
-		} `json:"current"`
+		Previous snapshot `json:"previous"`
+		Current  snapshot `json:"current"`
 	}
 	err := jsonobject.DecodeNumbers(payload, &body)
 	m.mu.Lock()
@@ -150,7 +153,8 @@ func (m *Mirror[S]) onChange(topic string, payload []byte) {
 		m.report(&PayloadError{Topic: topic, Payload: payload, Err: err})
 		m.unsync()
 	default:
-		m.replica.gotChange(body.Current.State.Desired, body.Current.Version)
+		m.replica.gotChange(parsedChange{reportedBefore: body.Previous.State.Reported, reported: body.Current.State.Reported,
+			desired: body.Current.State.Desired, version: body.Current.Version})
 	}
 	m.touched()
 	m.advance()
@@ -158,11 +162,20 @@ func (m *Mirror[S]) onChange(topic string, payload []byte) {
 
 // onDeleted notes that somebody deleted the shadow. An update of some fields
 // would create it without the others.
-func (m *Mirror[S]) onDeleted(string, []byte) {
+func (m *Mirror[S]) onDeleted(topic string, payload []byte) {
+	var body struct {
+		Version int64 `json:"version"`
+	}
+	err := jsonobject.Decode(payload, &body)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	switch {
+	case m.closed:
 		return
+	case err != nil:
+		m.report(&PayloadError{Topic: topic, Payload: payload, Err: err})
+	default:
+		m.replica.gotDeletion(body.Version)
 	}
 	m.unsync()
 	m.touched()
@@ -359,7 +372,9 @@ func (m *Mirror[S]) sent(version int64, err error, unsent bool) {
 	unsent = unsent || errors.Is(err, mqtt5.ErrNotSent) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInvalidRequest)
 	switch {
 	case err == nil:
-		m.replica.updateAccepted(version)
+		if m.replica.updateAccepted(version) && !m.options.Unversioned {
+			m.unsync()
+		}
 		m.conflicts = 0
 		m.sends = retry{at: now.Add(m.options.Coalesce)}
 	case errors.Is(err, ErrVersionConflict):

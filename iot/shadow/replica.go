@@ -45,6 +45,7 @@ type replica struct {
 	synced       bool
 	deleted      bool  // since wanted, which is empty then
 	version      int64 // highest version seen since the last document
+	known        int64 // up to this version, nobody else has changed the reported state
 	lastDelta    int64 // version of wanted
 	lastAccepted int64 // version of the last accepted update of this replica
 	sinceGet     int64 // version of the newest delta since a document was asked for; 0: none
@@ -74,8 +75,21 @@ func (r *replica) gotDelta(d parsedDelta) (stale bool) {
 	if d.version < r.lastDelta || d.version == r.lastDelta && r.deleted {
 		return true
 	}
+	// A delta comes from each update while the sections differ. One with a change
+	// to the desired state most likely changed nothing else.
+	if d.version == r.known+1 && r.asksForMore(d) {
+		r.known = d.version
+	}
 	r.take(d)
 	return false
+}
+
+// asksForMore reports whether a delta has a desired value that the newest one
+// did not have, or the same one set again.
+func (r *replica) asksForMore(d parsedDelta) bool {
+	return len(pick(d.state, []object{d.meta, r.wanted, r.wantedMeta}, func(v any, along []any) bool {
+		return along[1] == nil || !equal(v, along[1]) || !equal(along[0], along[2])
+	})) > 0
 }
 
 func (r *replica) take(d parsedDelta) {
@@ -104,7 +118,7 @@ type parsedDocument struct {
 func (r *replica) gotDocument(d parsedDocument) {
 	r.local = adopt(r.local, r.base, d.reported)
 	r.base = merge(nil, d.reported)
-	r.version, r.lastAccepted = d.version, 0
+	r.version, r.known, r.lastAccepted = d.version, d.version, 0
 	r.overridden, r.overriddenAt = nil, 0
 	if r.sinceGet > d.version {
 		r.version = r.sinceGet // the delta that is newer than the document stays
@@ -150,11 +164,31 @@ func nulls(o object) object {
 	return out
 }
 
-// gotChange takes the desired state after an update of anybody.
-func (r *replica) gotChange(desired object, version int64) {
-	if r.synced && version >= r.version {
-		r.version = version
-		r.seeDesired(desired)
+// parsedChange is the state before and after an update of anybody.
+type parsedChange struct {
+	reportedBefore, reported object
+	desired                  object
+	version                  int64
+}
+
+func (r *replica) gotChange(c parsedChange) {
+	if !r.synced {
+		return
+	}
+	if c.version == r.known+1 && equal(c.reportedBefore, c.reported) {
+		r.known = c.version
+	}
+	if c.version >= r.version {
+		r.version = c.version
+		r.seeDesired(c.desired)
+	}
+}
+
+// gotDeletion notes that the shadow was deleted, and which version it had: deltas
+// up to that one want nothing any more.
+func (r *replica) gotDeletion(version int64) {
+	if version >= r.lastDelta {
+		r.wanted, r.wantedMeta, r.lastDelta, r.deleted = nil, nil, version, true
 	}
 }
 
@@ -267,8 +301,10 @@ func (r *replica) beginUpdate(o outgoing) {
 	}
 }
 
-// updateAccepted takes the answer to the update in flight.
-func (r *replica) updateAccepted(version int64) {
+// updateAccepted takes the answer to the update in flight. It reports whether
+// there were updates before it that the mirror has not seen, which happens if it
+// named no version.
+func (r *replica) updateAccepted(version int64) (gap bool) {
 	r.base = merge(r.base, r.inFlight)
 	if r.inFlightOverride != nil {
 		r.overridden, r.overriddenAt = compose(r.overridden, r.inFlightOverride), version
@@ -277,8 +313,12 @@ func (r *replica) updateAccepted(version int64) {
 		}
 	}
 	r.inFlight, r.inFlightOverride = nil, nil
-	r.version = max(r.version, version)
-	r.lastAccepted = version
+	r.version, r.lastAccepted = max(r.version, version), version
+	if version > r.known+1 {
+		return true
+	}
+	r.known = max(r.known, version)
+	return false
 }
 
 // updateFailed notes that the service did not take the update in flight.

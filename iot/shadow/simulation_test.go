@@ -8,7 +8,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -64,6 +66,7 @@ type device struct {
 	random  *rand.Rand
 	service *service
 	store   *memoryStore
+	options MirrorOptions[json.RawMessage] // those that vary
 
 	mu      sync.Mutex
 	has     object         // what the hardware was told
@@ -91,7 +94,9 @@ func (d *device) boot() {
 		d.t.Fatal(err)
 	}
 	d.handle = &handle{store: d.store}
-	m, err := OpenMirror(s, MirrorOptions[json.RawMessage]{OnDesired: d.apply, Store: d.handle})
+	options := d.options
+	options.OnDesired, options.Store = d.apply, d.handle
+	m, err := OpenMirror(s, options)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -124,12 +129,30 @@ func (d *device) apply(ctx context.Context, change *Desired[json.RawMessage]) er
 		if v == (branch{}) {
 			continue
 		}
+		if v == nil { // what is wanted again after that may be an old value
+			maps.DeleteFunc(d.applied, func(at string, _ int) bool { return strings.HasPrefix(at, path+"=") })
+			continue
+		}
 		at := fmt.Sprint(path, "=", v)
 		if d.applied[at]++; d.applied[at] > 1 && !change.Repeated {
 			d.t.Errorf("%s was applied twice", at)
 		}
 	}
 	return nil
+}
+
+// decide sets a field to what somebody chose at the device.
+func (d *device) decide(fields string) {
+	o, err := decode([]byte(fields))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.mu.Lock()
+	d.has = merge(d.has, o)
+	d.mu.Unlock()
+	if err := d.mirror.Override(json.RawMessage(fields)); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 // crash ends the process: nothing that it does later reaches the store or the
@@ -164,6 +187,9 @@ func simulate(t *testing.T, seed uint64) {
 	s.delay, s.loseRequest, s.loseAnswer, s.repeat = 500*time.Millisecond, 5, 5, 10
 	d := &device{t: t, random: rand.New(rand.NewPCG(seed, 44)), service: s, store: new(memoryStore),
 		applied: make(map[string]int), reports: make(map[string]any)}
+	d.options.Removals = r.IntN(2) == 0
+	d.options.Coalesce = time.Duration(r.IntN(2)) * 300 * time.Millisecond
+	d.options.Resync = time.Duration(r.IntN(2)) * 7 * time.Second
 	d.boot()
 	defer func() { d.crash() }()
 	n := 0
@@ -200,6 +226,10 @@ func simulate(t *testing.T, seed uint64) {
 			d.boot()
 		case event < 92:
 			s.handle(simulated+"/delete", nil)
+		case event < 95: // somebody presses a button
+			d.decide(fmt.Sprintf(`{"%c":{"x":%s}}`, 'a'+rune(r.IntN(3)), value()))
+		case event < 98: // an application wants something no more
+			s.set(simulated, fmt.Sprintf(`{"desired":{"%c":null}}`, 'a'+rune(r.IntN(3))))
 		}
 	}
 	s.mu.Lock()
