@@ -19,6 +19,7 @@ var skipReasons = []string{
 	"builds and runs programs",              // -short
 	"builds with a module cache of its own", // -short
 	"no raw sockets on this platform",
+	"no shared library is loaded",                            // without cgo
 	"pools are not used",                                     // with the race detector
 	"the race detector allocates",                            // scripts/test runs it without, too
 	"the module is on its own: no docs",                      // the module as it is published

@@ -230,7 +230,7 @@ func TestLibrary_finalizedByAnother(t *testing.T) {
 func TestDiagnose_anotherLibrary(t *testing.T) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
-		t.Skip("this system has no list of loaded libraries:", err)
+		t.Skip("there is no /proc")
 	}
 	for line := range strings.Lines(string(maps)) {
 		if i := strings.IndexByte(line, '/'); i >= 0 && strings.Contains(line[i:], "/libc.so") {
@@ -241,7 +241,7 @@ func TestDiagnose_anotherLibrary(t *testing.T) {
 			return
 		}
 	}
-	t.Skip("this program has no shared library loaded")
+	t.Skip("no shared library is loaded")
 }
 
 func TestCanonical(t *testing.T) {
