@@ -196,9 +196,9 @@ func WithEventLoops(group *eventloop.Group) Option {
 }
 
 // WithLogger makes all layers of the connection log; never payloads or secrets.
-// An attempt to connect that failed, subscriptions that the server has lost, and
-// an option without effect are warnings. A connection that was made, lost or ended
-// is information. Default: silence.
+// An attempt to connect that failed, a connection or subscriptions that were lost,
+// and an option without effect are warnings. A connection that was made, or ended
+// by the program, is information. Default: silence.
 func WithLogger(logger *zap.Logger) Option { return func(s *settings) { s.logger = logger } }
 
 // WithSlog is [WithLogger] for a logger of log/slog; see package slogbridge. Nil

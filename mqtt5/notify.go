@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/delivery"
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/internal/engine"
@@ -141,7 +142,7 @@ func (c *Client) heard(ev *engine.Event) bool {
 	case engine.EventFailed:
 		return o.OnConnectionFailure != nil || o.ShouldRetry != nil || logs(zap.WarnLevel)
 	case engine.EventDisconnected:
-		return o.OnDisconnection != nil || logs(zap.InfoLevel)
+		return o.OnDisconnection != nil || logs(zap.WarnLevel)
 	case engine.EventResubscribed:
 		return o.OnResubscribe != nil || logs(zap.WarnLevel)
 	case engine.EventClosed:
@@ -216,7 +217,7 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 		c.handleFailure(ev)
 	case engine.EventDisconnected:
 		d := &Disconnection{Err: c.eventError(ev), Disconnect: disconnectPacket(ev.Disconnect), WillRetry: ev.Retry, Delay: ev.Delay}
-		c.log.Info("disconnected", zap.String("address", c.opts.Address), zap.Error(d.Err), zap.Bool("will_retry", d.WillRetry), zap.Duration("delay", d.Delay))
+		c.log.Log(levelOf(ev.Err), "disconnected", zap.String("address", c.opts.Address), zap.Error(d.Err), zap.Bool("will_retry", d.WillRetry), zap.Duration("delay", d.Delay))
 		tell(c, "OnDisconnection", c.opts.OnDisconnection, d)
 	case engine.EventResubscribed:
 		c.handleResubscribed(ev)
@@ -228,9 +229,19 @@ func (c *Client) handleLifecycle(ev *engine.Event) {
 	}
 }
 
+// levelOf returns the level of a message about the end of a connection or of an
+// attempt. If the program asked for it, nobody has to look at it.
+func levelOf(err error) zapcore.Level {
+	switch err {
+	case ErrStopRequested, ErrClosed, ErrReconnectRequested:
+		return zap.InfoLevel
+	}
+	return zap.WarnLevel
+}
+
 func (c *Client) handleFailure(ev *engine.Event) {
 	f := &ConnectionFailure{Err: c.eventError(ev), Connack: connackPacket(ev.Connack), Attempt: ev.Attempt, WillRetry: ev.Retry, Delay: ev.Delay}
-	c.log.Warn("connection attempt failed", zap.String("address", c.opts.Address), zap.Error(f.Err),
+	c.log.Log(levelOf(ev.Err), "connection attempt failed", zap.String("address", c.opts.Address), zap.Error(f.Err),
 		zap.Int("attempt", f.Attempt), zap.Bool("will_retry", f.WillRetry), zap.Duration("delay", f.Delay))
 	if c.opts.ShouldRetry != nil && ev.Retry {
 		defer c.askRetry(ev, f) // the next attempt waits for it, even if a handler ends the goroutine

@@ -240,8 +240,9 @@ type ClientOptions struct {
 	// EventLoops are the loops that many clients share. Nil: the client has a
 	// loop of its own. A fleet should share a dialer for Dial, too.
 	EventLoops *eventloop.Group
-	// Logger receives diagnostic messages, never payloads or secrets. An option
-	// without effect is a warning. Nil: none.
+	// Logger receives diagnostic messages, never payloads or secrets. An attempt
+	// that failed, a connection that was lost and an option without effect are
+	// warnings; what the program asked for is information. Nil: none.
 	Logger *zap.Logger
 }
 

@@ -24,8 +24,10 @@ type Options struct {
 	// Store keeps the progress. Required.
 	Store Store
 	// NewClaim makes a stopped client that connects with the claim. With a
-	// trusted user it fetches the claim, which is valid for five minutes only.
-	// Required.
+	// trusted user it fetches the claim, which is valid for five minutes only:
+	// the context of Provision then needs a deadline, since a call asks for the
+	// claim once, and waits for its connection. The next call goes on where this
+	// one was. Required.
 	NewClaim func(ctx context.Context) (*mqtt5.Client, error)
 	// NewDevice makes a stopped client that connects with the new identity.
 	// Required.
