@@ -25,6 +25,6 @@
 //
 // # Errors
 //
-// What the service rejects is an [*Error] with its code and message. Requests
+// What the service rejects is an [*RejectedError] with its code and message. Requests
 // that got no answer fail with a [*request.Error].
 package shadow

@@ -11,7 +11,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/mqtt5/request"
 )
 
-// Conditions that an [*Error] matches, by its code. Test for them with
+// Conditions that an [*RejectedError] matches, by its code. Test for them with
 // [errors.Is].
 var (
 	// ErrInvalidRequest: code 400, 415, or a request that was not sent because it
@@ -33,8 +33,8 @@ var (
 	ErrService = errors.New("shadow: service failure")
 )
 
-// Error is a request that the service rejected.
-type Error struct {
+// RejectedError is a request that the service rejected.
+type RejectedError struct {
 	// Operation is "get", "update" or "delete".
 	Operation string
 	// Thing and Shadow name the shadow; Shadow is empty for the classic one.
@@ -52,7 +52,7 @@ type Error struct {
 }
 
 // Error returns the operation, the shadow, code and message, and the hint.
-func (e *Error) Error() string {
+func (e *RejectedError) Error() string {
 	s := fmt.Sprintf("shadow: %s of %s: %d %s", e.Operation, describe(e.Thing, e.Shadow), e.Code, e.Message)
 	if e.Hint != "" {
 		s += "; " + e.Hint
@@ -61,7 +61,7 @@ func (e *Error) Error() string {
 }
 
 // Is matches the condition of the code.
-func (e *Error) Is(target error) bool {
+func (e *RejectedError) Is(target error) bool {
 	switch e.Code {
 	case 400, 415:
 		return target == ErrInvalidRequest

@@ -94,7 +94,7 @@ func ExampleNamed() {
 		log.Fatal(err)
 	}
 	_, err = night.Get(context.Background())
-	var rejected *shadow.Error
+	var rejected *shadow.RejectedError
 	if errors.As(err, &rejected) {
 		fmt.Println(rejected.Code, rejected.Message, errors.Is(err, shadow.ErrNotFound))
 	}

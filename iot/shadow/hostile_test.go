@@ -67,7 +67,7 @@ func TestShadow_hostileAnswers(t *testing.T) {
 						},
 					} {
 						var bad *PayloadError
-						var rejected *Error
+						var rejected *RejectedError
 						switch err := call(); {
 						case err == nil && kind == "/rejected":
 							t.Errorf("%s: %.80s was accepted", name, text)
@@ -92,9 +92,9 @@ func TestStream_hostileMessages(t *testing.T) {
 			}
 			invalid++
 		}
-		_, err := b.shadow.StreamDeltas(StreamOptions[Delta[lamp]]{OnEvent: func(context.Context, *Delta[lamp]) { deltas++ }, OnInvalid: onInvalid})
+		_, err := b.shadow.StreamDeltas(StreamOptions[Delta[lamp]]{OnMessage: func(context.Context, *Delta[lamp]) { deltas++ }, OnInvalid: onInvalid})
 		b.must(err)
-		_, err = b.shadow.StreamDocuments(StreamOptions[Change[lamp]]{OnEvent: func(context.Context, *Change[lamp]) { changes++ }, OnInvalid: onInvalid})
+		_, err = b.shadow.StreamDocuments(StreamOptions[Change[lamp]]{OnMessage: func(context.Context, *Change[lamp]) { changes++ }, OnInvalid: onInvalid})
 		b.must(err)
 		synctest.Wait()
 		n, right := 0, 1

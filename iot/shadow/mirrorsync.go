@@ -366,7 +366,7 @@ func (m *Mirror[S]) sent(version int64, err error, unsent bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sending = false
-	var rejected *Error
+	var rejected *RejectedError
 	var invalid *mqtt5.ValidationError // too large for a message
 	now := time.Now()
 	unsent = unsent || errors.Is(err, mqtt5.ErrNotSent) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrInvalidRequest)

@@ -153,7 +153,7 @@ func (s *Shadow[S]) Get(ctx context.Context) (*Document[S], error) {
 // fields change; arrays are replaced as a whole.
 //
 // It fails with [ErrInvalidRequest] or [ErrTooLarge] without sending anything if
-// the update cannot be accepted, and with an [*Error] if the service rejects it.
+// the update cannot be accepted, and with an [*RejectedError] if the service rejects it.
 func (s *Shadow[S]) Update(ctx context.Context, update Update[S]) (*Accepted[S], error) {
 	payload, token, err := s.encode(update)
 	if err != nil {
@@ -265,7 +265,7 @@ func (s *Shadow[S]) call(ctx context.Context, operation, token string, payload [
 	if err != nil {
 		return reply, err
 	}
-	return reply, &Error{
+	return reply, &RejectedError{
 		Operation:   operation,
 		Thing:       s.thing,
 		Shadow:      s.name,

@@ -84,7 +84,7 @@ func TestShadow_calls(t *testing.T) {
 			b.Errorf("document %+v", document)
 		}
 		_, err = b.shadow.Update(ctx, Update[lamp]{Reported: Value(lamp{}), Version: 1})
-		var rejected *Error
+		var rejected *RejectedError
 		if !errors.Is(err, ErrVersionConflict) || !errors.As(err, &rejected) || rejected.Code != 409 || rejected.Message != "Version conflict" {
 			b.Errorf("stale version: %v", err)
 		}
@@ -184,7 +184,7 @@ func TestError_conditions(t *testing.T) {
 	for code, want := range map[int]error{400: ErrInvalidRequest, 401: ErrNotAuthorized, 403: ErrNotAuthorized, 404: ErrNotFound,
 		409: ErrVersionConflict, 413: ErrTooLarge, 415: ErrInvalidRequest, 429: ErrThrottled, 500: ErrService, 503: ErrService} {
 		for _, condition := range conditions {
-			if got := errors.Is(&Error{Code: code}, condition); got != (condition == want) {
+			if got := errors.Is(&RejectedError{Code: code}, condition); got != (condition == want) {
 				t.Errorf("code %d matches %v: %v", code, condition, got)
 			}
 		}
@@ -244,12 +244,12 @@ func TestShadow_streams(t *testing.T) {
 		var changes []*Change[lamp]
 		var invalid []error
 		first, err := b.shadow.StreamDeltas(StreamOptions[Delta[lamp]]{
-			OnEvent:   func(_ context.Context, d *Delta[lamp]) { deltas = append(deltas, d) },
+			OnMessage: func(_ context.Context, d *Delta[lamp]) { deltas = append(deltas, d) },
 			OnInvalid: func(_ context.Context, err error) { invalid = append(invalid, err) },
 		})
 		b.must(err)
 		defer first.Close()
-		second, err := b.shadow.StreamDocuments(StreamOptions[Change[lamp]]{OnEvent: func(_ context.Context, c *Change[lamp]) { changes = append(changes, c) }})
+		second, err := b.shadow.StreamDocuments(StreamOptions[Change[lamp]]{OnMessage: func(_ context.Context, c *Change[lamp]) { changes = append(changes, c) }})
 		b.must(err)
 		defer second.Close()
 		synctest.Wait()
@@ -269,7 +269,7 @@ func TestShadow_streams(t *testing.T) {
 			b.Errorf("invalid %v", invalid)
 		}
 		if _, err := b.shadow.StreamDeltas(StreamOptions[Delta[lamp]]{}); !errors.Is(err, ErrInvalidRequest) {
-			b.Errorf("stream without OnEvent: %v", err)
+			b.Errorf("stream without OnMessage: %v", err)
 		}
 	})
 }

@@ -21,11 +21,11 @@ var ErrGap = errors.New("shadow: events may be missing")
 // StreamOptions configure a stream of events of type E. The functions are called
 // one at a time, in order, on a goroutine of the stream, and may call the shadow.
 type StreamOptions[E any] struct {
-	// OnEvent is called with each event. Required.
-	OnEvent func(ctx context.Context, event *E)
-	// OnState is called with each change of the subscription. Nil: none is
+	// OnMessage is called with each message. Required.
+	OnMessage func(ctx context.Context, message *E)
+	// OnEvent is called with each change of the subscription. Nil: none is
 	// reported.
-	OnState func(ctx context.Context, event request.StreamEvent)
+	OnEvent func(ctx context.Context, event request.StreamEvent)
 	// OnInvalid is called with a [*PayloadError] for each message that cannot be
 	// read. Nil: such messages are ignored.
 	OnInvalid func(ctx context.Context, err error)
@@ -44,17 +44,17 @@ func (s *Shadow[S]) StreamDocuments(options StreamOptions[Change[S]]) (*request.
 }
 
 func stream[E any](requests Requester, topic string, options StreamOptions[E], parse func(m *mqtt5.Message) (*E, error)) (*request.Stream, error) {
-	if options.OnEvent == nil {
-		return nil, fmt.Errorf("%w: the stream has no OnEvent", ErrInvalidRequest)
+	if options.OnMessage == nil {
+		return nil, fmt.Errorf("%w: the stream has no OnMessage", ErrInvalidRequest)
 	}
 	return requests.Stream(request.StreamOptions{
 		Filter:  topic,
-		OnEvent: options.OnState,
+		OnEvent: options.OnEvent,
 		OnMessage: func(ctx context.Context, m mqtt5.Message) {
 			event, err := parse(&m)
 			switch {
 			case err == nil:
-				options.OnEvent(ctx, event)
+				options.OnMessage(ctx, event)
 			case options.OnInvalid != nil:
 				options.OnInvalid(ctx, err)
 			}
@@ -136,9 +136,9 @@ func events[E any](ctx context.Context, open func(StreamOptions[E]) (*request.St
 			}
 		}
 		stream, err := open(StreamOptions[E]{
-			OnEvent:   func(_ context.Context, event *E) { put(item{event: event}) },
+			OnMessage: func(_ context.Context, event *E) { put(item{event: event}) },
 			OnInvalid: func(_ context.Context, err error) { put(item{err: err}) },
-			OnState: func(_ context.Context, e request.StreamEvent) {
+			OnEvent: func(_ context.Context, e request.StreamEvent) {
 				switch e.Kind {
 				case request.StreamReestablished, request.StreamOverflowed:
 					put(item{err: ErrGap})
