@@ -121,7 +121,7 @@ func newLink() *link {
 // Several clients may share a connection if they use different topic filters:
 // a filter that one of them unsubscribes is gone for all.
 func New(conn Connection, options Options) (*Client, error) {
-	if conn == nil {
+	if c, ok := conn.(*mqtt5.Client); conn == nil || ok && c == nil {
 		return nil, invalid("the connection is nil")
 	}
 	o, err := options.withDefaults()

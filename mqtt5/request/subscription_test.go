@@ -500,8 +500,10 @@ func TestNew_invalid(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := request.New(nil, request.Options{}); !errors.Is(err, request.ErrInvalid) {
-		t.Error(err)
+	for _, conn := range []request.Connection{nil, (*mqtt5.Client)(nil)} {
+		if _, err := request.New(conn, request.Options{}); !errors.Is(err, request.ErrInvalid) {
+			t.Error(err)
+		}
 	}
 }
 
