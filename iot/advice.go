@@ -31,6 +31,9 @@ func causeHint(err error) string {
 	case errors.As(err, &endpoint):
 		return endpointHint(endpoint)
 	case errors.As(err, &option):
+		if errors.As(option, &packet) {
+			return packetHint(packet)
+		}
 		return advice(option.Error())
 	case errors.As(err, &packet):
 		return packetHint(packet)

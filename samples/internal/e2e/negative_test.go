@@ -141,7 +141,7 @@ var mistakes = []mistake{
 	{"unsigned token for a signing authorizer", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Name = "signed" }, false), nil, iot.StageConnect, `not authorized \(0x87\)`, `authorizer "signed".* if it wants a signed token, token key name, token and signature`},
 	{"signature of another token", authorized(func(t *testing.T, a *iot.CustomAuthorizer) { a.Signature = sign(t, "other") }, true), nil, iot.StageConnect, `not authorized \(0x87\)`, `authorizer`},
 	{"token key of another authorizer", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.TokenKeyName = "other" }, true), nil, iot.StageConnect, `not authorized \(0x87\)`, `authorizer`},
-	{"half-given token", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "" }, true), nil, iot.StageOptions, `Signature is missing`, `give all three`},
+	{"half-given token", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "" }, true), nil, iot.StageOptions, `has no Signature`, `give all three`},
 	{"signature decoded as a form", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Signature = "ab cd" }, true), nil, iot.StageOptions, `plus sign`, `give it in base64`},
 	{"name with its parameter", authorized(func(_ *testing.T, a *iot.CustomAuthorizer) { a.Name = "x-amz-customauthorizer-name=" + a.Name }, false), nil, iot.StageOptions, `begins with`, `give the name alone`},
 	{"two user names", func(t *testing.T, core *iottest.Core, options []iot.Option) (*attempt, error) {
