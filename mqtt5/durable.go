@@ -75,6 +75,11 @@ type durable struct {
 	load      sync.WaitGroup
 	alive     bool // the server may still have the session
 
+	// Guarded by mu: changes that the committer gets when mu is released, so that
+	// those of one step are stored at once.
+	pending []*pendingChange
+	urgent  bool // one of them is not lazy
+
 	// Of the goroutine of the committer.
 	durability Durability
 	changes    uint64 // number of the last change of the engine in a batch
@@ -298,11 +303,22 @@ func (d *durable) keep(ch *engine.Change) {
 	case engine.ChangeRemove:
 		p.Action = StoreRemove
 	}
-	if ch.Lazy {
-		d.committer.AddLazy(p)
-	} else {
-		d.committer.Add(p)
+	d.pending = append(d.pending, p)
+	d.urgent = d.urgent || !ch.Lazy
+}
+
+// flush gives the committer what has changed. The caller holds mu.
+func (d *durable) flush() {
+	switch {
+	case d == nil || len(d.pending) == 0:
+		return
+	case d.urgent:
+		d.committer.Add(d.pending...)
+	default:
+		d.committer.AddLazy(d.pending...)
 	}
+	clear(d.pending)
+	d.pending, d.urgent = d.pending[:0], false
 }
 
 // filters reads the subscriptions that the store has.
@@ -325,7 +341,7 @@ func (d *durable) filters() (list []engine.Filter, err error) {
 
 // keepFilters takes all subscriptions of the engine. It runs while mu is held.
 func (d *durable) keepFilters(list []engine.Filter) {
-	d.committer.AddLazy(&pendingChange{StoreChange: StoreChange{Action: StoreAppend,
+	d.pending = append(d.pending, &pendingChange{StoreChange: StoreChange{Action: StoreAppend,
 		Record: StoreRecord{Kind: RecordFilter, Body: encodeFilters(list)}}})
 }
 
@@ -336,7 +352,7 @@ func (d *durable) connected(expiry uint32) {
 	}
 	p := &pendingChange{StoreChange: StoreChange{Action: StoreUpdate,
 		Record: StoreRecord{Kind: RecordSession, State: connectedState{time.Now(), expiry}.encode()}}}
-	d.committer.AddLazy(p)
+	d.pending = append(d.pending, p)
 }
 
 // write commits a batch. It runs on the goroutine of the committer, as done and

@@ -285,6 +285,7 @@ func TestStop_handlersGoOn(t *testing.T) {
 			close(begun)
 			want(t, "publish before it", first.wait(), nil)
 			want(t, "stop", stop.wait(), nil)
+			synctest.Wait() // a stop does not wait for the handlers
 			want(t, "publish of the handler", sync, nil)
 		})
 	}

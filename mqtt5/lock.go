@@ -53,6 +53,7 @@ func (c *Client) release(now time.Duration, idle bool) {
 	if c.engine.State() == engine.Closed && !c.ended {
 		c.end()
 	}
+	c.durable.flush()
 	if todo.Write && c.link.mayWrite() {
 		if idle && c.link.writer.Tries() {
 			c.link.tryWrite(now)
