@@ -99,7 +99,7 @@ func (j *shadowJob) run(ctx context.Context, args []string) error {
 	return printLine(document.Raw)
 }
 
-// problemOf says what is wrong with JSON, without names of Go types.
+// problemOf describes an error of package json without the names of Go types.
 func problemOf(err error) error {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {

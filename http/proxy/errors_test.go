@@ -9,7 +9,7 @@ import (
 	"github.com/gocrt/aws-iot-device-sdk-go/http/proxy"
 )
 
-// The text has all that is known, and nothing of what is not.
+// The text names each field that is set, and no other.
 func TestError_text(t *testing.T) {
 	t.Parallel()
 	for want, e := range map[string]*proxy.Error{

@@ -77,7 +77,7 @@ func TestPong_writeDeadlineOfTheCaller(t *testing.T) {
 	}
 }
 
-// announcing tells of each write that begins.
+// announcing is a connection that reports the begin of each write.
 type announcing struct {
 	net.Conn
 	begun chan struct{}

@@ -226,7 +226,7 @@ func TestLibrary_finalizedByAnother(t *testing.T) {
 	}
 }
 
-// A shared library of another kind is named for what it is.
+// The hint says that a shared library is not a PKCS#11 module.
 func TestDiagnose_anotherLibrary(t *testing.T) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
